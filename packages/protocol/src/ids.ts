@@ -1,0 +1,84 @@
+/** Names and ids as the contract spells them: what a user, device, client id and conversation may look like. */
+import { AppError } from './errors.js'
+
+export const USER_ID = /^[A-Za-z0-9_.@-]{1,64}$/
+export const DEVICE = /^[A-Za-z0-9_.@-]{1,64}$/
+export const CLIENT_ID = /^[A-Za-z0-9_.:-]{1,64}$/
+export const ROOM_ID = /^[A-Za-z0-9_-]{16}$/
+/** An application's own message type. */
+export const CUSTOM_TYPE = /^x-[A-Za-z0-9_.-]{1,62}$/
+
+/** Message types that a person may send. The others are made by the system. */
+export const SENDABLE_TYPES: ReadonlySet<string> = new Set(['text', 'image', 'file'])
+/** Every built-in type of an entry. */
+export const ENTRY_TYPES: ReadonlySet<string> = new Set([
+  'text',
+  'image',
+  'file',
+  'system',
+  'edit',
+  'recall',
+  'reaction',
+  'void',
+])
+
+/** Types that a person counts as messages: they raise `n`. */
+export const countsAsMessage = (type: string): boolean =>
+  type === 'text' || type === 'image' || type === 'file' || type === 'system' || CUSTOM_TYPE.test(type)
+
+export const MAX_CONTENT_BYTES = 16 * 1024
+export const MAX_CONTENT_DEPTH = 32
+/** A message frame: the content and a generous envelope. */
+export const MAX_FRAME_BYTES = MAX_CONTENT_BYTES + 4 * 1024
+
+export type Conversation =
+  | { kind: 'dm'; id: string; users: readonly [string, string] }
+  | { kind: 'room'; id: string; room: string }
+  | { kind: 'feed'; id: string; user: string }
+  | { kind: 'everyone'; id: 'feed:*' }
+
+/** Byte order, as Redis and MySQL (ascii_bin) compare. User ids are ASCII, so code units are bytes. */
+const byBytes = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
+
+/** The conversation of two users (or of one with oneself). */
+export function dmId(a: string, b: string): string {
+  return byBytes(a, b) <= 0 ? `dm:${a}:${b}` : `dm:${b}:${a}`
+}
+
+/** @returns the parts of a conversation id, or undefined when it is not one (an unsorted `dm:` is not one) */
+export function parseConversation(id: string): Conversation | undefined {
+  const parts = id.split(':')
+  const [kind, first, second] = parts
+  if (kind === 'dm' && parts.length === 3 && first !== undefined && second !== undefined) {
+    if (!USER_ID.test(first) || !USER_ID.test(second) || byBytes(first, second) > 0) return undefined
+    return { kind: 'dm', id, users: [first, second] }
+  }
+  if (parts.length !== 2 || first === undefined) return undefined
+  if (kind === 'room' && ROOM_ID.test(first)) return { kind: 'room', id, room: first }
+  if (kind === 'feed' && first === '*') return { kind: 'everyone', id: 'feed:*' }
+  if (kind === 'feed' && USER_ID.test(first)) return { kind: 'feed', id, user: first }
+  return undefined
+}
+
+/** Is this user inside the conversation by its very name? Rooms have a member list and are answered by their permit. */
+export function isParty(conversation: Conversation, user: string): boolean {
+  switch (conversation.kind) {
+    case 'dm':
+      return conversation.users[0] === user || conversation.users[1] === user
+    case 'feed':
+      return conversation.user === user
+    case 'everyone':
+      return true
+    case 'room':
+      return false
+  }
+}
+
+/** @throws AppError `conversation_not_found`, alike for malformed, foreign and missing ones, so that nothing can be probed */
+export function requireParty(id: string, user: string): Conversation {
+  const conversation = parseConversation(id)
+  if (!conversation || !isParty(conversation, user)) {
+    throw new AppError('conversation_not_found', 'There is no such conversation, or you are not in it.')
+  }
+  return conversation
+}
