@@ -1,0 +1,93 @@
+/** The edge to Prometheus. Packages declare their series in their own metrics.ts, on the registry they are given. */
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+
+export type MetricsRegistry = Registry
+
+/** One registry per process, with Node's own series. */
+export function createMetrics(app: string, instance: string): MetricsRegistry {
+  const registry = new Registry()
+  registry.setDefaultLabels({ app, instance })
+  collectDefaultMetrics({ register: registry })
+  return registry
+}
+
+/** Seconds, from half a millisecond to ten seconds: what a stage of the journey may take. */
+const BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
+
+export interface StageMetrics {
+  /** A stage did its work for `count` entries, the whole taking `ms`. */
+  done(ms: number, count?: number): void
+  /** A stage ended otherwise, under a word from a small fixed set. */
+  failed(outcome: string, count?: number): void
+}
+
+/** The two series of every stage: how long it took, and how it ended. */
+export function stageMetrics(registry: MetricsRegistry, stage: string): StageMetrics {
+  const duration =
+    (registry.getSingleMetric('tidings_stage_seconds') as Histogram<'stage'> | undefined) ??
+    new Histogram({
+      name: 'tidings_stage_seconds',
+      help: 'How long a stage of the journey took, per batch.',
+      labelNames: ['stage'],
+      buckets: BUCKETS,
+      registers: [registry],
+    })
+  const outcomes =
+    (registry.getSingleMetric('tidings_stage_total') as Counter<'stage' | 'outcome'> | undefined) ??
+    new Counter({
+      name: 'tidings_stage_total',
+      help: 'Entries that a stage of the journey finished with, by outcome.',
+      labelNames: ['stage', 'outcome'],
+      registers: [registry],
+    })
+  const ofStage = duration.labels(stage)
+  const ok = outcomes.labels(stage, 'ok')
+  return {
+    done(ms, count = 1) {
+      ofStage.observe(ms / 1_000)
+      ok.inc(count)
+    },
+    failed(outcome, count = 1) {
+      outcomes.labels(stage, outcome).inc(count)
+    },
+  }
+}
+
+/** A number that is read when somebody looks. */
+export function gauge(registry: MetricsRegistry, name: string, help: string, read: () => number): void {
+  new Gauge({
+    name,
+    help,
+    registers: [registry],
+    collect() {
+      this.set(read())
+    },
+  })
+}
+
+/** A number per label value that is read when somebody looks; label values that are gone are dropped. */
+export function gaugeBy(
+  registry: MetricsRegistry,
+  name: string,
+  help: string,
+  labelNames: string[],
+  read: () => Promise<{ labels: Record<string, string>; value: number }[]>,
+): void {
+  new Gauge({
+    name,
+    help,
+    labelNames,
+    registers: [registry],
+    async collect() {
+      const rows = await read()
+      this.reset()
+      for (const { labels, value } of rows) this.set(labels, value)
+    },
+  })
+}
+
+/** A count that only rises. */
+export function counter(registry: MetricsRegistry, name: string, help: string): (by?: number) => void {
+  const series = new Counter({ name, help, registers: [registry] })
+  return (by = 1) => series.inc(by)
+}

@@ -1,0 +1,311 @@
+/** Every setting of Tidings, as data: name, type, default, meaning. docs/settings.md is generated from this file. */
+import { type CleanedEnv, makeExactValidator, makeValidator } from 'envalid'
+
+/** Thrown by a parser below; readEnv puts the variable and its value in front. */
+const wrong = (fix: string): Error => new Error(`cannot be used: ${fix}`)
+
+const int = (min: number, max: number) =>
+  makeExactValidator<number>((text) => {
+    const value = /^-?\d{1,15}$/.test(text) ? Number(text) : Number.NaN
+    if (!(value >= min && value <= max)) throw wrong(`give a whole number from ${min} to ${max}.`)
+    return value
+  })
+
+const port = int(0, 65_535)
+
+const oneOf = <const C extends readonly string[]>(...choices: C) =>
+  makeExactValidator<C[number]>((text) => {
+    if (!choices.includes(text)) throw wrong(`give one of ${choices.join(', ')}.`)
+    return text as C[number]
+  })
+
+const url = (...protocols: string[]) =>
+  makeExactValidator<string>((text) => {
+    const parsed = URL.canParse(text) ? new URL(text) : undefined
+    if (!parsed || !protocols.includes(parsed.protocol)) {
+      throw wrong(`give a URL that starts with ${protocols.map((p) => `${p}//`).join(' or ')}.`)
+    }
+    return text
+  })
+
+const matching = (pattern: RegExp, fix: string) =>
+  makeExactValidator<string>((text) => {
+    if (!pattern.test(text)) throw wrong(fix)
+    return text
+  })
+
+const list = (pattern: RegExp, fix: string) =>
+  makeExactValidator<string[]>((text) => {
+    const items = text.split(',').map((item) => item.trim())
+    for (const item of items) if (!pattern.test(item)) throw wrong(fix)
+    return items
+  })
+
+const text = makeValidator<string>((given) => given)
+
+const WEAK_SECRETS = new Set(['secret', 'changeme', 'password', 'tidings'])
+const secret = makeExactValidator<string>((given) => {
+  if (WEAK_SECRETS.has(given.toLowerCase()) || Buffer.byteLength(given) < 32) {
+    throw wrong('give at least 32 random bytes, for example from "openssl rand -hex 32".')
+  }
+  return given
+})
+
+/** A server of a team, known by a token: what it is called, what it may do, and the SHA-256 of its token in hex. */
+export interface ServiceToken {
+  name: string
+  scopes: readonly string[]
+  /** The token in clear, or `sha256$<hex>`. */
+  token: string
+}
+const SCOPES = new Set(['send', 'push', 'admin', 'read'])
+const serviceTokens = makeExactValidator<ServiceToken[]>((given) =>
+  given.split(',').map((item) => {
+    const match = /^([A-Za-z0-9_.-]{1,64}):([a-z+]+):(\S{16,})$/.exec(item.trim())
+    const scopes = match?.[2]?.split('+') ?? []
+    if (!match || scopes.some((scope) => !SCOPES.has(scope))) {
+      throw wrong(
+        'give name:scope+scope:token, with scopes of send, push, admin, read and a token of 16 characters or more.',
+      )
+    }
+    return { name: match[1]!, scopes, token: match[3]! }
+  }),
+)
+
+const CIDR = /^[0-9a-fA-F:.]+\/\d{1,3}$/
+
+export const settings = {
+  // The runner
+  TIDINGS_DATA_DIR: text({
+    default: '.tidings',
+    example: 'path',
+    desc: 'Where npm start keeps data, logs, packages and secrets.',
+  }),
+  TIDINGS_API_NODES: int(
+    1,
+    16,
+  )({
+    default: 1,
+    example: '1 to 16',
+    desc: 'How many api processes npm start runs; further ones count up from TIDINGS_API_PORT.',
+  }),
+  TIDINGS_LOGIC_NODES: int(1, 16)({ default: 1, example: '1 to 16', desc: 'How many logic processes npm start runs.' }),
+  TIDINGS_TASK_WORKERS: int(1, 16)({ default: 1, example: '1 to 16', desc: 'How many task workers npm start runs.' }),
+  TIDINGS_CONNECT_NODES: int(
+    1,
+    16,
+  )({
+    default: 1,
+    example: '1 to 16',
+    desc: 'How many connect nodes npm start runs; further ones count up from TIDINGS_CONNECT_PORT.',
+  }),
+  // The stores
+  TIDINGS_REDIS_URL: url(
+    'redis:',
+    'rediss:',
+  )({
+    default: undefined,
+    example: 'redis URL',
+    docs: 'secret',
+    desc: 'The Redis that holds the streams. Given: npm start uses it and starts none.',
+  }),
+  TIDINGS_MYSQL_URL: url('mysql:')({
+    default: undefined,
+    example: 'mysql URL',
+    docs: 'secret',
+    desc: 'The MySQL or MariaDB database. Given: npm start uses it and starts none.',
+  }),
+  TIDINGS_ETCD_URL: list(
+    /^https?:\/\/\S+$/,
+    'give one or more http:// URLs, separated by commas.',
+  )({
+    default: undefined,
+    example: 'http URLs',
+    desc: 'The etcd endpoints. Given: npm start uses them and starts none.',
+  }),
+  TIDINGS_NAMESPACE: matching(
+    /^[a-z][a-z0-9-]{0,31}$/,
+    'give 1 to 32 of a-z, 0-9 and -, with a letter first.',
+  )({
+    default: 'tidings',
+    example: 'name',
+    desc: 'First word of every Redis key and etcd key, so that several instances can share the stores.',
+  }),
+  TIDINGS_PARTITIONS: int(
+    1,
+    1024,
+  )({
+    default: 16,
+    example: '1 to 1024',
+    desc: 'How many streams the conversations are spread over. Fixed for a data set.',
+  }),
+  // Every process
+  TIDINGS_INSTANCE: matching(
+    /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/,
+    'give 1 to 63 of A-Z, a-z, 0-9, _, . and -.',
+  )({
+    default: undefined,
+    example: 'name',
+    desc: 'Name of the process in etcd, logs and metrics. Unique per app. Default: the app with the process id.',
+  }),
+  TIDINGS_HOST: matching(
+    /^[A-Za-z0-9.:-]+$/,
+    'give an address of this machine, for example 127.0.0.1 or 0.0.0.0.',
+  )({ default: '127.0.0.1', example: 'address', desc: 'Address on which the public ports of api and connect listen.' }),
+  TIDINGS_RPC_HOST: matching(
+    /^[A-Za-z0-9.:-]+$/,
+    'give an address of this machine that the other processes reach.',
+  )({
+    default: '127.0.0.1',
+    example: 'address',
+    desc: 'Address on which gRPC listens, listed in etcd for the other processes.',
+  }),
+  TIDINGS_RPC_PORT: port({ default: 0, example: 'port', desc: 'Port of gRPC (logic, connect). 0 takes a free one.' }),
+  TIDINGS_OPS_HOST: matching(
+    /^[A-Za-z0-9.:-]+$/,
+    'give an address of this machine.',
+  )({ default: '127.0.0.1', example: 'address', desc: 'Address of /healthz, /readyz and /metrics.' }),
+  TIDINGS_OPS_PORT: port({
+    default: 0,
+    example: 'port',
+    desc: 'Port of /healthz, /readyz and /metrics. 0 takes a free one.',
+  }),
+  TIDINGS_LOG_LEVEL: oneOf(
+    'fatal',
+    'error',
+    'warn',
+    'info',
+    'debug',
+    'trace',
+    'silent',
+  )({
+    default: 'info',
+    example: 'fatal, error, warn, info, debug, trace or silent',
+    desc: 'Least level of log lines.',
+  }),
+  TIDINGS_OTLP_URL: url(
+    'http:',
+    'https:',
+  )({
+    default: undefined,
+    example: 'http URL',
+    desc: 'OTLP/HTTP endpoint for traces, for example http://127.0.0.1:4318/v1/traces. Unset: no tracing, no cost.',
+  }),
+  // Tokens
+  TIDINGS_JWT_SECRET: secret({
+    default: undefined,
+    example: '32 bytes or more',
+    docs: 'secret',
+    desc: 'Key of HS256 tokens and of the calls between our own processes. npm start makes one in the data folder.',
+  }),
+  TIDINGS_JWT_PUBLIC_KEY: text({
+    default: undefined,
+    example: 'PEM or path of a PEM file',
+    desc: 'Public key (SPKI) of an outside identity provider: RSA is RS256, P-256 is ES256, Ed25519 is EdDSA.',
+  }),
+  TIDINGS_JWKS_URL: url(
+    'http:',
+    'https:',
+  )({
+    default: undefined,
+    example: 'http URL',
+    desc: 'JWKS document of an outside identity provider (RS256, ES256, EdDSA).',
+  }),
+  TIDINGS_JWT_ISSUER: text({ default: undefined, example: 'text', desc: 'Required iss of outside tokens.' }),
+  TIDINGS_JWT_AUDIENCE: text({ default: undefined, example: 'text', desc: 'Required aud of outside tokens.' }),
+  TIDINGS_ACCESS_TOKEN_S: int(
+    10,
+    86_400,
+  )({ default: 600, example: '10 to 86400', desc: 'Life of an access token, in seconds.' }),
+  TIDINGS_REFRESH_TOKEN_S: int(
+    60,
+    31_536_000,
+  )({ default: 2_592_000, example: '60 to 31536000', desc: 'Life of an unused refresh token, in seconds.' }),
+  TIDINGS_SERVICE_TOKENS: serviceTokens({
+    default: [],
+    example: 'name:scope+scope:token,...',
+    docs: 'secret',
+    desc: 'Tokens of your own servers; scopes send, push, admin, read; the token in clear or as sha256$hex.',
+  }),
+  TIDINGS_REGISTRATION: oneOf(
+    'open',
+    'closed',
+  )({
+    default: undefined,
+    example: 'open or closed',
+    desc: 'May anyone register? Default: open; closed where an outside key is set.',
+  }),
+  // The edges
+  TIDINGS_API_PORT: port({ default: 8080, example: 'port', desc: 'Port of the HTTP API.' }),
+  TIDINGS_CONNECT_PORT: port({ default: 8081, example: 'port', desc: 'Port of the WebSockets.' }),
+  TIDINGS_CONNECT_TRANSPORT: oneOf(
+    'auto',
+    'uws',
+    'ws',
+  )({
+    default: 'auto',
+    example: 'auto, uws or ws',
+    desc: 'The WebSocket server: uWebSockets.js, or ws where no native build loads. auto chooses at the start.',
+  }),
+  TIDINGS_ORIGINS: list(
+    /^(https?:\/\/[^/\s]+|\*)$/,
+    'give origins such as https://app.example.com, separated by commas, or *.',
+  )({
+    default: [],
+    example: 'origins',
+    desc: 'Web origins that may open WebSockets and call the API from a page. Requests without an Origin are not from a page and always pass.',
+  }),
+  TIDINGS_TRUST_PROXY: list(
+    CIDR,
+    'give networks such as 10.0.0.0/8, separated by commas; true and numbers are not accepted.',
+  )({
+    default: [],
+    example: 'CIDR list',
+    desc: 'Networks of the proxies in front, whose X-Forwarded-For is believed.',
+  }),
+  TIDINGS_RATE_LIMITS: oneOf(
+    'on',
+    'off',
+  )({ default: 'on', example: 'on or off', desc: 'off for benchmarks and trusted networks.' }),
+  TIDINGS_ACCEPT_REPLICAS: int(
+    0,
+    8,
+  )({
+    default: 0,
+    example: '0 to 8',
+    desc: 'How many Redis replicas must have an entry before it counts as accepted.',
+  }),
+  TIDINGS_HEARTBEAT_MS: int(
+    100,
+    300_000,
+  )({
+    default: 30_000,
+    example: '100 to 300000',
+    desc: 'Milliseconds between pings to a WebSocket; it is closed after three without an answer.',
+  }),
+  // The workers
+  TIDINGS_TASK_GROUPS: list(
+    /^(push|persist)$/,
+    'give push, persist or both.',
+  )({ default: ['push', 'persist'], example: 'push,persist', desc: 'Consumer groups that this worker serves.' }),
+  TIDINGS_WORKER_LEASE_S: int(
+    2,
+    60,
+  )({
+    default: 3,
+    example: '2 to 60',
+    desc: 'Seconds after which a task worker that has died loses its partitions to the others.',
+  }),
+  TIDINGS_NODE_LEASE_S: int(
+    2,
+    60,
+  )({
+    default: 10,
+    example: '2 to 60',
+    desc: 'Seconds after which etcd drops the listings of an api, logic or connect process that has died.',
+  }),
+}
+
+export type SettingName = keyof typeof settings
+/** Every setting with the type of its checked value. */
+export type Settings = CleanedEnv<typeof settings>
