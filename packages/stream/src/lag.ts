@@ -1,0 +1,33 @@
+/** How far a group is behind. */
+import type { Group, Keys } from './keys.js'
+import type { Redis } from './redis.js'
+
+export interface Lag {
+  partition: number
+  /** Entries not yet read. */
+  lag: number
+  /** Entries read and not settled. */
+  pending: number
+  /** Entries in the stream. */
+  length: number
+  /** Dead letters. */
+  dead: number
+}
+
+/** @returns one row per partition; a stream that does not exist yet has nothing to read */
+export async function readLag(redis: Redis, keys: Keys, group: Group, partitions: Iterable<number>): Promise<Lag[]> {
+  return await Promise.all(
+    [...partitions].map(async (partition) => {
+      const stream = keys.messages(partition)
+      const [length, dead] = await Promise.all([redis.xlen(stream), redis.xlen(keys.dead(partition, group))])
+      if (length === 0) return { partition, lag: 0, pending: 0, length, dead }
+      const groups = (await redis.xinfo('GROUPS', stream)) as (string | number | null)[][]
+      for (const row of groups) {
+        const of = Object.fromEntries(row.flatMap((name, i) => (i % 2 === 0 ? [[String(name), row[i + 1]]] : [])))
+        if (of.name === group)
+          return { partition, lag: Number(of.lag ?? length), pending: Number(of.pending), length, dead }
+      }
+      return { partition, lag: length, pending: 0, length, dead }
+    }),
+  )
+}

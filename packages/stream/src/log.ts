@@ -1,0 +1,66 @@
+/** A conversation's log in Redis: its newest entries by seq, and its head. Read only; append.ts writes it. */
+import type { Entry } from '@tidings/protocol'
+import { decodeTrusted } from './entry.js'
+import type { Keys } from './keys.js'
+import type { Redis } from './redis.js'
+import { redisAway } from './redis.js'
+
+type Row = [id: string, fields: string[]]
+
+const decodeRow = ([, fields]: Row): Entry => decodeTrusted(fields)
+
+export interface LogReader {
+  /** Entries with `after < seq <= upTo`, ascending, at most `limit`. @throws AppError `unavailable` */
+  after(conversation: string, after: number, limit: number, upTo?: number): Promise<Entry[]>
+  /** Entries with `seq < before`, the newest `limit` of them, ascending. @throws AppError `unavailable` */
+  before(conversation: string, before: number, limit: number): Promise<Entry[]>
+  /** The head of each conversation, 0 where Redis knows none. One round trip. @throws AppError `unavailable` */
+  heads(conversations: readonly string[]): Promise<number[]>
+  /** The newest entry of each conversation, undefined where the log is empty. One round trip. @throws AppError `unavailable` */
+  newest(conversations: readonly string[]): Promise<(Entry | undefined)[]>
+}
+
+export function createLogReader(redis: Redis, keys: Keys): LogReader {
+  return {
+    async after(conversation, after, limit, upTo) {
+      const end = upTo === undefined ? '+' : `${upTo}-0`
+      const rows = await orAway(redis.xrange(keys.log(conversation), `${after + 1}-0`, end, 'COUNT', limit))
+      return rows.map(decodeRow)
+    },
+    async before(conversation, before, limit) {
+      if (before <= 1) return []
+      const rows = await orAway(redis.xrevrange(keys.log(conversation), `${before - 1}-0`, '-', 'COUNT', limit))
+      return rows.reverse().map(decodeRow)
+    },
+    async heads(conversations) {
+      const pipeline = redis.pipeline()
+      for (const conversation of conversations) pipeline.get(keys.seq(conversation))
+      return (await results(pipeline.exec())).map((head) => Number(head ?? 0))
+    },
+    async newest(conversations) {
+      const pipeline = redis.pipeline()
+      for (const conversation of conversations) pipeline.xrevrange(keys.log(conversation), '+', '-', 'COUNT', 1)
+      return (await results(pipeline.exec())).map((rows) => {
+        const row = (rows as Row[])[0]
+        return row && decodeRow(row)
+      })
+    },
+  }
+}
+
+async function orAway<T>(reply: Promise<T>): Promise<T> {
+  try {
+    return await reply
+  } catch (error) {
+    throw redisAway(error)
+  }
+}
+
+/** The replies of a pipeline; the first failure fails them all, for half an answer would read as "nothing there". */
+async function results(exec: Promise<[Error | null, unknown][] | null>): Promise<unknown[]> {
+  const replies = await orAway(exec)
+  return (replies ?? []).map(([error, reply]) => {
+    if (error) throw redisAway(error)
+    return reply
+  })
+}

@@ -1,0 +1,26 @@
+/** Taking over what another consumer read and did not settle. Only the partition's owner does it. */
+import type { Group, Keys } from './keys.js'
+import type { Redis } from './redis.js'
+import { loadScript } from './script.js'
+
+const script = loadScript('reclaim.lua')
+
+/** An entry of a stream as Redis gives it. */
+export type StreamRow = [id: string, fields: string[]]
+
+/** A consumer with nothing pending is removed after this time without a read. */
+const FORGET_AFTER_MS = 600_000
+
+/** @returns entries that are now ours, and how many had been deleted from the stream */
+export async function reclaim(
+  redis: Redis,
+  keys: Keys,
+  from: { group: Group; consumer: string; partition: number; limit: number },
+): Promise<{ rows: StreamRow[]; lost: number }> {
+  const reply = (await script.run(
+    redis,
+    [keys.messages(from.partition)],
+    [from.group, from.consumer, from.limit, FORGET_AFTER_MS],
+  )) as [StreamRow[], string[]]
+  return { rows: reply[0], lost: reply[1].length }
+}

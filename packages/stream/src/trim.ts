@@ -1,0 +1,49 @@
+/** Forgetting what is stored. Only what lies below persist's mark is ever cut. */
+import type { Keys } from './keys.js'
+import type { Redis } from './redis.js'
+import { loadScript } from './script.js'
+
+const script = loadScript('idle.lua')
+
+/** Entries of a conversation's log that stay for catching up, however well stored. */
+export const LOG_KEEPS = 1_000
+/** How long a stored entry stays in the stream for whoever looks with redis-cli. */
+const STREAM_KEEPS_MS = 30_000
+const IDLE_AFTER_MS = 3_600_000
+const IDLE_LOG_LIVES_S = 82_800
+const IDLE_PER_CALL = 500
+
+/** Cuts a conversation's log: what is stored and older than the newest thousand. @param stored the newest seq in MySQL */
+export async function trimLog(redis: Redis, keys: Keys, conversation: string, stored: number): Promise<void> {
+  const head = Number((await redis.get(keys.seq(conversation))) ?? 0)
+  const keepFrom = Math.min(stored + 1, head - LOG_KEEPS)
+  if (keepFrom > 1) await redis.xtrim(keys.log(conversation), 'MINID', '~', `${keepFrom}-0`)
+}
+
+export interface Janitor {
+  /** One round over a partition: trims its stream, lets idle logs expire. */
+  tidy(partition: number): Promise<void>
+}
+
+/** Keeps a partition small; run by persist's owner. Remembers marks, so that what is cut was stored half a minute ago. */
+export function createJanitor(redis: Redis, keys: Keys): Janitor {
+  const remembered = new Map<number, { mark: string; at: number }>()
+  return {
+    async tidy(partition) {
+      const mark = await redis.get(keys.mark(partition, 'persist'))
+      if (mark === null) return
+      const old = remembered.get(partition)
+      const now = performance.now()
+      if (!old) remembered.set(partition, { mark, at: now })
+      else if (now - old.at >= STREAM_KEEPS_MS) {
+        await redis.xtrim(keys.messages(partition), 'MINID', '~', old.mark)
+        remembered.set(partition, { mark, at: now })
+      }
+      await script.run(
+        redis,
+        [keys.recent(partition), keys.mark(partition, 'persist')],
+        [IDLE_AFTER_MS, IDLE_LOG_LIVES_S, IDLE_PER_CALL, `${keys.namespace}:{${partition}}:log:`],
+      )
+    },
+  }
+}

@@ -1,0 +1,163 @@
+import t from 'tap'
+import { type AppendItem, createAppender, createLogReader, FIELDS } from '../src/index.js'
+import { bench, until } from './stores.js'
+
+let made = 1_000
+const item = (over: Partial<AppendItem> = {}): AppendItem => ({
+  id: String(made++),
+  conversation: 'dm:alice:bob',
+  from: 'alice',
+  type: 'text',
+  content: '{"text":"hello"}',
+  clientId: '',
+  sentAt: 1_763_700_000_000,
+  trace: '',
+  ...over,
+})
+
+t.test('seq rises by one, and log and stream hold the same plain fields', async (t) => {
+  const { redis, keys, metrics } = await bench(t)
+  const appender = createAppender({ redis, keys, replicas: 0, metrics })
+  const all = await Promise.all(Array.from({ length: 300 }, () => appender.append(item())))
+  t.same(
+    all.map(({ seq }) => seq),
+    Array.from({ length: 300 }, (_, i) => i + 1),
+    'in the order of the calls',
+  )
+  const p = keys.partitionOf('dm:alice:bob')
+  t.equal(await redis.get(keys.seq('dm:alice:bob')), '300')
+  const rows = await redis.xrange(keys.messages(p), '-', '+')
+  t.equal(rows.length, 300)
+  t.same(
+    rows[0]![1].filter((_, i) => i % 2 === 0),
+    FIELDS,
+    'the fields of the contract, in order',
+  )
+  const log = await redis.xrange(keys.log('dm:alice:bob'), '-', '+')
+  t.same(log.map(([id]) => id).slice(0, 2), ['1-0', '2-0'])
+  t.same(log[299]![1], rows[299]![1])
+  t.equal(await redis.hget(keys.read('dm:alice:bob'), 'alice'), '300:300', "one's own send moves one's read position")
+  t.ok(await redis.zscore(keys.recent(p), 'dm:alice:bob'))
+  t.equal(appender.waiting, 0)
+})
+
+t.test('n counts what a person counts as messages', async (t) => {
+  const { redis, keys, metrics } = await bench(t)
+  const appender = createAppender({ redis, keys, replicas: 0, metrics })
+  for (const type of ['text', 'edit', 'x-app', 'reaction', 'image']) await appender.append(item({ type }))
+  const entries = await createLogReader(redis, keys).after('dm:alice:bob', 0, 10)
+  t.same(
+    entries.map(({ seq, n }) => [seq, n]),
+    [
+      [1, 1],
+      [2, 1],
+      [3, 2],
+      [4, 2],
+      [5, 3],
+    ],
+  )
+})
+
+t.test('promise 3: the same clientId is appended once, and another body is a conflict', async (t) => {
+  const { redis, keys, metrics } = await bench(t)
+  const appender = createAppender({ redis, keys, replicas: 0, metrics })
+  const first = await appender.append(item({ clientId: 'c-1' }))
+  const again = await appender.append(item({ clientId: 'c-1', sentAt: 99 }))
+  t.same({ ...again, duplicate: false }, first, 'the answer first given')
+  t.equal(again.duplicate, true)
+  await t.rejects(appender.append(item({ clientId: 'c-1', content: '{"text":"other"}' })), {
+    code: 'idempotency_conflict',
+  })
+  await t.rejects(appender.append(item({ clientId: 'c-1', type: 'image' })), { code: 'idempotency_conflict' })
+  const [a, b] = await Promise.all([
+    appender.append(item({ clientId: 'c-2' })),
+    appender.append(item({ clientId: 'c-2' })),
+  ])
+  t.same([a!.seq, b!.seq, a!.duplicate, b!.duplicate], [2, 2, false, true], 'also within one call')
+  const other = await appender.append(item({ clientId: 'c-1', from: 'bob' }))
+  t.equal(other.seq, 3, 'another sender has keys of its own')
+  const ttl = await redis.ttl(keys.once('dm:alice:bob', 'alice', 'c-1'))
+  t.ok(ttl > 86_000 && ttl <= 86_400)
+})
+
+t.test('a key of the wrong type fails its own items alone, and no seq is used', async (t) => {
+  const { redis, keys, metrics } = await bench(t, 1)
+  const appender = createAppender({ redis, keys, replicas: 0, metrics })
+  await appender.append(item())
+  await redis.hset(keys.seq('dm:carol:dave'), 'x', '1')
+  await redis.set(keys.log('dm:erin:frank'), 'x')
+  const results = await Promise.allSettled([
+    appender.append(item()),
+    appender.append(item({ conversation: 'dm:carol:dave', from: 'carol' })),
+    appender.append(item({ conversation: 'dm:erin:frank', from: 'erin' })),
+    appender.append(item()),
+  ])
+  t.same(
+    results.map(({ status }) => status),
+    ['fulfilled', 'rejected', 'rejected', 'fulfilled'],
+  )
+  t.match(results[1], { reason: { code: 'unavailable' } })
+  t.equal(await redis.get(keys.seq('dm:erin:frank')), null)
+  t.equal(await redis.xlen(keys.messages(0)), 3, 'nothing of the failed ones is in the stream')
+})
+
+t.test('a stream that refuses leaves the seq free', async (t) => {
+  const { redis, keys, metrics } = await bench(t, 1)
+  const appender = createAppender({ redis, keys, replicas: 0, metrics })
+  await appender.append(item())
+  const stream = await redis.dump(keys.messages(0))
+  t.ok(stream)
+  await redis.rename(keys.messages(0), `${keys.messages(0)}:aside`)
+  await redis.set(keys.messages(0), 'not a stream')
+  await t.rejects(appender.append(item()), { code: 'unavailable' })
+  await t.rejects(appender.append(item({ conversation: 'dm:new:one', from: 'new' })), { code: 'unavailable' })
+  await redis.del(keys.messages(0))
+  await redis.rename(`${keys.messages(0)}:aside`, keys.messages(0))
+  t.equal((await appender.append(item())).seq, 2)
+  t.equal((await appender.append(item({ conversation: 'dm:new:one', from: 'new' }))).seq, 1)
+})
+
+t.test('Redis itself refuses a seq that was given out before', async (t) => {
+  const { redis, keys, metrics } = await bench(t)
+  const appender = createAppender({ redis, keys, replicas: 0, metrics })
+  await appender.append(item())
+  await appender.append(item())
+  await redis.set(keys.seq('dm:alice:bob'), '1')
+  await t.rejects(appender.append(item()), { code: 'unavailable' })
+  const log = await createLogReader(redis, keys).after('dm:alice:bob', 0, 10)
+  t.equal(log.length, 2)
+})
+
+t.test('the script is sent again after SCRIPT FLUSH, and once', async (t) => {
+  const { redis, keys, metrics } = await bench(t)
+  const appender = createAppender({ redis, keys, replicas: 0, metrics })
+  await appender.append(item())
+  await redis.script('FLUSH')
+  t.equal((await appender.append(item())).seq, 2)
+})
+
+t.test('a replica that is not there leaves the outcome unknown; nothing is said to be accepted', async (t) => {
+  const { redis, keys, metrics } = await bench(t)
+  const appender = createAppender({ redis, keys, replicas: 1, metrics })
+  await t.rejects(appender.append(item({ clientId: 'c-9' })), { code: 'outcome_unknown', retryAfter: 1 })
+})
+
+t.test('without Redis: refused at once, and nothing is queued', async (t) => {
+  const { connect, keys, metrics } = await bench(t)
+  const redis = await connect('command')
+  const appender = createAppender({ redis, keys, replicas: 0, metrics })
+  redis.disconnect()
+  await until('disconnected', () => redis.status !== 'ready')
+  const began = performance.now()
+  await t.rejects(appender.append(item()), { code: 'unavailable', retryAfter: 1 })
+  t.ok(performance.now() - began < 500)
+})
+
+t.test('a queue that is full says so', async (t) => {
+  const { redis, keys, metrics } = await bench(t)
+  const appender = createAppender({ redis, keys, replicas: 0, metrics })
+  const results = await Promise.allSettled(Array.from({ length: 5_000 }, () => appender.append(item())))
+  const refused = results.filter((r) => r.status === 'rejected')
+  t.equal(refused.length, 5_000 - 4_096)
+  t.match(refused[0], { reason: { code: 'overloaded' } })
+})

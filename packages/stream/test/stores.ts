@@ -1,0 +1,44 @@
+/** Real Redis for the tests of this package: a fresh namespace per test, gone afterwards. */
+import { randomBytes } from 'node:crypto'
+import { createLogger, createMetrics } from '@tidings/service'
+import type { Test } from 'tap'
+import { connectRedis, createKeys, createStreamMetrics, type Keys, type Redis } from '../src/index.js'
+
+export const log = createLogger({ app: 'test', instance: 'test', level: process.env.TEST_LOG ?? 'silent' })
+
+export interface Bench {
+  redis: Redis
+  keys: Keys
+  url: string
+  metrics: ReturnType<typeof createStreamMetrics>
+  connect(use: 'command' | 'reader'): Promise<Redis>
+}
+
+export async function bench(t: Test, partitions = 4): Promise<Bench> {
+  const url = process.env.TIDINGS_REDIS_URL
+  if (!url) throw new Error('TIDINGS_REDIS_URL is not set: run the tests by npm test')
+  const keys = createKeys(`t${randomBytes(6).toString('hex')}`, partitions)
+  const opened: Redis[] = []
+  const connect = async (use: 'command' | 'reader'): Promise<Redis> => {
+    const redis = await connectRedis(url, use, log)
+    opened.push(redis)
+    return redis
+  }
+  const redis = await connect('command')
+  t.teardown(async () => {
+    const names = await redis.keys(`${keys.namespace}:*`)
+    if (names.length > 0) await redis.del(names)
+    for (const one of opened) one.disconnect()
+  })
+  return { redis, keys, url, connect, metrics: createStreamMetrics(createMetrics('test', 'test')) }
+}
+
+/** Waits for a fact. */
+export async function until(what: string, check: () => unknown): Promise<void> {
+  const end = performance.now() + 10_000
+  for (;;) {
+    if (await check()) return
+    if (performance.now() > end) throw new Error(`never came true: ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+}
