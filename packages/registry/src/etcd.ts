@@ -1,0 +1,215 @@
+/** The connection to etcd, a lease that comes back, and a mirror that never trusts a watch alone. */
+import { type Logger, pause } from '@tidings/service'
+import { noop } from 'cockatiel'
+import { Etcd3, type IKeyValue, type Lease, type Watcher } from 'etcd3'
+
+export type { Etcd3 } from 'etcd3'
+
+const CALL_MS = 2_000
+const PAGE = 5_000
+
+/**
+ * etcd3's own circuit breaker stays open for 5 s after three failures, long enough to lose a short lease that etcd still holds:
+ * it is switched off, and gRPC reconnects by itself.
+ */
+export function connectEtcd(urls: readonly string[]): Etcd3 {
+  return new Etcd3({
+    hosts: [...urls],
+    dialTimeout: CALL_MS,
+    faultHandling: { global: noop, host: () => noop },
+    grpcOptions: {
+      'grpc.initial_reconnect_backoff_ms': 200,
+      'grpc.min_reconnect_backoff_ms': 200,
+      'grpc.max_reconnect_backoff_ms': 1_000,
+    },
+    // A watch and a keepalive live on; everything else gives up.
+    defaultCallOptions: (context) => (context.isStream ? {} : { deadline: Date.now() + CALL_MS }),
+  })
+}
+
+/** Rejects when etcd does not answer. */
+export async function checkEtcd(etcd: Etcd3): Promise<void> {
+  await etcd.get('health').exec()
+}
+
+export interface HeldLease {
+  /** The id of the lease that lives now. @throws while there is none */
+  readonly id: string
+  /** Milliseconds since etcd last confirmed it. */
+  readonly ageMs: number
+  revoke(): Promise<void>
+}
+
+/**
+ * Holds a lease for as long as the process lives. One that is lost (etcd away or this process paused for longer than it lives) is
+ * granted anew, and what hung under it must be listed again.
+ * @param onGranted lists everything; called for the first lease and for every later one, again until it succeeds
+ */
+export async function holdLease(options: {
+  etcd: Etcd3
+  ttlSeconds: number
+  onGranted: (leaseId: string) => Promise<void>
+  log: Logger
+}): Promise<HeldLease> {
+  const { etcd, ttlSeconds, onGranted, log } = options
+  const stopper = new AbortController()
+  let lease: Lease | undefined
+  let id: string | undefined
+  let confirmedAt = 0
+  let warnedAt = Number.NEGATIVE_INFINITY
+
+  async function grant(): Promise<void> {
+    const fresh = etcd.lease(ttlSeconds)
+    fresh.on('keepaliveSucceeded', () => {
+      confirmedAt = performance.now()
+    })
+    fresh.on('keepaliveFailed', () => {
+      if (performance.now() - warnedAt < 5_000) return
+      warnedAt = performance.now()
+      log.warn('etcd does not confirm the lease')
+    })
+    fresh.on('lost', () => {
+      if (lease !== fresh || stopper.signal.aborted) return
+      log.warn('the lease was lost; listing everything again')
+      id = undefined
+      fresh.release()
+      void grantAgain()
+    })
+    const began = performance.now()
+    try {
+      const granted = await fresh.grant()
+      lease = fresh
+      confirmedAt = began
+      await onGranted(granted)
+      id = granted
+    } catch (error) {
+      fresh.release()
+      throw error
+    }
+  }
+
+  async function grantAgain(): Promise<void> {
+    while (!stopper.signal.aborted) {
+      try {
+        return await grant()
+      } catch (error) {
+        log.warn({ err: error instanceof Error ? error.message : error }, 'no new lease yet')
+        await pause(500, stopper.signal)
+      }
+    }
+  }
+
+  await grant()
+  return {
+    get id() {
+      if (id === undefined) throw new Error('etcd has granted no lease')
+      return id
+    },
+    get ageMs() {
+      return performance.now() - confirmedAt
+    },
+    async revoke() {
+      if (stopper.signal.aborted) return
+      stopper.abort()
+      await lease?.revoke()
+    },
+  }
+}
+
+export interface MirrorHandlers {
+  /** The whole content, at first and whenever the watch had to start anew. What is missing from it is gone. */
+  reset(all: ReadonlyMap<string, MirroredValue>): void
+  put(key: string, value: MirroredValue): void
+  delete(key: string): void
+}
+
+export interface MirroredValue {
+  value: string
+  /** The etcd revision that created the key: it only rises, so it serves as a fence. */
+  createRevision: number
+}
+
+export interface Mirror {
+  stop(): Promise<void>
+}
+
+/**
+ * Keeps a copy of everything under a prefix: a range read, then a watch from the next revision. On any error of the watch the
+ * whole is read again, for a watch may have lost events (compaction, etcd-io/etcd#18089). While etcd is away the copy stays as it is.
+ * Resolves after the first full load.
+ */
+export async function mirror(etcd: Etcd3, prefix: string, handlers: MirrorHandlers, log: Logger): Promise<Mirror> {
+  const stopper = new AbortController()
+  let watcher: Watcher | undefined
+
+  async function load(): Promise<void> {
+    const { all, revision } = await readAll(etcd, prefix)
+    handlers.reset(all)
+    const fresh = await etcd
+      .watch()
+      .prefix(prefix)
+      .startRevision(String(revision + 1))
+      .create()
+    watcher = fresh
+    fresh.on('put', (kv) => handlers.put(kv.key.toString(), mirrored(kv)))
+    fresh.on('delete', (kv) => handlers.delete(kv.key.toString()))
+    const again = (why: string) => (error?: unknown) => {
+      if (watcher !== fresh || stopper.signal.aborted) return
+      watcher = undefined
+      log.warn(
+        { prefix, why, err: error instanceof Error ? error.message : undefined },
+        'the watch ended; reading all again',
+      )
+      fresh.cancel().catch((e: unknown) => log.debug({ err: e }, 'cancelling a watch'))
+      void loadAgain()
+    }
+    fresh.on('error', again('error'))
+    fresh.on('end', again('end'))
+    fresh.on('disconnected', again('disconnected'))
+  }
+
+  async function loadAgain(): Promise<void> {
+    while (!stopper.signal.aborted) {
+      try {
+        return await load()
+      } catch (error) {
+        log.debug({ prefix, err: error }, 'etcd does not answer; the copy stays as it is')
+        await pause(500, stopper.signal)
+      }
+    }
+  }
+
+  await load()
+  return {
+    async stop() {
+      stopper.abort()
+      const last = watcher
+      watcher = undefined
+      await last?.cancel()
+    },
+  }
+}
+
+const mirrored = (kv: Pick<IKeyValue, 'value' | 'create_revision'>): MirroredValue => ({
+  value: kv.value.toString(),
+  createRevision: Number(kv.create_revision),
+})
+
+/** Everything under a prefix at one revision, in pages. */
+export async function readAll(
+  etcd: Etcd3,
+  prefix: string,
+): Promise<{ all: Map<string, MirroredValue>; revision: number }> {
+  const all = new Map<string, MirroredValue>()
+  const end = prefix.slice(0, -1) + String.fromCharCode(prefix.charCodeAt(prefix.length - 1) + 1)
+  let revision: string | undefined
+  for (let start = prefix; ; ) {
+    const query = etcd.getAll().inRange({ start, end }).limit(PAGE)
+    if (revision !== undefined) query.revision(revision)
+    const page = await query.exec()
+    revision ??= page.header.revision
+    for (const kv of page.kvs) all.set(kv.key.toString(), mirrored(kv))
+    if (!page.more) return { all, revision: Number(revision) }
+    start = `${page.kvs.at(-1)!.key.toString()}\0`
+  }
+}

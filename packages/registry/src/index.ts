@@ -1,0 +1,7 @@
+export * from './etcd.js'
+export * from './keys.js'
+export * from './partitions.js'
+export * from './registry.js'
+export * from './sessions.js'
+export * from './shares.js'
+export * from './workers.js'

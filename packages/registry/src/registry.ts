@@ -1,0 +1,140 @@
+/** One process in etcd: its lease, its listing, and who else is there. */
+import type { Logger, Stoppable } from '@tidings/service'
+import { checkEtcd, connectEtcd, type Etcd3, type HeldLease, holdLease, type Mirror, mirror } from './etcd.js'
+import { type AppName, createRegistryKeys, type RegistryKeys } from './keys.js'
+
+/** What a process tells about itself. */
+export interface NodeInfo {
+  /** host:port of its gRPC server, or of its public port where it has none. */
+  address: string
+  version: string
+  /** New at every start: the same instance name after a restart is another node. */
+  bootId: string
+}
+
+export interface Registry extends Stoppable {
+  readonly etcd: Etcd3
+  readonly keys: RegistryKeys
+  readonly lease: HeldLease
+  /** Lists this process, now and again after a lost lease. */
+  announce(app: AppName, instance: string, info: NodeInfo): Promise<void>
+  /** Takes the listing back, for example to drain. */
+  withdraw(): Promise<void>
+  /** Runs now with the lease that lives, and again with every new one. */
+  onLease(list: (leaseId: string) => Promise<void>): Promise<void>
+  /** Tells the processes of an app, by instance, now and at every change. The first call comes before this resolves. */
+  watchNodes(app: AppName, onChange: (nodes: ReadonlyMap<string, NodeInfo>) => void): Promise<void>
+  /** Rejects when etcd does not answer. */
+  check(): Promise<void>
+}
+
+/** Connects and grants this process' lease. @throws when etcd does not answer */
+export async function connectRegistry(options: {
+  urls: readonly string[]
+  namespace: string
+  leaseSeconds: number
+  log: Logger
+}): Promise<Registry> {
+  const { log } = options
+  const etcd = connectEtcd(options.urls)
+  const keys = createRegistryKeys(options.namespace)
+  const listings: ((leaseId: string) => Promise<void>)[] = []
+  const mirrors: Mirror[] = []
+  let listed: { key: string; value: string } | undefined
+
+  const lease = await holdLease({
+    etcd,
+    ttlSeconds: options.leaseSeconds,
+    log,
+    async onGranted(leaseId) {
+      if (listed) await etcd.put(listed.key).value(listed.value).lease(leaseId).exec()
+      for (const list of listings) await list(leaseId)
+    },
+  })
+
+  let stopped: Promise<void> | undefined
+  return {
+    etcd,
+    keys,
+    lease,
+    async announce(app, instance, info) {
+      listed = { key: keys.node(app, instance), value: JSON.stringify(info) }
+      const taken = await etcd
+        .if(listed.key, 'Create', '==', 0)
+        .then(etcd.put(listed.key).value(listed.value).lease(lease.id))
+        .else(etcd.get(listed.key))
+        .commit()
+      if (taken.succeeded) return
+      const other = parseNode(taken.responses[0]?.response_range?.kvs[0]?.value.toString() ?? '')
+      listed = undefined
+      throw new Error(
+        `Another ${app} process is listed as ${instance}${other ? ` (${other.address})` : ''}. ` +
+          'Give this one another TIDINGS_INSTANCE, or wait until its lease has ended.',
+      )
+    },
+    async withdraw() {
+      if (!listed) return
+      const { key } = listed
+      listed = undefined
+      await etcd.delete().key(key).exec()
+    },
+    async onLease(list) {
+      listings.push(list)
+      await list(lease.id)
+    },
+    async watchNodes(app, onChange) {
+      const nodes = new Map<string, NodeInfo>()
+      const prefix = keys.nodes(app)
+      const put = (key: string, value: string): void => {
+        const info = parseNode(value)
+        if (info) nodes.set(key.slice(prefix.length), info)
+        else log.warn({ key }, 'a listing cannot be read and is ignored')
+      }
+      mirrors.push(
+        await mirror(
+          etcd,
+          prefix,
+          {
+            reset(all) {
+              nodes.clear()
+              for (const [key, { value }] of all) put(key, value)
+              onChange(nodes)
+            },
+            put(key, { value }) {
+              put(key, value)
+              onChange(nodes)
+            },
+            delete(key) {
+              nodes.delete(key.slice(prefix.length))
+              onChange(nodes)
+            },
+          },
+          log,
+        ),
+      )
+    },
+    check: () => checkEtcd(etcd),
+    stop() {
+      stopped ??= (async () => {
+        try {
+          await Promise.all(mirrors.map((one) => one.stop()))
+          await lease.revoke()
+        } finally {
+          etcd.close()
+        }
+      })()
+      return stopped
+    },
+  }
+}
+
+function parseNode(value: string): NodeInfo | undefined {
+  try {
+    const { address, version, bootId } = JSON.parse(value) as Partial<NodeInfo>
+    if (typeof address !== 'string' || typeof bootId !== 'string') return undefined
+    return { address, version: String(version), bootId }
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined
+    throw error
+  }
+}

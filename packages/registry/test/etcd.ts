@@ -1,0 +1,43 @@
+/** Real etcd for the tests of this package: a fresh namespace per test. */
+import { randomBytes } from 'node:crypto'
+import { createLogger } from '@tidings/service'
+import type { Test } from 'tap'
+import { connectEtcd, connectRegistry, type Etcd3, type Registry } from '../src/index.js'
+
+export const log = createLogger({ app: 'test', instance: 'test', level: process.env.TEST_LOG ?? 'silent' })
+
+export interface Bench {
+  etcd: Etcd3
+  namespace: string
+  registry(leaseSeconds?: number): Promise<Registry>
+}
+
+export async function bench(t: Test): Promise<Bench> {
+  const url = process.env.TIDINGS_ETCD_URL
+  if (!url) throw new Error('TIDINGS_ETCD_URL is not set: run the tests by npm test')
+  const namespace = `t${randomBytes(6).toString('hex')}`
+  const etcd = connectEtcd([url])
+  t.teardown(async () => {
+    await etcd.delete().prefix(`/${namespace}/`).exec()
+    etcd.close()
+  })
+  return {
+    etcd,
+    namespace,
+    async registry(leaseSeconds = 5) {
+      const registry = await connectRegistry({ urls: [url], namespace, leaseSeconds, log })
+      t.teardown(() => registry.stop())
+      return registry
+    },
+  }
+}
+
+/** Waits for a fact. */
+export async function until(what: string, check: () => unknown): Promise<void> {
+  const end = performance.now() + 15_000
+  for (;;) {
+    if (await check()) return
+    if (performance.now() > end) throw new Error(`never came true: ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}

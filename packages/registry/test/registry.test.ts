@@ -1,0 +1,119 @@
+import t from 'tap'
+import {
+  claimWorkerId,
+  createSessionLister,
+  mirrorRoutes,
+  type NodeInfo,
+  ownPartitions,
+  readAll,
+} from '../src/index.js'
+import { bench, log, until } from './etcd.js'
+
+const info = (bootId: string): NodeInfo => ({ address: '127.0.0.1:1', version: '0', bootId })
+
+t.test('a process is listed while it lives; its name is its own; a clean stop takes it off at once', async (t) => {
+  const b = await bench(t)
+  const watching = await b.registry()
+  let seen: string[] = []
+  await watching.watchNodes('logic', (nodes) => {
+    seen = [...nodes.keys()]
+  })
+  const one = await b.registry()
+  await one.announce('logic', 'logic-1', info('a'))
+  await until('seen', () => seen.includes('logic-1'))
+  const twin = await b.registry()
+  await t.rejects(twin.announce('logic', 'logic-1', info('b')), { message: /TIDINGS_INSTANCE/ })
+  await one.stop()
+  await until('gone', () => seen.length === 0)
+})
+
+t.test('a lease that etcd lost is granted anew and everything is listed again', async (t) => {
+  const b = await bench(t)
+  const one = await b.registry(2)
+  await one.announce('connect', 'connect-1', info('a'))
+  const lister = await createSessionLister(one, 'connect-1', log)
+  await lister.list({ user: 'alice', session: 's1', device: 'phone' })
+  const before = one.lease.id
+  await b.etcd.leaseClient.leaseRevoke({ ID: before })
+  t.equal((await readAll(b.etcd, `/${b.namespace}/`)).all.size, 0)
+  await until('listed again', async () => (await readAll(b.etcd, `/${b.namespace}/`)).all.size === 2)
+  t.not(one.lease.id, before)
+})
+
+t.test('sessions: the mirror follows, and the newer session learns of the older one of its device', async (t) => {
+  const b = await bench(t)
+  const nodeA = await b.registry()
+  const nodeB = await b.registry()
+  const a = await createSessionLister(nodeA, 'connect-1', log)
+  const other = await createSessionLister(nodeB, 'connect-2', log)
+  t.same(await a.list({ user: 'bob', session: 's1', device: 'phone' }), [])
+  const routes = await mirrorRoutes(await b.registry(), log)
+  t.teardown(() => routes.stop())
+  t.same([...routes.nodesOf('bob')], ['connect-1'], 'what was there before')
+  t.same(await other.list({ user: 'bob', session: 's2', device: 'phone' }), [{ node: 'connect-1', session: 's1' }])
+  await other.list({ user: 'bob', session: 's3', device: 'laptop' })
+  await until('both nodes', () => [...routes.nodesOf('bob')].length === 2)
+  await a.unlist('bob', 's1')
+  await other.unlist('bob', 's2')
+  await until('one node', () => [...routes.nodesOf('bob')].join() === 'connect-2')
+  await nodeB.stop()
+  await until('nobody', () => routes.sessions === 0)
+  t.same([...routes.nodesOf('bob')], [])
+})
+
+t.test('one owner per partition: shares move as workers come, go cleanly and die', async (t) => {
+  const b = await bench(t)
+  const held = new Map<string, Map<number, number>>()
+  const worker = async (name: string) => {
+    const registry = await b.registry(2)
+    const mine = new Map<number, number>()
+    held.set(name, mine)
+    await registry.announce('task', name, info(name))
+    const ownership = await ownPartitions({
+      registry,
+      group: 'push',
+      partitions: 8,
+      me: name,
+      log,
+      handlers: {
+        own(partition, fence) {
+          for (const [other, theirs] of held) t.notOk(other !== name && theirs.has(partition), 'never two owners')
+          mine.set(partition, fence)
+        },
+        async release(partition) {
+          mine.delete(partition)
+        },
+      },
+    })
+    return { registry, ownership, mine }
+  }
+  const one = await worker('task-1')
+  await until('all eight', () => one.mine.size === 8)
+  const fences = new Map(one.mine)
+  const two = await worker('task-2')
+  await until('four each', () => one.mine.size === 4 && two.mine.size === 4)
+  for (const [partition, fence] of two.mine) t.ok(fence > fences.get(partition)!, 'the fence rises')
+  await two.ownership.stop()
+  await two.registry.stop()
+  held.delete('task-2')
+  await until('all eight again', () => one.mine.size === 8)
+  const three = await worker('task-3')
+  await until('four each', () => one.mine.size === 4 && three.mine.size === 4)
+  // Dies: its lease ends without a word.
+  held.delete('task-1')
+  await b.etcd.leaseClient.leaseRevoke({ ID: one.registry.lease.id })
+  await one.ownership.stop()
+  await one.registry.stop()
+  await until('taken over', () => three.mine.size === 8)
+  await three.ownership.stop()
+})
+
+t.test('worker ids differ, and a clean stop frees them', async (t) => {
+  const b = await bench(t)
+  const registry = await b.registry()
+  const ids = await Promise.all(Array.from({ length: 20 }, (_, i) => claimWorkerId(registry, `api-${i}`, log)))
+  t.equal(new Set(ids.map(({ n }) => n)).size, 20)
+  t.ok(ids.every((id) => id.n >= 0 && id.n < 1024 && id.fresh()))
+  await Promise.all(ids.map((id) => id.stop()))
+  t.equal((await readAll(b.etcd, `/${b.namespace}/workers/`)).all.size, 0)
+})
