@@ -1,0 +1,81 @@
+/**
+ * Stage 1 of 6, accept: the one way in, for HTTP and WebSocket alike. From the edges; to append. Promise: what is answered is from
+ * somebody who may write there, has its id, and is written (stage 2). On failure: a coded error; only `outcome_unknown` leaves open
+ * whether something was written.
+ */
+import { AppError } from '@tidings/protocol'
+import type { StageMetrics, Tracing } from '@tidings/service'
+import type { Appended, Appender } from '@tidings/stream'
+import type { Permits } from './permits.js'
+import type { Accepted, Draft } from './types.js'
+
+export interface AcceptDeps {
+  permits: Permits
+  /** Puts the conversation into its users' indexes before its first entry can reach them. */
+  indexConversation(conversation: string): undefined | Promise<void>
+  nextId(): string
+  appender: Appender
+  metrics: StageMetrics
+  tracing: Tracing
+}
+
+/** Sends of one sender to one conversation that wait for a permit; later ones queue up behind them. */
+export interface Acceptor {
+  /** @throws AppError; see the table of codes */
+  accept(draft: Draft): Promise<Accepted & Pick<Appended, 'streamId' | 'partition'>>
+}
+
+/**
+ * Calls made one after the other by one sender to one conversation are appended in that order, even when the first of them must
+ * still ask for its permit.
+ */
+export function createAcceptor(deps: AcceptDeps): Acceptor {
+  const { permits, indexConversation, nextId, appender, metrics, tracing } = deps
+  /** The newest of the waiting sends, by sender and conversation. */
+  const preparing = new Map<string, Promise<unknown>>()
+
+  /** Whatever must be known before the append; undefined when all of it is known already. */
+  function prepare(draft: Draft): undefined | Promise<unknown> {
+    const permit = permits.check(draft.from, draft.conversation)
+    const indexed = indexConversation(draft.conversation)
+    return permit instanceof Promise || indexed ? Promise.all([permit, indexed]) : undefined
+  }
+
+  async function inTurn(draft: Draft): Promise<void> {
+    const key = `${draft.from} ${draft.conversation}`
+    const before = preparing.get(key)
+    const ready = prepare(draft)
+    if (!before && !ready) return
+    const turn = Promise.allSettled([before, ready])
+    preparing.set(key, turn)
+    try {
+      const [, own] = await turn
+      if (own.status === 'rejected') throw own.reason
+    } finally {
+      if (preparing.get(key) === turn) preparing.delete(key)
+    }
+  }
+
+  return {
+    async accept(draft) {
+      const began = performance.now()
+      const span = tracing.enabled
+        ? tracing.start('accept', draft.trace, { conversation: draft.conversation })
+        : undefined
+      try {
+        await inTurn(draft)
+        const trace = span ? span.traceparent : draft.trace
+        const appendSpan = span ? tracing.start('append', trace) : undefined
+        const appended = await appender.append({ ...draft, id: nextId(), sentAt: Date.now(), trace })
+        appendSpan?.end()
+        metrics.done(performance.now() - began)
+        span?.end()
+        return { conversation: draft.conversation, ...appended }
+      } catch (error) {
+        metrics.failed(error instanceof AppError ? error.code : 'internal')
+        span?.end(error)
+        throw error
+      }
+    },
+  }
+}

@@ -1,0 +1,57 @@
+/** May this sender write here? Logic's answers, kept for a while, so that sending goes on while logic or MySQL is away. */
+import { AppError } from '@tidings/protocol'
+import { LRUCache } from 'lru-cache'
+
+const MAX_KEPT = 50_000
+/** How long an answer that could not be renewed is still believed. */
+const STALE_MS = 600_000
+
+/** Asks logic. @throws AppError when the answer is no */
+export type AskPermit = (user: string, conversation: string) => Promise<{ memberVersion: number; ttlMs: number }>
+
+interface Kept {
+  memberVersion: number
+  /** performance.now() until which it needs no renewal. */
+  freshUntil: number
+}
+
+export interface Permits {
+  /** @throws AppError `user_not_found`, `forbidden`, `conversation_not_found`; `unavailable` when nobody can answer */
+  check(user: string, conversation: string): Kept | Promise<Kept>
+}
+
+export function createPermits(ask: AskPermit): Permits {
+  const kept = new LRUCache<string, Kept>({ max: MAX_KEPT })
+  const asking = new Map<string, Promise<Kept>>()
+
+  async function renew(key: string, user: string, conversation: string): Promise<Kept> {
+    try {
+      const { memberVersion, ttlMs } = await ask(user, conversation)
+      const permit = { memberVersion, freshUntil: performance.now() + ttlMs }
+      kept.set(key, permit)
+      return permit
+    } catch (error) {
+      const old = kept.get(key)
+      const away = error instanceof AppError && error.code === 'unavailable'
+      if (away && old && performance.now() < old.freshUntil + STALE_MS) return old
+      if (!away) kept.delete(key)
+      throw error
+    } finally {
+      asking.delete(key)
+    }
+  }
+
+  return {
+    check(user, conversation) {
+      const key = `${user} ${conversation}`
+      const permit = kept.get(key)
+      if (permit && performance.now() < permit.freshUntil) return permit
+      let asked = asking.get(key)
+      if (!asked) {
+        asked = renew(key, user, conversation)
+        asking.set(key, asked)
+      }
+      return asked
+    },
+  }
+}

@@ -1,0 +1,141 @@
+/** Everything that api and connect share: who may come in, and the way in. */
+import { rpcToken } from '@tidings/protocol'
+import { claimWorkerId, connectRegistry, type Registry } from '@tidings/registry'
+import {
+  gauge,
+  Lifecycle,
+  type Logger,
+  type MetricsRegistry,
+  type Settings,
+  stageMetrics,
+  type Tracing,
+} from '@tidings/service'
+import { connectRedis, createAppender, createKeys, createStreamMetrics, type Keys, type Redis } from '@tidings/stream'
+import { type Acceptor, createAcceptor } from './accept.js'
+import { createConversationIndex } from './conversation-index.js'
+import { createIds } from './ids.js'
+import { connectLogic, type Logic } from './logic.js'
+import { createPermits } from './permits.js'
+import { type Revocations, watchRevocations } from './revocations.js'
+import { createTickets, type Tickets } from './tickets.js'
+import { createTokens, type Tokens } from './tokens.js'
+
+/** The settings that an edge process reads. */
+export const EDGE_SETTINGS = [
+  'TIDINGS_REDIS_URL',
+  'TIDINGS_ETCD_URL',
+  'TIDINGS_NAMESPACE',
+  'TIDINGS_PARTITIONS',
+  'TIDINGS_INSTANCE',
+  'TIDINGS_NODE_LEASE_S',
+  'TIDINGS_JWT_SECRET',
+  'TIDINGS_JWT_PUBLIC_KEY',
+  'TIDINGS_JWKS_URL',
+  'TIDINGS_JWT_ISSUER',
+  'TIDINGS_JWT_AUDIENCE',
+  'TIDINGS_ACCESS_TOKEN_S',
+  'TIDINGS_SERVICE_TOKENS',
+  'TIDINGS_ACCEPT_REPLICAS',
+] as const
+
+export interface EdgeConfig {
+  redisUrl: string
+  etcdUrls: readonly string[]
+  namespace: string
+  partitions: number
+  instance: string
+  nodeLeaseS: number
+  jwtSecret: string
+  jwtPublicKey: string | undefined
+  jwksUrl: string | undefined
+  jwtIssuer: string | undefined
+  jwtAudience: string | undefined
+  accessTokenS: number
+  serviceTokens: Settings['TIDINGS_SERVICE_TOKENS']
+  acceptReplicas: number
+}
+
+export interface Edge {
+  redis: Redis
+  keys: Keys
+  registry: Registry
+  logic: Logic
+  tokens: Tokens
+  tickets: Tickets
+  revocations: Revocations
+  acceptor: Acceptor
+  /** Resolves when every accepted send has its answer. */
+  idle(): Promise<void>
+  stop(): Promise<void>
+}
+
+/** Connects and builds the shared half of an edge process. Throws, with nothing left running, when a part does not answer. */
+export async function startEdge(
+  config: EdgeConfig,
+  { log, metrics, tracing }: { log: Logger; metrics: MetricsRegistry; tracing: Tracing },
+): Promise<Edge> {
+  const life = new Lifecycle(log)
+  try {
+    const redis = await connectRedis(config.redisUrl, 'command', log)
+    life.add('redis', () => redis.disconnect())
+    const keys = createKeys(config.namespace, config.partitions)
+    const registry = await connectRegistry({
+      urls: config.etcdUrls,
+      namespace: config.namespace,
+      leaseSeconds: config.nodeLeaseS,
+      log,
+    })
+    life.add('registry', () => registry.stop())
+    const logic = await connectLogic(registry, rpcToken(config.jwtSecret))
+    life.add('logic client', () => logic.close())
+    const worker = await claimWorkerId(registry, config.instance, log)
+    life.add('worker id', () => worker.stop())
+    const revocations = await watchRevocations({ redis, keys, keepMs: config.accessTokenS * 1_000, log })
+    life.add('revocations', () => revocations.stop())
+    const appender = createAppender({
+      redis,
+      keys,
+      replicas: config.acceptReplicas,
+      metrics: createStreamMetrics(metrics),
+    })
+    gauge(metrics, 'tidings_append_waiting', 'Accepted items that wait to be written.', () => appender.waiting)
+    const acceptor = createAcceptor({
+      permits: createPermits(async (user, conversation) => {
+        const { memberVersion, ttlMs } = await logic.client.permit({ user, conversation })
+        return { memberVersion, ttlMs }
+      }),
+      indexConversation: createConversationIndex(redis, keys),
+      nextId: createIds(worker),
+      appender,
+      metrics: stageMetrics(metrics, 'accept'),
+      tracing,
+    })
+    const tokens = createTokens(
+      {
+        jwtSecret: config.jwtSecret,
+        publicKey: config.jwtPublicKey,
+        jwksUrl: config.jwksUrl,
+        issuer: config.jwtIssuer,
+        audience: config.jwtAudience,
+        serviceTokens: config.serviceTokens,
+      },
+      revocations.has,
+    )
+    const tickets = createTickets(redis, keys, revocations.has)
+    return {
+      redis,
+      keys,
+      registry,
+      logic,
+      tokens,
+      tickets,
+      revocations,
+      acceptor,
+      idle: () => appender.idle(),
+      stop: () => life.stop(),
+    }
+  } catch (error) {
+    await life.stop()
+    throw error
+  }
+}

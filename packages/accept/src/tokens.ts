@@ -1,0 +1,172 @@
+/**
+ * Who is behind a token. One verifier for api and connect: our own and a team's HS256 tokens, an outside identity provider's key or
+ * JWKS, and service tokens. The algorithm belongs to the key and is never taken from the token (RFC 8725, section 3.1).
+ */
+import { createHash, createPublicKey, createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { AppError, USER_ID } from '@tidings/protocol'
+import { ConfigError, type ServiceToken } from '@tidings/service'
+import {
+  createRemoteJWKSet,
+  decodeProtectedHeader,
+  errors,
+  type JWTPayload,
+  type JWTVerifyOptions,
+  jwtVerify,
+} from 'jose'
+import { LRUCache } from 'lru-cache'
+import type { Identity } from './types.js'
+
+const MAX_KEPT = 20_000
+const MAX_TOKEN_LENGTH = 8_192
+/** Clocks of issuers may differ from ours by this much. */
+const CLOCK_TOLERANCE_S = 30
+const OUTSIDE_ALGORITHMS = ['RS256', 'ES256', 'EdDSA']
+
+export interface TokenSettings {
+  jwtSecret: string
+  /** SPKI in PEM, or the path of such a file. */
+  publicKey: string | undefined
+  jwksUrl: string | undefined
+  issuer: string | undefined
+  audience: string | undefined
+  serviceTokens: readonly ServiceToken[]
+}
+
+export interface Tokens {
+  /** @throws AppError `unauthenticated`, one code and one text for every reason; `unavailable` when a key cannot be fetched */
+  verify(token: string): Identity | Promise<Identity>
+}
+
+/** @throws ConfigError when the public key cannot be used */
+export function createTokens(settings: TokenSettings, isRevoked: (sessionId: string) => boolean): Tokens {
+  const kept = new LRUCache<string, Identity>({ max: MAX_KEPT })
+  const secret = createSecretKey(Buffer.from(settings.jwtSecret))
+  const services = settings.serviceTokens.map(toService)
+  const outside = outsideKeys(settings)
+
+  async function verifyJwt(token: string): Promise<Identity> {
+    const payload = await checkSignature(token)
+    const { sub, exp, sid } = payload
+    if (typeof sub !== 'string' || !USER_ID.test(sub)) throw unauthenticated()
+    const identity: Identity = {
+      user: sub,
+      sessionId: typeof sid === 'string' ? sid : undefined,
+      // The tolerance is for deciding whether it is valid, not for how long.
+      expiresAt: exp! * 1_000,
+      scopes: undefined,
+    }
+    refuseEnded(identity)
+    kept.set(token, identity)
+    return identity
+  }
+
+  async function checkSignature(token: string): Promise<JWTPayload> {
+    try {
+      const { alg } = decodeProtectedHeader(token)
+      if (alg === 'HS256') return (await jwtVerify(token, secret, { ...RULES, algorithms: ['HS256'] })).payload
+      for (const verify of outside) {
+        if (verify.algorithms.includes(alg ?? '')) return await verify.run(token)
+      }
+    } catch (error) {
+      if (error instanceof errors.JWKSTimeout || isFetchFailure(error)) {
+        throw new AppError('unavailable', 'The keys of the identity provider cannot be fetched now.', {
+          cause: error,
+          retryAfter: 2,
+        })
+      }
+      throw unauthenticated(error)
+    }
+    throw unauthenticated()
+  }
+
+  function refuseEnded(identity: Identity): void {
+    const ended = Date.now() >= identity.expiresAt + CLOCK_TOLERANCE_S * 1_000
+    if (ended || (identity.sessionId !== undefined && isRevoked(identity.sessionId))) throw unauthenticated()
+  }
+
+  return {
+    verify(token) {
+      const known = kept.get(token)
+      if (known) {
+        refuseEnded(known)
+        return known
+      }
+      if (token.length > MAX_TOKEN_LENGTH) throw unauthenticated()
+      const service = findService(services, token)
+      if (service) return service
+      return verifyJwt(token)
+    },
+  }
+}
+
+const RULES: JWTVerifyOptions = { requiredClaims: ['sub', 'exp'], clockTolerance: CLOCK_TOLERANCE_S }
+
+const unauthenticated = (cause?: unknown): AppError =>
+  new AppError('unauthenticated', 'The token is missing, not valid, expired or revoked.', { cause })
+
+/** jose passes on what fetch threw, or complains about the answer's status. */
+const isFetchFailure = (error: unknown): boolean =>
+  error instanceof TypeError || (error instanceof errors.JOSEError && error.code === 'ERR_JOSE_GENERIC')
+
+interface OutsideKey {
+  algorithms: readonly string[]
+  run(token: string): Promise<JWTPayload>
+}
+
+function outsideKeys({ publicKey, jwksUrl, issuer, audience }: TokenSettings): OutsideKey[] {
+  const rules = { ...RULES, ...(issuer && { issuer }), ...(audience && { audience }) }
+  const found: OutsideKey[] = []
+  if (publicKey !== undefined) {
+    const key = readPublicKey(publicKey)
+    const algorithms = [algorithmOf(key)]
+    found.push({ algorithms, run: async (token) => (await jwtVerify(token, key, { ...rules, algorithms })).payload })
+  }
+  if (jwksUrl !== undefined) {
+    const keys = createRemoteJWKSet(new URL(jwksUrl), { timeoutDuration: 2_000, cooldownDuration: 5_000 })
+    const algorithms = OUTSIDE_ALGORITHMS
+    found.push({ algorithms, run: async (token) => (await jwtVerify(token, keys, { ...rules, algorithms })).payload })
+  }
+  return found
+}
+
+function readPublicKey(given: string): KeyObject {
+  try {
+    return createPublicKey(given.includes('-----BEGIN') ? given.replaceAll('\\n', '\n') : readFileSync(given))
+  } catch (error) {
+    throw new ConfigError(
+      'TIDINGS_JWT_PUBLIC_KEY cannot be used: give an SPKI public key in PEM, or the path of one.',
+      {
+        cause: error,
+      },
+    )
+  }
+}
+
+function algorithmOf(key: KeyObject): string {
+  if (key.asymmetricKeyType === 'rsa') return 'RS256'
+  if (key.asymmetricKeyType === 'ed25519') return 'EdDSA'
+  if (key.asymmetricKeyType === 'ec' && key.asymmetricKeyDetails?.namedCurve === 'prime256v1') return 'ES256'
+  throw new ConfigError('TIDINGS_JWT_PUBLIC_KEY cannot be used: give an RSA, P-256 or Ed25519 key.')
+}
+
+interface Service {
+  digest: Buffer
+  identity: Identity
+}
+
+const sha256 = (text: string): Buffer => createHash('sha256').update(text).digest()
+
+function toService({ name, scopes, token }: ServiceToken): Service {
+  const hex = /^sha256\$([0-9a-f]{64})$/.exec(token)?.[1]
+  return {
+    digest: hex ? Buffer.from(hex, 'hex') : sha256(token),
+    identity: { user: name, sessionId: undefined, expiresAt: Number.POSITIVE_INFINITY, scopes: new Set(scopes) },
+  }
+}
+
+function findService(services: readonly Service[], token: string): Identity | undefined {
+  if (services.length === 0) return undefined
+  const digest = sha256(token)
+  return services.find((service) => timingSafeEqual(service.digest, digest))?.identity
+}
