@@ -1,0 +1,59 @@
+/** What task reads from the environment. */
+import { ConfigError, readEnv } from '@tidings/service'
+import type { Group } from '@tidings/stream'
+
+const NAMES = [
+  'TIDINGS_REDIS_URL',
+  'TIDINGS_MYSQL_URL',
+  'TIDINGS_ETCD_URL',
+  'TIDINGS_NAMESPACE',
+  'TIDINGS_PARTITIONS',
+  'TIDINGS_INSTANCE',
+  'TIDINGS_WORKER_LEASE_S',
+  'TIDINGS_TASK_GROUPS',
+  'TIDINGS_JWT_SECRET',
+  'TIDINGS_OPS_HOST',
+  'TIDINGS_OPS_PORT',
+  'TIDINGS_LOG_LEVEL',
+  'TIDINGS_OTLP_URL',
+] as const
+
+export interface TaskConfig {
+  redisUrl: string
+  mysqlUrl: string
+  etcdUrls: readonly string[]
+  namespace: string
+  partitions: number
+  instance: string
+  leaseS: number
+  groups: readonly Group[]
+  jwtSecret: string
+  ops: { host: string; port: number }
+  logLevel: string
+  otlpUrl: string | undefined
+}
+
+function required<T>(name: string, value: T | undefined): T {
+  if (value === undefined)
+    throw new ConfigError(`${name} is not set. npm start sets it; set it yourself where you run task alone.`)
+  return value
+}
+
+/** @throws ConfigError */
+export function readConfig(environment: NodeJS.ProcessEnv): TaskConfig {
+  const env = readEnv(environment, NAMES)
+  return {
+    redisUrl: required('TIDINGS_REDIS_URL', env.TIDINGS_REDIS_URL),
+    mysqlUrl: required('TIDINGS_MYSQL_URL', env.TIDINGS_MYSQL_URL),
+    etcdUrls: required('TIDINGS_ETCD_URL', env.TIDINGS_ETCD_URL),
+    namespace: env.TIDINGS_NAMESPACE,
+    partitions: env.TIDINGS_PARTITIONS,
+    instance: env.TIDINGS_INSTANCE ?? `task-${process.pid}`,
+    leaseS: env.TIDINGS_WORKER_LEASE_S,
+    groups: [...new Set(env.TIDINGS_TASK_GROUPS)] as Group[],
+    jwtSecret: required('TIDINGS_JWT_SECRET', env.TIDINGS_JWT_SECRET),
+    ops: { host: env.TIDINGS_OPS_HOST, port: env.TIDINGS_OPS_PORT },
+    logLevel: env.TIDINGS_LOG_LEVEL,
+    otlpUrl: env.TIDINGS_OTLP_URL,
+  }
+}

@@ -1,0 +1,71 @@
+/**
+ * The consumer groups, in one table. A further group is a file with its handler and a row here (and its name in stream's `Group`
+ * and in TIDINGS_TASK_GROUPS).
+ */
+import { mirrorRoutes, type Registry } from '@tidings/registry'
+import { gauge, type Lifecycle, type Logger, type MetricsRegistry, type Tracing } from '@tidings/service'
+import { connectStore } from '@tidings/store'
+import { createJanitor, type Group, type Handler, type Keys, type Redis } from '@tidings/stream'
+import type { TaskConfig } from './config.js'
+import { createPersister } from './persist.js'
+import { startPusher } from './push.js'
+
+export interface GroupDeps {
+  config: TaskConfig
+  registry: Registry
+  redis: Redis
+  keys: Keys
+  log: Logger
+  metrics: MetricsRegistry
+  tracing: Tracing
+  /** Whatever a group starts registers its stop here. */
+  life: Lifecycle
+}
+
+export interface GroupRow {
+  /** Batches in the handler's hands at once. One keeps a partition's entries strictly one after the other. */
+  window: number
+  start(deps: GroupDeps): Promise<StartedGroup>
+}
+
+export interface StartedGroup {
+  handler: Handler
+  /** Rejects when something that only this group needs does not answer. */
+  check?(): Promise<unknown>
+  /** Regular housekeeping of a partition that this worker owns. */
+  tidy?(partition: number): Promise<void>
+}
+
+export const groups: Record<Group, GroupRow> = {
+  push: {
+    window: 4,
+    async start(deps) {
+      const { registry, log, metrics, tracing, config, life } = deps
+      // The sessions must be known before the first entry is read, or they would be passed over.
+      const routes = await mirrorRoutes(registry, log)
+      life.add('routes', () => routes.stop())
+      gauge(
+        metrics,
+        'tidings_routed_sessions',
+        'Sessions in this worker’s copy of the registry.',
+        () => routes.sessions,
+      )
+      const pusher = await startPusher({ registry, where: routes, jwtSecret: config.jwtSecret, log, metrics, tracing })
+      life.add('pusher', () => pusher.stop())
+      return { handler: pusher }
+    },
+  },
+  persist: {
+    window: 1,
+    async start({ config, redis, keys, log, metrics, tracing, life }) {
+      const store = connectStore(config.mysqlUrl, log)
+      life.add('mysql', () => store.stop())
+      const janitor = createJanitor(redis, keys)
+      return {
+        handler: createPersister({ store, redis, keys, log, metrics, tracing }),
+        check: () => store.ping(),
+        tidy: (partition) => janitor.tidy(partition),
+      }
+    },
+  },
+}

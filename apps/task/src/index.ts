@@ -1,0 +1,3 @@
+export { startTask, type TaskApp } from './app.js'
+export { readConfig, type TaskConfig } from './config.js'
+export { recipientsOf, route } from './route.js'

@@ -1,0 +1,132 @@
+/** The one stream of pushes from this worker to one connect node: bounded, and never a reason for others to wait. */
+import { connectRpc, nodeRpc } from '@tidings/protocol'
+import { backoffMs, type Logger, pause } from '@tidings/service'
+
+/** Batches that may be unconfirmed at once. */
+const MAX_OUT = 8
+/** A node that confirms nothing for this long is slow: its share is given up until it answers. */
+const CONFIRM_MS = 500
+const RECONNECT = { firstMs: 50, maxMs: 1_000 }
+
+/** `owed`: the payload was dropped, and the node will be told to compare its sessions with the heads. */
+export type PushOutcome = 'confirmed' | 'owed'
+
+export interface NodeLink {
+  /** Never rejects and never takes longer than the node may. */
+  push(entries: nodeRpc.PushEntry[]): Promise<PushOutcome>
+  /** Is a re-check owed to this node? */
+  readonly owed: boolean
+  stop(): void
+}
+
+interface Out {
+  resolve(outcome: PushOutcome): void
+  timer: NodeJS.Timeout
+}
+
+/** @param node its name, for the log */
+export function openNodeLink(node: string, address: string, rpcToken: string, log: Logger): NodeLink {
+  const rpc = connectRpc(nodeRpc.NodeDefinition, address, rpcToken)
+  const out = new Map<number, Out>()
+  const stopper = new AbortController()
+  let queue: nodeRpc.PushRequest[] = []
+  let wake: (() => void) | undefined
+  let number = 0
+  /** The node is up and confirms in time. */
+  let healthy = true
+  let owed = false
+  let broken: AbortController | undefined
+
+  function enqueue(entries: nodeRpc.PushEntry[], recheck: boolean): number {
+    queue.push({ number: ++number, entries, recheck })
+    wake?.()
+    return number
+  }
+
+  async function* requests(signal: AbortSignal): AsyncGenerator<nodeRpc.PushRequest> {
+    while (!signal.aborted) {
+      const batch = queue
+      queue = []
+      yield* batch
+      if (queue.length > 0) continue
+      await new Promise<void>((resolve) => {
+        wake = resolve
+        signal.addEventListener('abort', () => resolve(), { once: true })
+      })
+      wake = undefined
+    }
+  }
+
+  /** Everything that is out or queued is given up. */
+  function giveUp(): void {
+    queue = []
+    for (const one of out.values()) {
+      clearTimeout(one.timer)
+      one.resolve('owed')
+    }
+    if (out.size > 0) owed = true
+    out.clear()
+  }
+
+  function tooSlow(): void {
+    if (!healthy) return
+    healthy = false
+    log.warn({ node }, 'a node does not confirm; its share is owed until it does')
+    giveUp()
+    broken?.abort()
+  }
+
+  async function run(): Promise<void> {
+    for (let failures = 0; !stopper.signal.aborted; ) {
+      broken = new AbortController()
+      const signal = AbortSignal.any([broken.signal, stopper.signal])
+      // The first words on a new stream: a node that owes nobody anything still confirms, and that shows that it is well.
+      let first = enqueue([], owed)
+      try {
+        for await (const confirmation of rpc.client.push(requests(signal), { signal })) {
+          failures = 0
+          if (confirmation.number === first) {
+            first = 0
+            if (!healthy) log.info({ node }, 'a node confirms again')
+            healthy = true
+            owed = false
+            continue
+          }
+          const one = out.get(confirmation.number)
+          if (!one) continue
+          out.delete(confirmation.number)
+          clearTimeout(one.timer)
+          one.resolve('confirmed')
+        }
+      } catch (error) {
+        log.debug({ node, err: error instanceof Error ? error.message : error }, 'the stream to a node ended')
+      }
+      healthy = false
+      giveUp()
+      if (!stopper.signal.aborted) await pause(backoffMs(failures++, RECONNECT), stopper.signal)
+    }
+  }
+
+  void run()
+  return {
+    push(entries) {
+      if (stopper.signal.aborted || !healthy || out.size >= MAX_OUT) {
+        owed = true
+        // Healthy and full: nothing but this call tells the node, so the re-check follows what is out.
+        if (healthy) enqueue([], true)
+        return Promise.resolve('owed')
+      }
+      return new Promise((resolve) => {
+        out.set(enqueue(entries, false), { resolve, timer: setTimeout(tooSlow, CONFIRM_MS) })
+      })
+    },
+    get owed() {
+      return owed
+    },
+    stop() {
+      stopper.abort()
+      giveUp()
+      rpc.close()
+    },
+  }
+}

@@ -1,0 +1,106 @@
+/**
+ * The other branch, persist: accepted entries into MySQL, a batch at a time, idempotent on (conversation, seq). From the `persist`
+ * group; to MySQL. Promise: an entry is settled only after its row is committed, under a fence that no newer owner has raised. On
+ * failure: MySQL away pauses the group and counts against no entry; a row that MySQL will never take becomes a dead letter with a
+ * tombstone in its place, so that readers pass it.
+ */
+import { parseConversation } from '@tidings/protocol'
+import {
+  type Logger,
+  type MetricsRegistry,
+  type Span,
+  type StageMetrics,
+  stageMetrics,
+  type Tracing,
+} from '@tidings/service'
+import { insertEntries, insertTombstone, raiseFence, type Store } from '@tidings/store'
+import { type Delivery, type Exceptions, type Handler, type Keys, type Redis, trimLog } from '@tidings/stream'
+import { LRUCache } from 'lru-cache'
+
+const ROWS_PER_INSERT = 500
+const MAX_REMEMBERED = 50_000
+/** A conversation's log is trimmed once in this many entries. */
+const TRIM_EVERY = 256
+
+export function createPersister(deps: {
+  store: Store
+  redis: Redis
+  keys: Keys
+  log: Logger
+  metrics: MetricsRegistry
+  tracing: Tracing
+}): Handler {
+  const { store, redis, keys, log, tracing } = deps
+  const metrics: StageMetrics = stageMetrics(deps.metrics, 'persist')
+  /** Fence under which this process has raised its claim in MySQL, by partition. */
+  const raised = new Map<number, number>()
+  /** Conversations whose parties are listed as members already. */
+  const known = new LRUCache<string, true>({ max: MAX_REMEMBERED })
+
+  /** Before the first row under a new fence: from here on an older owner's transactions fail. */
+  async function raise(batch: readonly Delivery[]): Promise<Set<number>> {
+    const fenced = new Set<number>()
+    for (const { partition, fence } of batch) {
+      if (raised.get(partition) === fence || fenced.has(partition)) continue
+      if (await raiseFence(store, 'persist', partition, fence)) raised.set(partition, fence)
+      else fenced.add(partition)
+    }
+    return fenced
+  }
+
+  async function insert(batch: readonly Delivery[]): Promise<Required<Exceptions>> {
+    const members = [...new Set(batch.map(({ entry }) => entry.conversation))].filter((name) => !known.has(name))
+    const { fencedPartitions, conflicts } = await insertEntries(store, batch, 'persist', members)
+    const reasons = new Map(conflicts.map(({ entry, reason }) => [entry, reason]))
+    if (fencedPartitions.length === 0) for (const name of members) known.set(name, true)
+    return {
+      fenced: fencedPartitions,
+      poisoned: batch.flatMap((delivery) => {
+        const reason = reasons.get(delivery.entry)
+        return reason === undefined ? [] : [{ delivery, reason }]
+      }),
+    }
+  }
+
+  async function trimLogs(stored: readonly Delivery[]): Promise<void> {
+    const due = stored.filter(({ entry }) => entry.seq % TRIM_EVERY === 0)
+    await Promise.all(due.map(({ entry }) => trimLog(redis, keys, entry.conversation, entry.seq)))
+  }
+
+  return {
+    async handle(batch) {
+      const began = performance.now()
+      const spans: Span[] = tracing.enabled
+        ? batch.map(({ entry }) =>
+            tracing.start('persist', entry.trace, { conversation: entry.conversation, seq: entry.seq }),
+          )
+        : []
+      const fenced = await raise(batch)
+      const poisoned: { delivery: Delivery; reason: string }[] = []
+      const open = batch.filter(({ partition }) => !fenced.has(partition))
+      for (let i = 0; i < open.length; i += ROWS_PER_INSERT) {
+        const result = await insert(open.slice(i, i + ROWS_PER_INSERT))
+        poisoned.push(...result.poisoned)
+        for (const partition of result.fenced) fenced.add(partition)
+      }
+      metrics.done(performance.now() - began, batch.length)
+      if (poisoned.length > 0) metrics.failed('poison', poisoned.length)
+      for (const span of spans) span.end()
+      // Only a matter of memory: whatever comes of it, the entries are stored.
+      trimLogs(open).catch((error: unknown) => log.warn({ err: error }, 'trimming a log'))
+      return { poisoned, fenced: [...fenced] }
+    },
+    async bury(partition, fields, reason) {
+      const named = (name: string): string | undefined => {
+        const at = fields.findIndex((field, i) => i % 2 === 0 && field === name)
+        return at === -1 ? undefined : fields[at + 1]
+      }
+      const conversation = named('conversation') ?? ''
+      const seq = Number(named('seq'))
+      if (!parseConversation(conversation) || keys.partitionOf(conversation) !== partition) return
+      // Written by hand beyond the head: nobody is waiting there, and a tombstone would stand in the way of a real entry.
+      const head = Number((await redis.get(keys.seq(conversation))) ?? 0)
+      if (seq <= head) await insertTombstone(store, { conversation, seq, reason })
+    },
+  }
+}

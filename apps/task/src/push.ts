@@ -1,0 +1,87 @@
+/**
+ * Stage 4 of 6, push: routed entries to their nodes, one stream per node, a batch at a time. From route; to deliver. Promise: an
+ * entry counts as finished only when every concerned node has confirmed it, or has been marked as owed a re-check of the heads. A
+ * node that is not listed any more needs nothing: its devices come back elsewhere and catch up. On failure of a node: the others do
+ * not wait for it.
+ */
+import { type nodeRpc, rpcToken } from '@tidings/protocol'
+import type { NodeInfo, Registry } from '@tidings/registry'
+import { gauge, type Logger, type MetricsRegistry, type Span, stageMetrics, type Tracing } from '@tidings/service'
+import { type Delivery, type Exceptions, PoisonError } from '@tidings/stream'
+import { type NodeLink, openNodeLink } from './node-link.js'
+import { route, type Where } from './route.js'
+
+export interface Pusher {
+  handle(batch: readonly Delivery[]): Promise<Exceptions>
+  stop(): Promise<void>
+}
+
+/** Resolves when the listed nodes are known. */
+export async function startPusher(deps: {
+  registry: Registry
+  where: Where
+  jwtSecret: string
+  log: Logger
+  metrics: MetricsRegistry
+  tracing: Tracing
+}): Promise<Pusher> {
+  const { registry, where, log, tracing } = deps
+  const token = rpcToken(deps.jwtSecret)
+  const links = new Map<string, { info: NodeInfo; link: NodeLink }>()
+  const routed = stageMetrics(deps.metrics, 'route')
+  const pushed = stageMetrics(deps.metrics, 'push')
+  gauge(deps.metrics, 'tidings_nodes_owed', 'Connect nodes that are owed a re-check of their heads.', () =>
+    [...links.values()].reduce((sum, { link }) => sum + (link.owed ? 1 : 0), 0),
+  )
+
+  await registry.watchNodes('connect', (nodes) => {
+    for (const [node, { info, link }] of links) {
+      if (nodes.get(node)?.bootId === info.bootId) continue
+      link.stop()
+      links.delete(node)
+    }
+    for (const [node, info] of nodes) {
+      if (!links.has(node)) links.set(node, { info, link: openNodeLink(node, info.address, token, log) })
+    }
+  })
+
+  return {
+    async handle(batch) {
+      const began = performance.now()
+      const byNode = new Map<string, nodeRpc.PushEntry[]>()
+      const poisoned: { delivery: Delivery; reason: string }[] = []
+      const spans: Span[] = []
+      for (const delivery of batch) {
+        try {
+          if (tracing.enabled) spans.push(startSpan(tracing, delivery))
+          route(delivery, where, byNode)
+        } catch (error) {
+          if (!(error instanceof PoisonError)) throw error
+          poisoned.push({ delivery, reason: error.message })
+        }
+      }
+      const routedAt = performance.now()
+      routed.done(routedAt - began, batch.length)
+      await Promise.all(
+        [...byNode].map(async ([node, entries]) => {
+          const outcome = (await links.get(node)?.link.push(entries)) ?? 'gone'
+          if (outcome === 'confirmed') pushed.done(performance.now() - routedAt, entries.length)
+          else pushed.failed(outcome, entries.length)
+        }),
+      )
+      for (const span of spans) span.end()
+      return { poisoned }
+    },
+    async stop() {
+      for (const { link } of links.values()) link.stop()
+      links.clear()
+    },
+  }
+}
+
+/** The entry travels on under this span, so that `deliver` shows as its child. */
+function startSpan(tracing: Tracing, { entry }: Delivery): Span {
+  const span = tracing.start('push', entry.trace, { conversation: entry.conversation, seq: entry.seq })
+  entry.trace = span.traceparent
+  return span
+}
