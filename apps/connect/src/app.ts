@@ -1,0 +1,286 @@
+/** Puts a connect node together, and takes it apart in order. */
+import { randomUUID } from 'node:crypto'
+import { startEdge } from '@tidings/accept'
+import {
+  AppError,
+  Close,
+  MAX_FRAME_BYTES,
+  nodeRpc,
+  rpcToken,
+  serve,
+  startRpcServer,
+  toAppError,
+} from '@tidings/protocol'
+import { createSessionLister, type NodeInfo } from '@tidings/registry'
+import {
+  gauge,
+  Lifecycle,
+  type Logger,
+  type MetricsRegistry,
+  stageMetrics,
+  startOps,
+  type Tracing,
+} from '@tidings/service'
+import { createLogReader } from '@tidings/stream'
+import { createAcks } from './ack.js'
+import { authenticate, closeCodeOf, deviceOf, refuseOrigin, SUBPROTOCOL } from './admission.js'
+import { createCatchUp } from './catch-up.js'
+import type { ConnectConfig } from './config.js'
+import { createDeliver } from './deliver.js'
+import { type FrameDeps, handleFrame } from './frames.js'
+import { createGate } from './gate.js'
+import { startHeartbeat } from './heartbeat.js'
+import { type OpenDeps, openSession } from './open.js'
+import { createPushService } from './push-service.js'
+import { Session } from './session.js'
+import { createSessions } from './sessions.js'
+import { createSlots } from './slots.js'
+import { loadUws, startUwsTransport } from './socket.js'
+import { startWsTransport } from './socket-ws.js'
+import { createStoredReceipts } from './stored.js'
+import { startSweep } from './sweep.js'
+import type { Socket, SocketEvents, Transport, TransportOptions, UpgradeRequest } from './transport.js'
+
+export const WS_PATH = '/api/v1/ws'
+export const VERSION = '0.1.0'
+const MAX_BUFFERED_BYTES = 256 * 1024
+const CATCH_UPS_AT_ONCE = 64
+/** Frames that a client may send before it is ready. */
+const MAX_EARLY_FRAMES = 64
+/** Clients of a draining node come back spread over this time. */
+const RECONNECT_SPREAD_MS = 5_000
+
+export interface ConnectApp {
+  url: string
+  port: number
+  opsPort: number
+  transport: Transport['name']
+  stop(): Promise<void>
+}
+
+/** Starts a connect node. Throws, with nothing left running, when something it needs does not answer. */
+export async function startConnect(
+  config: ConnectConfig,
+  env: { log: Logger; metrics: MetricsRegistry; tracing: Tracing },
+): Promise<ConnectApp> {
+  const { log, metrics, tracing } = env
+  const life = new Lifecycle(log)
+  const stopper = new AbortController()
+  try {
+    const edge = await startEdge(config.edge, env)
+    life.add('edge', () => edge.stop())
+    const { redis, keys, registry, logic } = edge
+    const node = config.edge.instance
+    const token = rpcToken(config.edge.jwtSecret)
+
+    const sessions = createSessions()
+    const reader = createLogReader(redis, keys)
+    const slots = createSlots(CATCH_UPS_AT_ONCE)
+    const catchUp = createCatchUp({ reader, logic: logic.client, slots, signal: stopper.signal, log })
+    const acks = createAcks(logic.client, log)
+    life.add('acks', () => acks.stop())
+    const stored = createStoredReceipts(redis, keys, log)
+    life.add('stored receipts', () => stored.stop())
+    const sweep = startSweep({ redis, keys, reader, sessions, catchUp, log })
+    life.add('sweep', () => sweep.stop())
+    const lister = await createSessionLister(registry, node, log)
+    const nodes = new Map<string, NodeInfo>()
+    await registry.watchNodes('connect', (listed) => {
+      nodes.clear()
+      for (const [name, info] of listed) nodes.set(name, info)
+    })
+    edge.revocations.onRevoked((sessionId) => {
+      for (const session of sessions.all()) {
+        if (session.identity.sessionId === sessionId) session.close(Close.Kicked, 'logged out')
+      }
+    })
+    const heartbeat = startHeartbeat(sessions, config.heartbeatMs)
+    life.add('heartbeat', () => heartbeat.stop())
+
+    const stage = stageMetrics(metrics, 'deliver')
+    const deliver = createDeliver({ sessions, catchUp, metrics: stage, tracing })
+    const rpc = await startRpcServer({
+      ...config.rpc,
+      token,
+      services: [serve(nodeRpc.NodeDefinition, createPushService({ deliver, sessions, acks, sweep, metrics: stage }))],
+      onInternalError: (path, err) => log.error({ err, path }, 'a call failed'),
+    })
+    life.add('rpc server', () => rpc.stop())
+
+    const frameDeps: FrameDeps = { acceptor: edge.acceptor, tokens: edge.tokens, acks, catchUp, stored, log }
+    const openDeps: OpenDeps = {
+      node,
+      heartbeatMs: config.heartbeatMs,
+      maxFrameBytes: MAX_FRAME_BYTES,
+      sessions,
+      lister,
+      nodes,
+      rpcToken: token,
+      logic: logic.client,
+      acks,
+      catchUp,
+      sweep,
+      log,
+    }
+
+    function onSessionClosed(session: Session, code: number): void {
+      sessions.remove(session)
+      if (acks.waiting > 0) void acks.flush()
+      log.debug({ session: session.id, code }, 'session closed')
+      if (stopper.signal.aborted) return
+      lister
+        .unlist(session.user, session.id)
+        .catch((error: unknown) => log.debug({ err: error, session: session.id }, 'not unlisted; its lease ends it'))
+    }
+
+    function open(socket: Socket, request: UpgradeRequest): SocketEvents {
+      const gate = createGate(config.rateLimits)
+      const early: string[] = []
+      let session: Session | undefined
+      let ready = false
+
+      async function admit(): Promise<void> {
+        try {
+          const identity = await authenticate(request, edge)
+          const device = deviceOf(request)
+          // Our own sessions belong to users that exist; a user of an outside provider gets a row when first seen.
+          if (identity.sessionId === undefined) await logic.client.seeUser({ user: identity.user })
+          if (socket.closed) return
+          session = new Session(identity.user, device, identity, socket, onSessionClosed)
+          session.wantsGaps = request.query.get('gap') === '1'
+          const opening = openSession(openDeps, session, {
+            resume: request.query.get('resume') === 'client',
+            fromOldest: request.query.get('from') === 'oldest',
+          })
+          ready = true
+          for (const frame of early.splice(0)) onFrame(session, frame)
+          await opening
+        } catch (thrown) {
+          refuse(thrown)
+        }
+      }
+
+      function refuse(thrown: unknown): void {
+        const error = toAppError(thrown)
+        if (error.code === 'internal') log.error({ err: error.cause ?? error }, 'opening a session failed')
+        const retry = error.retryAfter === undefined ? {} : { retryAfter: error.retryAfter }
+        const frame = { op: 'error', code: error.code, message: error.message, ...retry }
+        if (session) session.tell(frame)
+        else socket.send(JSON.stringify(frame))
+        if (session) session.close(closeCodeOf(error), error.code)
+        else socket.close(closeCodeOf(error), error.code)
+      }
+
+      function onFrame(of: Session, frame: string): void {
+        if (of.closed || !gate.admits(of, frame.length)) return
+        if (handleFrame(frameDeps, of, frame)?.badFrame) gate.bad(of)
+      }
+
+      void admit()
+      return {
+        message(data, isBinary) {
+          if (session) session.lastHeard = performance.now()
+          if (isBinary)
+            return session
+              ? session.close(Close.BadFrames, 'frames are text')
+              : socket.close(Close.BadFrames, 'frames are text')
+          if (session && ready) return onFrame(session, data)
+          if (early.length >= MAX_EARLY_FRAMES) return socket.close(Close.TooManyFrames, 'wait for ready')
+          early.push(data)
+        },
+        pong() {
+          if (session) session.lastHeard = performance.now()
+        },
+        drain() {
+          session?.onDrain()
+        },
+        close(code) {
+          session?.onSocketClosed(code)
+        },
+      }
+    }
+
+    const transport = await startTransport(config.transport, log, {
+      host: config.host,
+      port: config.port,
+      maxFrameBytes: MAX_FRAME_BYTES,
+      maxBufferedBytes: MAX_BUFFERED_BYTES,
+      subprotocol: SUBPROTOCOL,
+      path: WS_PATH,
+      refuse: (request) => refuseOrigin(request, config.origins),
+      open,
+      onError: (err) => log.error({ err }, 'an event of a socket failed'),
+    })
+    life.add('transport', () => transport.stop())
+
+    const ops = await startOps({
+      ...config.ops,
+      metrics,
+      ready: {
+        redis: () => redis.ping(),
+        etcd: () => registry.check(),
+        logic: () => logic.check(),
+        listening: async () => {
+          if (stopper.signal.aborted) throw new AppError('unavailable', 'draining')
+        },
+      },
+    })
+    life.add('ops', () => ops.stop())
+    gauge(metrics, 'tidings_sessions', 'Live sessions of this node.', () => sessions.size)
+    gauge(metrics, 'tidings_acks_waiting', 'Acks that wait to be written.', () => acks.waiting)
+    gauge(metrics, 'tidings_stored_waiting', 'Sends whose stored receipt is due.', () => stored.waiting)
+    gauge(metrics, 'tidings_catch_ups_running', 'Catch-ups that read now.', () => slots.running)
+    gauge(metrics, 'tidings_catch_ups_waiting', 'Catch-ups that wait for a slot.', () => slots.waiting)
+
+    await registry.announce('connect', node, { address: rpc.address, version: VERSION, bootId: randomUUID() })
+
+    /** Unlisted first, so that nobody new comes; then the clients are told, and their last acks are written. */
+    async function drain(): Promise<void> {
+      transport.refuseNew()
+      await registry.withdraw()
+      for (const session of sessions.all()) {
+        session.tell({ op: 'reconnect', after: Math.round(Math.random() * RECONNECT_SPREAD_MS) })
+        session.flush()
+      }
+      await edge.idle()
+      await acks.flush()
+      stopper.abort()
+      for (const session of [...sessions.all()]) session.close(Close.Restarting, 'node restarting')
+    }
+    life.add('drain', drain)
+
+    const url = `ws://${config.host}:${transport.port}${WS_PATH}`
+    log.info({ url, transport: transport.name, rpc: rpc.address }, 'connect is ready')
+    return {
+      url,
+      port: transport.port,
+      opsPort: ops.port,
+      transport: transport.name,
+      async stop() {
+        await life.stop()
+      },
+    }
+  } catch (error) {
+    stopper.abort()
+    await life.stop()
+    throw error
+  }
+}
+
+async function startTransport(
+  wanted: ConnectConfig['transport'],
+  log: Logger,
+  options: TransportOptions,
+): Promise<Transport> {
+  if (wanted !== 'ws') {
+    const uws = await loadUws()
+    if (uws) return await startUwsTransport(uws, options)
+    const build = `Node ${process.versions.node} on ${process.platform}-${process.arch}`
+    if (wanted === 'uws')
+      throw new Error(
+        `uWebSockets.js has no native build for ${build}. Set TIDINGS_CONNECT_TRANSPORT=ws, or use Node 20.`,
+      )
+    log.warn(`uWebSockets.js has no native build for ${build}: using ws, which is slower. Node 20 has one.`)
+  }
+  return await startWsTransport(options)
+}

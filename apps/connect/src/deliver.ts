@@ -1,0 +1,45 @@
+/**
+ * Stage 5 of 6, deliver: a pushed entry to the sessions that must see it. From push, over gRPC; to ack. Promise: every session is
+ * shown the entries of a conversation in seq order, each once. A late or repeated push changes nothing; a hole is repaired from the
+ * log. On failure: a reader that is too slow is closed with 4508 and catches up when it returns.
+ */
+import type { nodeRpc } from '@tidings/protocol'
+import type { StageMetrics, Tracing } from '@tidings/service'
+import type { CatchUp } from './catch-up.js'
+import type { Sessions } from './sessions.js'
+
+export type Deliver = (entry: nodeRpc.PushEntry) => 'delivered' | 'fenced'
+
+/** @returns a function that handles one pushed entry; `fenced` when a newer owner of its partition has pushed already */
+export function createDeliver(deps: {
+  sessions: Sessions
+  catchUp: Pick<CatchUp, 'repairSoon'>
+  metrics: StageMetrics
+  tracing: Tracing
+}): Deliver {
+  const { sessions, catchUp, metrics, tracing } = deps
+  const fences = new Map<number, number>()
+
+  return (entry) => {
+    const { partition, fence, conversation, seq, frame, users } = entry
+    const known = fences.get(partition) ?? 0
+    if (fence < known) {
+      metrics.failed('fenced')
+      return 'fenced'
+    }
+    if (fence > known) fences.set(partition, fence)
+    const span = tracing.enabled ? tracing.start('deliver', entry.trace, { conversation, seq }) : undefined
+    for (const user of users) {
+      for (const session of sessions.of(user)) {
+        if (session.state !== 'open') {
+          session.hint(conversation, seq)
+          continue
+        }
+        const hole = session.flow(conversation).push(seq, frame, session.show)
+        if (hole) catchUp.repairSoon(session, conversation)
+      }
+    }
+    span?.end()
+    return 'delivered'
+  }
+}

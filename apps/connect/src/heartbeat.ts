@@ -1,0 +1,31 @@
+/** Signs of life: pings spread over the sessions, and the end of those that are silent, or whose token has ended. */
+import { Close } from '@tidings/protocol'
+import type { Stoppable } from '@tidings/service'
+import { SESSION_SLICES, type Sessions } from './sessions.js'
+
+/** RFC 6455: going away. The other side is most likely gone and will never see it. */
+const GOING_AWAY = 1001
+const SILENT_FOR_PINGS = 3
+const TOKEN_CHECK_MS = 2_000
+
+export function startHeartbeat(sessions: Sessions, heartbeatMs: number): Stoppable {
+  const pings = setInterval(() => {
+    const silentSince = performance.now() - SILENT_FOR_PINGS * heartbeatMs
+    for (const session of sessions.nextSlice()) {
+      if (session.lastHeard < silentSince) session.close(GOING_AWAY, 'no answer to pings')
+      else session.socket.ping()
+    }
+  }, heartbeatMs / SESSION_SLICES)
+  const tokens = setInterval(() => {
+    const now = Date.now()
+    for (const session of sessions.all()) {
+      if (session.identity.expiresAt <= now) session.close(Close.Unauthenticated, 'token expired')
+    }
+  }, TOKEN_CHECK_MS)
+  return {
+    async stop() {
+      clearInterval(pings)
+      clearInterval(tokens)
+    },
+  }
+}

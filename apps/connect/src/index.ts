@@ -1,0 +1,3 @@
+export { type ConnectApp, startConnect, WS_PATH } from './app.js'
+export { type ConnectConfig, readConfig } from './config.js'
+export { Flow } from './sequencer.js'

@@ -1,0 +1,123 @@
+/**
+ * From an open socket to a live session. The order is the promise: the session is listed before its positions are read, so that an
+ * entry appended in between is either read here or pushed to here; what is pushed meanwhile is remembered as a hint.
+ */
+import type { LogicClient } from '@tidings/accept'
+import { AppError, Close, connectRpc, nodeRpc } from '@tidings/protocol'
+import type { NodeInfo, SessionLister } from '@tidings/registry'
+import { type Logger, withBound } from '@tidings/service'
+import type { Acks } from './ack.js'
+import type { CatchUp } from './catch-up.js'
+import type { Session } from './session.js'
+import type { Sessions } from './sessions.js'
+import type { Sweep } from './sweep.js'
+
+const REPLACE_BOUND_MS = 1_000
+const RESUME_BOUND_MS = 10_000
+/** A worker's copy of the sessions may lag by this much: what it did not push to us is looked for once more. */
+const RECHECK_MS = 2_000
+
+export interface OpenDeps {
+  node: string
+  heartbeatMs: number
+  maxFrameBytes: number
+  sessions: Sessions
+  lister: SessionLister
+  /** The other connect nodes, by instance. */
+  nodes: ReadonlyMap<string, NodeInfo>
+  rpcToken: string
+  logic: Pick<LogicClient, 'openDevice'>
+  acks: Acks
+  catchUp: CatchUp
+  sweep: Sweep
+  log: Logger
+}
+
+/** @throws AppError `unavailable` when the positions cannot be read now: the client shall come back */
+export async function openSession(
+  deps: OpenDeps,
+  session: Session,
+  wishes: { resume: boolean; fromOldest: boolean },
+): Promise<void> {
+  await endOlder(deps, session)
+  if (session.closed) return
+  const { positions } = await deps.logic.openDevice({ user: session.user, device: session.device })
+  for (const { conversation, cursor, head } of positions) {
+    session.setPosition(conversation, wishes.fromOldest ? 0 : cursor)
+    if (head > (wishes.fromOldest ? 0 : cursor) || wishes.resume) session.flow(conversation).raise(head)
+  }
+  session.tell({
+    op: 'ready',
+    session: session.id,
+    user: session.user,
+    device: session.device,
+    node: deps.node,
+    heartbeat: deps.heartbeatMs,
+    maxFrame: deps.maxFrameBytes,
+  })
+  if (wishes.resume) await clientCursors(session)
+  for (const [conversation, seq] of session.open()) session.flow(conversation).raise(seq)
+  const shown = await showBacklog(deps, session)
+  session.tell({ op: 'synced', messages: shown })
+  deps.sweep.soon(RECHECK_MS)
+}
+
+/** One live session per device: an older one, here or on another node, flushes its acks and goes before our cursors are read. */
+async function endOlder(deps: OpenDeps, session: Session): Promise<void> {
+  const { sessions, lister, acks, log } = deps
+  const here = sessions.ofDevice(session.user, session.device)
+  sessions.add(session)
+  if (here) {
+    here.close(Close.Replaced, 'replaced by a newer session of the device')
+    await acks.flush()
+  }
+  let older: { node: string; session: string }[]
+  try {
+    older = await lister.list({ user: session.user, session: session.id, device: session.device })
+  } catch (error) {
+    // Without etcd nobody pushes to this session until it is listed; the sweep shows it what comes.
+    log.warn(
+      { err: error instanceof Error ? error.message : error, session: session.id },
+      'a session is not listed yet',
+    )
+    deps.sweep.soon(1_000)
+    return
+  }
+  await Promise.all(older.filter((other) => other.node !== deps.node).map((other) => endElsewhere(deps, other)))
+}
+
+async function endElsewhere(deps: OpenDeps, other: { node: string; session: string }): Promise<void> {
+  const info = deps.nodes.get(other.node)
+  if (!info) return
+  const rpc = connectRpc(nodeRpc.NodeDefinition, info.address, deps.rpcToken)
+  try {
+    await rpc.client.closeSession({ session: other.session, code: Close.Replaced }, { deadlineMs: REPLACE_BOUND_MS })
+  } catch (error) {
+    // A node that does not answer is dying or cut off; its session ends with its lease.
+    deps.log.warn(
+      { err: error instanceof Error ? error.message : error, node: other.node },
+      'could not end an older session',
+    )
+  } finally {
+    rpc.close()
+  }
+}
+
+async function clientCursors(session: Session): Promise<void> {
+  const given = new Promise<void>((resolve) => {
+    session.resuming = { done: resolve }
+  })
+  try {
+    await withBound(given, RESUME_BOUND_MS)
+  } catch (error) {
+    throw new AppError('bad_frame', 'No resume frame with done:true came in time.', { cause: error })
+  } finally {
+    session.resuming = undefined
+  }
+}
+
+async function showBacklog(deps: OpenDeps, session: Session): Promise<number> {
+  let shown = 0
+  for (const conversation of session.behind()) shown += await deps.catchUp.repair(session, conversation)
+  return shown
+}

@@ -1,0 +1,46 @@
+/** What workers and fellow nodes call: the stream of pushes, and the end of a session that moved. */
+import { AppError, type nodeRpc } from '@tidings/protocol'
+import type { StageMetrics } from '@tidings/service'
+import type { Acks } from './ack.js'
+import type { Deliver } from './deliver.js'
+import type { Sessions } from './sessions.js'
+import type { Sweep } from './sweep.js'
+
+/** gRPC implementation. A batch is confirmed when its frames are in the sockets' hands, or dropped with their sessions. */
+export function createPushService(deps: {
+  deliver: Deliver
+  sessions: Sessions
+  acks: Acks
+  sweep: Sweep
+  metrics: StageMetrics
+}): nodeRpc.NodeServiceImplementation {
+  const { deliver, sessions, acks, sweep, metrics } = deps
+  return {
+    async *push(requests) {
+      for await (const { number, entries, recheck } of requests) {
+        const began = performance.now()
+        let fenced = 0
+        for (const entry of entries) {
+          checkEntry(entry)
+          if (deliver(entry) === 'fenced') fenced++
+        }
+        if (recheck) sweep.soon(0)
+        if (entries.length > 0) metrics.done(performance.now() - began, entries.length)
+        yield { number, fenced }
+      }
+    },
+    async closeSession({ session: id, code }) {
+      const session = sessions.byId(id)
+      if (!session) return { found: false }
+      session.close(code, 'ended by another node')
+      await acks.flush()
+      return { found: true }
+    },
+  }
+}
+
+function checkEntry({ conversation, seq, frame, users }: nodeRpc.PushEntry): void {
+  if (conversation === '' || seq < 1 || frame.length === 0 || users.length === 0) {
+    throw new AppError('invalid_request', 'A pushed entry lacks its conversation, seq, frame or users.')
+  }
+}

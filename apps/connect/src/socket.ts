@@ -1,0 +1,203 @@
+/** The transport on uWebSockets.js. The only file that knows it. */
+import type { HttpRequest, HttpResponse, us_listen_socket, WebSocket } from 'uWebSockets.js'
+import { plainAnswer } from './plain-answer.js'
+import { portTaken, probePort } from './port.js'
+import {
+  CLOSE_WAIT_MS,
+  type SendResult,
+  type Socket,
+  type SocketEvents,
+  type Transport,
+  type TransportOptions,
+  type UpgradeRequest,
+} from './transport.js'
+
+type Uws = typeof import('uWebSockets.js')
+
+/** Is there a native build for this Node.js? The package falls back to JavaScript that is not complete, so it is asked first. */
+export async function loadUws(): Promise<Uws | undefined> {
+  const { createRequire } = await import('node:module')
+  const require = createRequire(import.meta.url)
+  const { platform, arch, versions } = process
+  try {
+    // The package's own rule for its binary's name; requiring it first keeps its fallback from loading.
+    require(`uWebSockets.js/binaries/uws_${platform}_${arch}_${versions.modules}.node`)
+    return require('uWebSockets.js') as Uws
+  } catch (error) {
+    if (error instanceof Error) return undefined
+    throw error
+  }
+}
+
+interface UserData {
+  request: UpgradeRequest
+  socket: UwsSocket | undefined
+  events: SocketEvents | undefined
+}
+
+class UwsSocket implements Socket {
+  closed = false
+  #ending = false
+
+  constructor(private readonly ws: WebSocket<UserData>) {}
+
+  send(frame: string | Uint8Array): SendResult {
+    if (this.closed || this.#ending) return 'dropped'
+    // 1: written, 0: buffered, 2: dropped because the buffer is full.
+    const result = this.ws.send(frame, false)
+    return result === 1 ? 'sent' : result === 0 ? 'buffered' : 'dropped'
+  }
+
+  sendAll(frames: readonly (string | Uint8Array)[]): SendResult {
+    let result: SendResult = 'sent'
+    if (this.closed || this.#ending) return 'dropped'
+    this.ws.cork(() => {
+      for (const frame of frames) {
+        const sent = this.send(frame)
+        if (sent === 'dropped') {
+          result = sent
+          return
+        }
+        if (sent === 'buffered') result = sent
+      }
+    })
+    return result
+  }
+
+  ping(): void {
+    if (!this.closed && !this.#ending) this.ws.ping()
+  }
+
+  buffered(): number {
+    return this.closed ? 0 : this.ws.getBufferedAmount()
+  }
+
+  close(code: number, reason: string): void {
+    if (this.closed || this.#ending) return
+    this.#ending = true
+    // A reader that does not read never gets the close frame: then the connection is cut.
+    const cut = setTimeout(() => {
+      if (!this.closed) this.ws.close()
+    }, CLOSE_WAIT_MS)
+    cut.unref()
+    this.ws.end(code, reason)
+  }
+}
+
+function readRequest(res: HttpResponse, req: HttpRequest): UpgradeRequest {
+  const headers = new Map<string, string>()
+  req.forEach((name, value) => {
+    headers.set(name, value)
+  })
+  return {
+    header: (name) => headers.get(name) ?? '',
+    query: new URLSearchParams(req.getQuery()),
+    address: Buffer.from(res.getRemoteAddressAsText()).toString(),
+  }
+}
+
+const offers = (header: string, subprotocol: string): boolean =>
+  header.split(',').some((name) => name.trim() === subprotocol)
+
+export async function startUwsTransport(uws: Uws, options: TransportOptions): Promise<Transport> {
+  const { path, maxFrameBytes, maxBufferedBytes, onError } = options
+  const decoder = new TextDecoder()
+  const open = new Set<WebSocket<UserData>>()
+  let refusing = false
+  let listening: us_listen_socket | undefined
+
+  /** Runs an event of a socket; a bug in it ends that socket alone. */
+  function guard(ws: WebSocket<UserData>, run: (data: UserData) => void): void {
+    const data = ws.getUserData()
+    try {
+      run(data)
+    } catch (error) {
+      onError(error)
+      data.socket?.close(1011, 'internal error')
+    }
+  }
+
+  const app = uws.App()
+  app.ws<UserData>(path, {
+    maxPayloadLength: maxFrameBytes,
+    maxBackpressure: maxBufferedBytes,
+    closeOnBackpressureLimit: 0,
+    idleTimeout: 0,
+    sendPingsAutomatically: false,
+    compression: uws.DISABLED,
+    upgrade(res, req, context) {
+      const request = readRequest(res, req)
+      const key = req.getHeader('sec-websocket-key')
+      const offered = req.getHeader('sec-websocket-protocol')
+      const extensions = req.getHeader('sec-websocket-extensions')
+      const refusal = refusing
+        ? plainAnswer('draining')
+        : key === ''
+          ? plainAnswer('bad-upgrade')
+          : options.refuse(request)
+      if (refusal) return answer(res, refusal)
+      const protocol = offers(offered, options.subprotocol) ? options.subprotocol : ''
+      res.upgrade<UserData>({ request, socket: undefined, events: undefined }, key, protocol, extensions, context)
+    },
+    open(ws) {
+      open.add(ws)
+      guard(ws, (data) => {
+        data.socket = new UwsSocket(ws)
+        data.events = options.open(data.socket, data.request)
+      })
+    },
+    message(ws, message, isBinary) {
+      guard(ws, (data) => data.events?.message(decoder.decode(message), isBinary))
+    },
+    pong(ws) {
+      guard(ws, (data) => data.events?.pong())
+    },
+    drain(ws) {
+      guard(ws, (data) => data.events?.drain())
+    },
+    close(ws, code) {
+      open.delete(ws)
+      guard(ws, (data) => {
+        if (data.socket) data.socket.closed = true
+        data.events?.close(code)
+      })
+    },
+  })
+  app.any('/*', (res, req) => {
+    if (req.getUrl() !== path) return answer(res, plainAnswer('not-found'))
+    answer(res, plainAnswer(req.getMethod() === 'get' ? 'not-an-upgrade' : 'method'))
+  })
+
+  // uWebSockets.js shares a taken port with its owner (SO_REUSEPORT) instead of failing: so ask first.
+  await probePort(options.host, options.port)
+  const port = await new Promise<number>((resolve, reject) => {
+    app.listen(options.host, options.port, (token) => {
+      if (!token) return reject(portTaken(options))
+      listening = token
+      resolve(uws.us_socket_local_port(token))
+    })
+  })
+  const refuseNew = (): void => {
+    refusing = true
+    if (listening) uws.us_listen_socket_close(listening)
+    listening = undefined
+  }
+  return {
+    name: 'uws',
+    port,
+    refuseNew,
+    async stop() {
+      refuseNew()
+      for (const ws of open) ws.close()
+    },
+  }
+}
+
+function answer(res: HttpResponse, { status, body }: { status: number; body: string }): void {
+  res.cork(() => {
+    res.writeStatus(String(status)).writeHeader('content-type', 'application/problem+json')
+    if (status === 426) res.writeHeader('upgrade', 'websocket')
+    if (status === 503) res.writeHeader('retry-after', '1')
+    res.end(body, true)
+  })
+}
