@@ -143,8 +143,7 @@ export async function startConnect(
         try {
           const identity = await authenticate(request, edge)
           const device = deviceOf(request)
-          // Our own sessions belong to users that exist; a user of an outside provider gets a row when first seen.
-          if (identity.sessionId === undefined) await logic.client.seeUser({ user: identity.user })
+          await edge.seeUser(identity)
           if (socket.closed) return
           session = new Session(identity.user, device, identity, socket, onSessionClosed)
           session.wantsGaps = request.query.get('gap') === '1'

@@ -75,7 +75,7 @@ export function createCatchUp(deps: {
         }
       }
       if (session.closed) return shown
-      if (page) shown += showPage(session, conversation, flow, page)
+      if (page) shown += await showPage(session, conversation, flow, page)
       if (flow.finishReading(session.show)) return shown
       if (flow.position > before) {
         stuckSince = undefined
@@ -120,7 +120,7 @@ export function createCatchUp(deps: {
 }
 
 /** Shows a page in order; where seqs are declared void it says so. @returns how many entries were shown */
-function showPage(session: Session, conversation: string, flow: Flow, { entries, voids }: Page): number {
+async function showPage(session: Session, conversation: string, flow: Flow, { entries, voids }: Page): Promise<number> {
   let shown = 0
   let next = 0
   const skipVoids = (): void => {
@@ -131,6 +131,8 @@ function showPage(session: Session, conversation: string, flow: Flow, { entries,
     }
   }
   for (const entry of entries) {
+    if (session.congested) await session.writable()
+    if (session.closed) return shown
     skipVoids()
     const result = flow.read(entry.seq, () => messageFrame(entry), session.show)
     if (result === 'hole') return shown

@@ -35,8 +35,10 @@ export function createDeliver(deps: {
           session.hint(conversation, seq)
           continue
         }
-        const hole = session.flow(conversation).push(seq, frame, session.show)
-        if (hole) catchUp.repairSoon(session, conversation)
+        const flow = session.flow(conversation)
+        // Too much waits for this reader: what it misses now it is shown from the log, at its own pace.
+        const behind = session.congested ? flow.raise(seq) : flow.push(seq, frame, session.show)
+        if (behind) catchUp.repairSoon(session, conversation)
       }
     }
     span?.end()

@@ -203,7 +203,10 @@ async function sync(deps: FrameDeps, session: Session, frame: Static<typeof Sync
     )
     for (const gone of page.voids)
       session.tell({ op: 'void', conversation: frame.conversation, from: gone.from, to: gone.to })
-    for (const entry of page.entries) session.show(messageFrame(entry))
+    for (const entry of page.entries) {
+      if (session.congested) await session.writable()
+      session.show(messageFrame(entry))
+    }
     messages += page.entries.length
     const last = Math.max(page.entries.at(-1)?.seq ?? 0, page.voids.at(-1)?.to ?? 0)
     if (last <= position) break

@@ -5,8 +5,10 @@ import { Close } from '@tidings/protocol'
 import { Flow, type Frame } from './sequencer.js'
 import type { Socket } from './transport.js'
 
-/** Above this many waiting bytes a backlog pauses until the reader has caught up. */
+/** Above this many waiting bytes a session takes no more pushes: it reads the log, at the reader's pace. */
 const PACE_BYTES = 64 * 1024
+/** A reader that takes nothing at all for this long, while bytes wait for it, is too slow. */
+const STUCK_MS = 5_000
 
 export type SessionState = 'opening' | 'open' | 'closed'
 
@@ -26,6 +28,7 @@ export class Session {
   /** What was pushed while the session opened, conversation to highest seq: its positions may be older than that. */
   #hints: Map<string, number> | undefined = new Map()
   #outbox: Frame[] = []
+  #outboxBytes = 0
   #drained: (() => void)[] = []
 
   constructor(
@@ -111,7 +114,14 @@ export class Session {
   readonly show = (frame: Frame): void => {
     if (this.state === 'closed') return
     this.#outbox.push(frame)
-    if (this.#outbox.length === 1) queueMicrotask(this.flush)
+    this.#outboxBytes += frame.length
+    if (this.#outboxBytes >= PACE_BYTES) this.flush()
+    else if (this.#outbox.length === 1) queueMicrotask(this.flush)
+  }
+
+  /** More waits for the reader than should: nothing is pushed to it now, and nothing is queued for it here. */
+  get congested(): boolean {
+    return this.socket.buffered() > PACE_BYTES
   }
 
   /** Sends what is in the outbox. The first frame that does not fit ends the session: its cursor brings it all again. */
@@ -119,6 +129,7 @@ export class Session {
     if (this.#outbox.length === 0) return
     const frames = this.#outbox
     this.#outbox = []
+    this.#outboxBytes = 0
     if (this.state === 'closed') return
     const result = frames.length === 1 ? this.socket.send(frames[0]!) : this.socket.sendAll(frames)
     if (result === 'dropped') this.close(Close.TooSlow, 'reading too slowly')
@@ -129,11 +140,17 @@ export class Session {
     this.show(JSON.stringify(frame))
   }
 
-  /** Resolves when the reader keeps pace, or the session has closed. */
+  /** Resolves when the reader keeps pace, or the session has closed. One that is stuck is closed with 4508. */
   async writable(): Promise<void> {
     this.flush()
-    while (this.state !== 'closed' && this.socket.buffered() > PACE_BYTES) {
+    while (!this.closed && this.congested) {
+      const waiting = this.socket.buffered()
+      const stuck = setTimeout(() => {
+        if (this.socket.buffered() >= waiting) this.close(Close.TooSlow, 'reading too slowly')
+        this.onDrain()
+      }, STUCK_MS)
       await new Promise<void>((resolve) => this.#drained.push(resolve))
+      clearTimeout(stuck)
     }
   }
 

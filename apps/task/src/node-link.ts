@@ -44,6 +44,7 @@ export function openNodeLink(node: string, address: string, rpcToken: string, lo
   }
 
   async function* requests(signal: AbortSignal): AsyncGenerator<nodeRpc.PushRequest> {
+    signal.addEventListener('abort', () => wake?.(), { once: true })
     while (!signal.aborted) {
       const batch = queue
       queue = []
@@ -51,7 +52,6 @@ export function openNodeLink(node: string, address: string, rpcToken: string, lo
       if (queue.length > 0) continue
       await new Promise<void>((resolve) => {
         wake = resolve
-        signal.addEventListener('abort', () => resolve(), { once: true })
       })
       wake = undefined
     }

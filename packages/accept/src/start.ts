@@ -2,6 +2,7 @@
 import { rpcToken } from '@tidings/protocol'
 import { claimWorkerId, connectRegistry, type Registry } from '@tidings/registry'
 import {
+  ConfigError,
   gauge,
   Lifecycle,
   type Logger,
@@ -17,6 +18,7 @@ import { createIds } from './ids.js'
 import { connectLogic, type Logic } from './logic.js'
 import { createPermits } from './permits.js'
 import { type Revocations, watchRevocations } from './revocations.js'
+import { createSeenUsers } from './seen-users.js'
 import { createTickets, type Tickets } from './tickets.js'
 import { createTokens, type Tokens } from './tokens.js'
 
@@ -55,6 +57,30 @@ export interface EdgeConfig {
   acceptReplicas: number
 }
 
+/** @param app its name, for a default of TIDINGS_INSTANCE and for what is said when something is missing; throws ConfigError */
+export function readEdgeConfig(env: Pick<Settings, (typeof EDGE_SETTINGS)[number]>, app: string): EdgeConfig {
+  const required = <T>(name: string, value: T | undefined): T => {
+    if (value !== undefined) return value
+    throw new ConfigError(`${name} is not set. npm start sets it; set it yourself where you run ${app} alone.`)
+  }
+  return {
+    redisUrl: required('TIDINGS_REDIS_URL', env.TIDINGS_REDIS_URL),
+    etcdUrls: required('TIDINGS_ETCD_URL', env.TIDINGS_ETCD_URL),
+    namespace: env.TIDINGS_NAMESPACE,
+    partitions: env.TIDINGS_PARTITIONS,
+    instance: env.TIDINGS_INSTANCE ?? `${app}-${process.pid}`,
+    nodeLeaseS: env.TIDINGS_NODE_LEASE_S,
+    jwtSecret: required('TIDINGS_JWT_SECRET', env.TIDINGS_JWT_SECRET),
+    jwtPublicKey: env.TIDINGS_JWT_PUBLIC_KEY,
+    jwksUrl: env.TIDINGS_JWKS_URL,
+    jwtIssuer: env.TIDINGS_JWT_ISSUER,
+    jwtAudience: env.TIDINGS_JWT_AUDIENCE,
+    accessTokenS: env.TIDINGS_ACCESS_TOKEN_S,
+    serviceTokens: env.TIDINGS_SERVICE_TOKENS,
+    acceptReplicas: env.TIDINGS_ACCEPT_REPLICAS,
+  }
+}
+
 export interface Edge {
   redis: Redis
   keys: Keys
@@ -64,6 +90,8 @@ export interface Edge {
   tickets: Tickets
   revocations: Revocations
   acceptor: Acceptor
+  /** Makes sure that the user behind an identity exists; see seen-users.ts. */
+  seeUser: ReturnType<typeof createSeenUsers>
   /** Resolves when every accepted send has its answer. */
   idle(): Promise<void>
   stop(): Promise<void>
@@ -131,6 +159,7 @@ export async function startEdge(
       tickets,
       revocations,
       acceptor,
+      seeUser: createSeenUsers(logic.client),
       idle: () => appender.idle(),
       stop: () => life.stop(),
     }

@@ -69,13 +69,7 @@ export function createTokens(settings: TokenSettings, isRevoked: (sessionId: str
         if (verify.algorithms.includes(alg ?? '')) return await verify.run(token)
       }
     } catch (error) {
-      if (error instanceof errors.JWKSTimeout || isFetchFailure(error)) {
-        throw new AppError('unavailable', 'The keys of the identity provider cannot be fetched now.', {
-          cause: error,
-          retryAfter: 2,
-        })
-      }
-      throw unauthenticated(error)
+      throw error instanceof AppError ? error : unauthenticated(error)
     }
     throw unauthenticated()
   }
@@ -105,9 +99,12 @@ const RULES: JWTVerifyOptions = { requiredClaims: ['sub', 'exp'], clockTolerance
 const unauthenticated = (cause?: unknown): AppError =>
   new AppError('unauthenticated', 'The token is missing, not valid, expired or revoked.', { cause })
 
-/** jose passes on what fetch threw, or complains about the answer's status. */
+/** jose passes on what fetch threw, or complains about the answer's status: then nobody can tell whether the token is valid. */
 const isFetchFailure = (error: unknown): boolean =>
-  error instanceof TypeError || (error instanceof errors.JOSEError && error.code === 'ERR_JOSE_GENERIC')
+  error instanceof errors.JWKSTimeout || (error instanceof errors.JOSEError ? error.code === 'ERR_JOSE_GENERIC' : true)
+
+const keysAway = (cause: unknown): AppError =>
+  new AppError('unavailable', 'The keys of the identity provider cannot be fetched now.', { cause, retryAfter: 2 })
 
 interface OutsideKey {
   algorithms: readonly string[]
@@ -125,7 +122,16 @@ function outsideKeys({ publicKey, jwksUrl, issuer, audience }: TokenSettings): O
   if (jwksUrl !== undefined) {
     const keys = createRemoteJWKSet(new URL(jwksUrl), { timeoutDuration: 2_000, cooldownDuration: 5_000 })
     const algorithms = OUTSIDE_ALGORITHMS
-    found.push({ algorithms, run: async (token) => (await jwtVerify(token, keys, { ...rules, algorithms })).payload })
+    found.push({
+      algorithms,
+      async run(token) {
+        try {
+          return (await jwtVerify(token, keys, { ...rules, algorithms })).payload
+        } catch (error) {
+          throw isFetchFailure(error) ? keysAway(error) : error
+        }
+      },
+    })
   }
   return found
 }

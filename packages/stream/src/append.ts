@@ -9,7 +9,7 @@ import { AppError, countsAsMessage } from '@tidings/protocol'
 import type { Keys } from './keys.js'
 import type { StreamMetrics } from './metrics.js'
 import { isReply, type Redis } from './redis.js'
-import { loadScript } from './script.js'
+import { loadScript, scriptFile } from './script.js'
 
 /** Most items, and most bytes of content, in one call. */
 const MAX_ITEMS = 256
@@ -18,7 +18,7 @@ const MAX_BYTES = 1024 * 1024
 const MAX_WAITING = 4_096
 const REPLICA_WAIT_MS = 500
 
-const script = loadScript('append.lua')
+const script = loadScript(scriptFile('append.lua', import.meta.url))
 
 export interface AppendItem {
   /** Snowflake, decimal. */

@@ -151,7 +151,6 @@ export function startConsumer(options: ConsumerOptions): Consumer {
     if (owned.size === 0) {
       await new Promise<void>((resolve) => {
         wake = resolve
-        signal.addEventListener('abort', () => resolve(), { once: true })
       })
       wake = undefined
       return []

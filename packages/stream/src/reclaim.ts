@@ -1,9 +1,9 @@
 /** Taking over what another consumer read and did not settle. Only the partition's owner does it. */
 import type { Group, Keys } from './keys.js'
 import type { Redis } from './redis.js'
-import { loadScript } from './script.js'
+import { loadScript, scriptFile } from './script.js'
 
-const script = loadScript('reclaim.lua')
+const script = loadScript(scriptFile('reclaim.lua', import.meta.url))
 
 /** An entry of a stream as Redis gives it. */
 export type StreamRow = [id: string, fields: string[]]

@@ -7,9 +7,9 @@ export interface Script {
   run(redis: Redis, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown>
 }
 
-/** @param file a .lua file beside the sources of this package */
-export function loadScript(file: string): Script {
-  const text = readFileSync(new URL(`../../src/${file}`, import.meta.url), 'utf8')
+/** @param file a .lua file; it lies beside the sources, two folders above the compiled code: `scriptFile('x.lua', import.meta.url)` */
+export function loadScript(file: URL): Script {
+  const text = readFileSync(file, 'utf8')
   const sha = createHash('sha1').update(text).digest('hex')
   return {
     async run(redis, keys, args) {
@@ -23,3 +23,6 @@ export function loadScript(file: string): Script {
     },
   }
 }
+
+/** Where a script of the calling module's package lies. @param module the caller's `import.meta.url`, compiled in dist/src */
+export const scriptFile = (name: string, module: string): URL => new URL(`../../src/${name}`, module)

@@ -1,9 +1,9 @@
 /** The only place where an entry is settled: finished, or set aside as a dead letter. */
 import type { Group, Keys } from './keys.js'
 import type { Redis } from './redis.js'
-import { loadScript } from './script.js'
+import { loadScript, scriptFile } from './script.js'
 
-const script = loadScript('settle.lua')
+const script = loadScript(scriptFile('settle.lua', import.meta.url))
 
 export interface DeadLetter {
   streamId: string

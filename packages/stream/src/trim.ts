@@ -1,9 +1,9 @@
 /** Forgetting what is stored. Only what lies below persist's mark is ever cut. */
 import type { Keys } from './keys.js'
 import type { Redis } from './redis.js'
-import { loadScript } from './script.js'
+import { loadScript, scriptFile } from './script.js'
 
-const script = loadScript('idle.lua')
+const script = loadScript(scriptFile('idle.lua', import.meta.url))
 
 /** Entries of a conversation's log that stay for catching up, however well stored. */
 export const LOG_KEEPS = 1_000

@@ -1,0 +1,91 @@
+import { Writable } from 'node:stream'
+import t from 'tap'
+import {
+  backoffMs,
+  createLogger,
+  createMetrics,
+  Lifecycle,
+  noTracing,
+  stageMetrics,
+  startOps,
+  startTracing,
+  traceparentOf,
+} from '../src/index.js'
+
+const silent = createLogger({ app: 'test', instance: 'test', level: 'silent' })
+
+t.test('what was started last is stopped first, once, and a step that hangs does not hold up the others', async (t) => {
+  const order: string[] = []
+  const life = new Lifecycle(silent)
+  life.add('first', () => void order.push('first'))
+  life.add('hangs', () => new Promise<void>(() => undefined), 20)
+  life.add('fails', () => Promise.reject(new Error('no')))
+  life.add('last', async () => void order.push('last'))
+  await Promise.all([life.stop(), life.stop()])
+  t.same(order, ['last', 'first'])
+})
+
+t.test('tokens, passwords and contents never reach a log line', (t) => {
+  let text = ''
+  const sink = new Writable({
+    write(chunk: Buffer, _encoding, done) {
+      text += chunk.toString()
+      done()
+    },
+  })
+  const log = createLogger({ app: 'test', instance: 'i', level: 'info' }, sink)
+  log.info({ token: 'canary1', a: { password: 'canary2', content: 'canary3' }, ok: 'shown\u001b[31m' }, 'line')
+  t.notMatch(text, /canary/)
+  t.match(text, /shown\\u001b/, 'control characters are escaped')
+  t.match(JSON.parse(text), { level: 'info', app: 'test', instance: 'i', msg: 'line' })
+  t.end()
+})
+
+t.test('the ops port: alive, ready with reasons, metrics', async (t) => {
+  const metrics = createMetrics('test', 'i')
+  stageMetrics(metrics, 'append').done(3, 5)
+  stageMetrics(metrics, 'deliver').failed('fenced')
+  let down = false
+  const ops = await startOps({
+    host: '127.0.0.1',
+    port: 0,
+    metrics,
+    ready: {
+      redis: async () => {
+        if (down) throw new Error('does not answer')
+      },
+    },
+  })
+  t.teardown(() => ops.stop())
+  const get = (path: string) => fetch(`http://127.0.0.1:${ops.port}${path}`)
+  t.equal((await get('/healthz')).status, 200)
+  t.equal((await get('/readyz')).status, 200)
+  down = true
+  const unready = await get('/readyz')
+  t.equal(unready.status, 503)
+  t.match(await unready.json(), { checks: { redis: 'does not answer' } })
+  t.match(
+    await (await get('/metrics')).text(),
+    /tidings_stage_total\{stage="append",outcome="ok",app="test",instance="i"\} 5/,
+  )
+  t.equal((await get('/nothing')).status, 404)
+})
+
+t.test('without an endpoint tracing does nothing and passes the context on', async (t) => {
+  t.equal(await startTracing({ url: undefined, app: 'test', instance: 'i' }), noTracing)
+  const parent = `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`
+  t.equal(noTracing.start('accept', parent).traceparent, parent)
+  t.equal(traceparentOf(parent), parent)
+  for (const bad of [undefined, '', 'x', `${parent}\n`, `ff-${'a'.repeat(32)}-${'b'.repeat(16)}-01`])
+    t.equal(traceparentOf(bad), '')
+})
+
+t.test('backoff grows, is bounded, and never zero', (t) => {
+  for (let attempt = 0; attempt < 40; attempt++) {
+    for (const chance of [0, 0.5, 0.999]) {
+      const ms = backoffMs(attempt, { firstMs: 100, maxMs: 2_000 }, () => chance)
+      t.ok(ms >= 10 && ms <= 2_000, `${attempt} ${chance} ${ms}`)
+    }
+  }
+  t.end()
+})
