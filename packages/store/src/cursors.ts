@@ -1,0 +1,72 @@
+/** What devices have acknowledged, as written behind from Redis, and when each device was first seen. */
+import { eq } from 'drizzle-orm'
+import { type Db, type Store, transaction } from './db.js'
+import { cursors, devices } from './schema.js'
+
+export interface Cursor {
+  user: string
+  device: string
+  conversation: string
+  seq: number
+}
+
+export interface Device {
+  user: string
+  device: string
+  /** Milliseconds since 1970. */
+  firstSeen: number
+}
+
+/** Rows in one statement. */
+const CHUNK = 500
+
+const by =
+  <T>(...fields: (keyof T)[]) =>
+  (a: T, b: T): number => {
+    for (const field of fields) if (a[field] !== b[field]) return a[field] < b[field] ? -1 : 1
+    return 0
+  }
+
+async function inChunks<T>(rows: readonly T[], write: (chunk: T[]) => Promise<unknown>): Promise<void> {
+  for (let at = 0; at < rows.length; at += CHUNK) await write(rows.slice(at, at + CHUNK))
+}
+
+/**
+ * Stores devices and cursors; a cursor moves forward only, a device keeps when it was first seen. Sorted by key, against deadlocks.
+ * @throws AppError `unavailable`: some may have been stored; repeat all
+ */
+export async function saveCursors(store: Store, moved: readonly Cursor[], seen: readonly Device[]): Promise<void> {
+  const now = new Date()
+  const sortedDevices = [...seen].sort(by('user', 'device'))
+  const sortedCursors = [...moved].sort(by('user', 'device', 'conversation'))
+  await inChunks(sortedDevices, (chunk) => transaction(store, (db) => insertDevices(db, chunk)))
+  await inChunks(sortedCursors, (chunk) => transaction(store, (db) => raiseCursors(db, chunk, now)))
+}
+
+const insertDevices = (db: Db, chunk: Device[]): Promise<number> =>
+  db.run(
+    `INSERT INTO devices (user, device, first_seen) VALUES ?
+      ON DUPLICATE KEY UPDATE first_seen = LEAST(first_seen, VALUES(first_seen))`,
+    [chunk.map(({ user, device, firstSeen }) => [user, device, new Date(firstSeen)])],
+  )
+
+// The time first: the assignments run in order, and it compares with the seq before.
+const raiseCursors = (db: Db, chunk: Cursor[], now: Date): Promise<number> =>
+  db.run(
+    `INSERT INTO cursors (user, device, conversation, seq, updated_at) VALUES ?
+      ON DUPLICATE KEY UPDATE updated_at = IF(VALUES(seq) > seq, VALUES(updated_at), updated_at), seq = GREATEST(seq, VALUES(seq))`,
+    [chunk.map(({ user, device, conversation, seq }) => [user, device, conversation, seq, now])],
+  )
+
+/** All devices and cursors of a user. Indexes: devices_pk, cursors_pk. @throws AppError `unavailable` */
+export async function cursorsOf(store: Store, user: string): Promise<{ devices: Device[]; cursors: Cursor[] }> {
+  return store.use(async ({ orm }) => {
+    // Devices last: one that was stored between the two reads is then without cursors only if it has none.
+    const moved = await orm.select().from(cursors).where(eq(cursors.user, user))
+    const seen = await orm.select().from(devices).where(eq(devices.user, user))
+    return {
+      devices: seen.map((row) => ({ user, device: row.device, firstSeen: row.firstSeen.getTime() })),
+      cursors: moved.map((row) => ({ user, device: row.device, conversation: row.conversation, seq: row.seq })),
+    }
+  })
+}

@@ -1,0 +1,325 @@
+/** Entries: written in batches by persist, read by history. The only file with SQL on the table `entries`. */
+import { type Entry, parseConversation } from '@tidings/protocol'
+import { ER_DUPLICATE, errnoOf } from './away.js'
+import { type Db, type Store, transaction } from './db.js'
+import { holdFences } from './fences.js'
+import { addMembers } from './members.js'
+
+/** Bytes of content in one statement: well below max_allowed_packet (16 MiB by default), even if every character is escaped. */
+const MAX_STATEMENT_BYTES = 2 * 1024 * 1024
+
+export interface FencedEntry {
+  partition: number
+  /** The writer's fence of that partition. */
+  fence: number
+  entry: Entry
+}
+
+export interface Conflict {
+  entry: Entry
+  /** `seq_conflict`, `id_conflict` or `rejected: …`: why this entry can never be stored. */
+  reason: string
+}
+
+export interface Inserted {
+  /** Partitions with a newer owner: nothing of them was stored. */
+  fencedPartitions: number[]
+  /** Entries that can never be stored. All others, of partitions that are not fenced, are stored now. */
+  conflicts: Conflict[]
+}
+
+/** The server refuses the value itself: too long, not of the type, out of range, null, a failed check. */
+const DATA_ERRORS: ReadonlySet<number> = new Set([
+  1048, 1264, 1265, 1292, 1300, 1364, 1366, 1367, 1406, 1411, 1525, 1690, 3819, 3854, 4025, 22007, 22001,
+])
+
+const COLUMNS = 'conversation, seq, id, n, from_user, type, content, client_id, sent_at, void_to'
+// Never IGNORE and never ON DUPLICATE KEY: both lose an entry silently when a seq was given out twice.
+const INSERT = `INSERT INTO entries (${COLUMNS}) VALUES ?`
+
+const toValues = (entry: Entry): unknown[] => [
+  entry.conversation,
+  entry.seq,
+  entry.id,
+  entry.n,
+  entry.from,
+  entry.type,
+  entry.content,
+  entry.clientId,
+  entry.sentAt,
+  entry.type === 'void' ? voidRange(entry).to : null,
+]
+
+const byKey = ({ entry: a }: FencedEntry, { entry: b }: FencedEntry): number =>
+  a.conversation < b.conversation ? -1 : a.conversation > b.conversation ? 1 : a.seq - b.seq
+
+/**
+ * Stores a batch in one transaction, except what belongs to a partition with a newer owner and what can never be stored. An entry
+ * that is there already is no conflict: repeating a batch changes nothing. An entry takes the place of its tombstone.
+ * @param members conversations whose parties must be listed as members, in the same transaction
+ * @throws AppError `unavailable`: nothing was stored, or, when the connection was lost at the commit, perhaps all; repeat it
+ */
+export async function insertEntries(
+  store: Store,
+  batch: readonly FencedEntry[],
+  group: string,
+  members: readonly string[] = [],
+): Promise<Inserted> {
+  // By primary key: two batches that overlap then lock in the same order.
+  const sorted = [...batch].sort(byKey)
+  try {
+    return await transaction(store, (db) => insertAll(db, sorted, group, members))
+  } catch (error) {
+    if (errnoOf(error) !== ER_DUPLICATE && !isDataError(error)) throw error
+  }
+  return transaction(store, (db) => insertEach(db, sorted, group, members))
+}
+
+const isDataError = (error: unknown): boolean => DATA_ERRORS.has(errnoOf(error) ?? 0)
+
+async function hold(db: Db, batch: readonly FencedEntry[], group: string) {
+  const wanted = new Map<number, number>()
+  for (const { partition, fence } of batch) wanted.set(partition, Math.min(fence, wanted.get(partition) ?? fence))
+  const fenced = wanted.size === 0 ? new Set<number>() : await holdFences(db, group, wanted)
+  return { open: batch.filter(({ partition }) => !fenced.has(partition)), fencedPartitions: [...fenced] }
+}
+
+/** Not for the conversations of fenced partitions: those are the newer owner's. */
+async function addMembersOf(db: Db, open: readonly FencedEntry[], members: readonly string[]): Promise<void> {
+  if (members.length === 0) return
+  const ours = new Set(open.map(({ entry }) => entry.conversation))
+  await addMembers(
+    db,
+    members.filter((conversation) => ours.has(conversation)),
+  )
+}
+
+async function insertAll(db: Db, batch: readonly FencedEntry[], group: string, members: readonly string[]) {
+  const { open, fencedPartitions } = await hold(db, batch, group)
+  let rows: unknown[][] = []
+  let bytes = 0
+  for (const { entry } of open) {
+    if (bytes > 0 && bytes + entry.content.length > MAX_STATEMENT_BYTES) {
+      await db.run(INSERT, [rows])
+      rows = []
+      bytes = 0
+    }
+    rows.push(toValues(entry))
+    bytes += entry.content.length
+  }
+  if (rows.length > 0) await db.run(INSERT, [rows])
+  await addMembersOf(db, open, members)
+  return { fencedPartitions, conflicts: [] }
+}
+
+/** The slow way, after a batch was refused: what is there is compared, the rest goes in one by one. */
+async function insertEach(db: Db, batch: readonly FencedEntry[], group: string, members: readonly string[]) {
+  const { open, fencedPartitions } = await hold(db, batch, group)
+  const there = await readIds(
+    db,
+    open.map(({ entry }) => entry),
+  )
+  const conflicts: Conflict[] = []
+  for (const { entry } of open) {
+    const id = there.get(keyOf(entry.conversation, entry.seq))
+    const reason = id === entry.id ? undefined : await insertOne(db, entry, id)
+    if (reason !== undefined) conflicts.push({ entry, reason })
+  }
+  // For a refused entry too: the caller asks once per conversation, and an entry that can be stored may follow.
+  await addMembersOf(db, open, members)
+  return { fencedPartitions, conflicts }
+}
+
+/**
+ * @param there the id of the row at this place: null for a tombstone, undefined when there was no row
+ * @returns why it can never be stored, or undefined when it is
+ */
+async function insertOne(db: Db, entry: Entry, there: string | null | undefined): Promise<string | undefined> {
+  try {
+    // A statement that fails leaves the rest of the transaction as it was (InnoDB, "Error Handling").
+    if (there === undefined) await db.run(INSERT, [[toValues(entry)]])
+    else if (there === null) await replaceTombstone(db, entry)
+    else return 'seq_conflict'
+  } catch (error) {
+    if (errnoOf(error) === ER_DUPLICATE) return duplicateOf(db, entry)
+    if (isDataError(error)) return `rejected: ${describe(error as Error)}`
+    throw error
+  }
+}
+
+/** A duplicate that was not there when we looked: in this very batch, under another key, or written meanwhile. */
+async function duplicateOf(db: Db, entry: Entry): Promise<string | undefined> {
+  const id = (await readIds(db, [entry])).get(keyOf(entry.conversation, entry.seq))
+  if (id === entry.id) return undefined
+  return id === undefined || id === null ? 'id_conflict' : 'seq_conflict'
+}
+
+/** The server's number and column, without the value: that is somebody's text. */
+function describe(error: Error & { code?: string; errno?: number }): string {
+  const column = /column (?:`[^`]*`\.)*[`']?(\w+)[`']? at row/.exec(error.message)?.[1]
+  return `${error.code ?? 'error'} ${error.errno ?? ''}${column ? ` in ${column}` : ''}`
+}
+
+async function replaceTombstone(db: Db, entry: Entry): Promise<void> {
+  await db.run(
+    `UPDATE entries SET id = ?, n = ?, from_user = ?, type = ?, content = ?, client_id = ?, sent_at = ?, void_to = ?, reason = NULL
+      WHERE conversation = ? AND seq = ? AND id IS NULL`,
+    [...toValues(entry).slice(2), entry.conversation, entry.seq],
+  )
+}
+
+const keyOf = (conversation: string, seq: number | string): string => `${conversation} ${seq}`
+
+/** Index entries_pk, one range of seqs per conversation: short, since a batch holds neighbours. @returns id by `keyOf` */
+async function readIds(db: Db, wanted: readonly Entry[]): Promise<Map<string, string | null>> {
+  const seqs = new Map<string, number[]>()
+  for (const { conversation, seq } of wanted) {
+    const known = seqs.get(conversation)
+    if (known) known.push(seq)
+    else seqs.set(conversation, [seq])
+  }
+  const found = new Map<string, string | null>()
+  for (const [conversation, ofConversation] of seqs) {
+    const rows = await db.select<{ seq: string; id: string | null }>(
+      'SELECT seq, id FROM entries WHERE conversation = ? AND seq IN (?)',
+      [conversation, ofConversation],
+    )
+    for (const row of rows) found.set(keyOf(conversation, row.seq), row.id)
+  }
+  return found
+}
+
+export interface Tombstone {
+  conversation: string
+  seq: number
+  /** Why its entry can never be stored. */
+  reason: string
+  /** What the entry would have had as `n`; by default that of the row before. */
+  n?: number
+}
+
+/**
+ * Declares that a seq holds nothing, so that readers pass it. A row that is there stays.
+ * @returns false when there is a row at this seq already, or when the name or the seq cannot be one
+ * @throws AppError `unavailable`
+ */
+export async function insertTombstone(store: Store, { conversation, seq, reason, n }: Tombstone): Promise<boolean> {
+  if (!parseConversation(conversation) || !Number.isSafeInteger(seq) || seq < 1) return false
+  return store.use(async (db) => {
+    const before = n ?? (await readRows(db, conversation, 'seq < ?', 'DESC', seq, 1))[0]?.entry.n ?? 0
+    try {
+      await db.run(`INSERT INTO entries (${COLUMNS}, reason) VALUES (?)`, [
+        [conversation, seq, null, before, '', 'void', '{}', '', Date.now(), seq, [...reason].slice(0, 255).join('')],
+      ])
+      return true
+    } catch (error) {
+      if (errnoOf(error) !== ER_DUPLICATE) throw error
+      return false
+    }
+  })
+}
+
+/** A row of the table as its reader needs it. */
+export interface StoredEntry {
+  /** Its id is '' for a tombstone. */
+  entry: Entry
+  /** The seqs it declares empty, for a row of type `void`. */
+  void?: { from: number; to: number }
+}
+
+interface EntryRow {
+  conversation: string
+  seq: string
+  id: string | null
+  n: string
+  from_user: string
+  type: string
+  content: string
+  client_id: string
+  sent_at: string
+  void_to: string | null
+}
+
+function fromRow(row: EntryRow): StoredEntry {
+  const entry: Entry = {
+    id: row.id ?? '',
+    conversation: row.conversation,
+    seq: Number(row.seq),
+    n: Number(row.n),
+    from: row.from_user,
+    type: row.type,
+    content: row.content,
+    clientId: row.client_id,
+    sentAt: Number(row.sent_at),
+    trace: '',
+  }
+  if (row.type !== 'void') return { entry }
+  return { entry, void: { from: entry.seq, to: Math.max(entry.seq, Number(row.void_to ?? 0)) } }
+}
+
+/** The seqs that an entry of type `void` declares empty: its own, and those up to `to` in its content where that is further. */
+export function voidRange(entry: Entry): { from: number; to: number } {
+  const content = JSON.parse(entry.content) as { to?: unknown }
+  const to = typeof content.to === 'number' && Number.isSafeInteger(content.to) ? content.to : 0
+  return { from: entry.seq, to: Math.max(entry.seq, to) }
+}
+
+// Index: entries_pk, a range of one conversation in key order.
+const rangeSql = (where: string, order: 'ASC' | 'DESC'): string =>
+  `SELECT ${COLUMNS} FROM entries WHERE conversation = ? AND ${where} ORDER BY seq ${order} LIMIT ?`
+
+async function readRows(
+  db: Db,
+  conversation: string,
+  where: 'seq < ?' | 'seq > ?',
+  order: 'ASC' | 'DESC',
+  seq: number,
+  limit: number,
+): Promise<StoredEntry[]> {
+  const rows = await db.select<EntryRow>(rangeSql(where, order), [conversation, seq, limit])
+  return rows.map(fromRow)
+}
+
+/**
+ * Rows of a conversation, voids included, in ascending order.
+ * @param range after: the oldest rows above it; before: the newest rows below it
+ * @throws AppError `unavailable`
+ */
+export async function readEntries(
+  store: Store,
+  conversation: string,
+  range: { after: number; limit: number } | { before: number; limit: number },
+): Promise<StoredEntry[]> {
+  return store.use(async (db) => {
+    if ('after' in range) return readRows(db, conversation, 'seq > ?', 'ASC', range.after, range.limit)
+    return (await readRows(db, conversation, 'seq < ?', 'DESC', range.before, range.limit)).reverse()
+  })
+}
+
+// Index: entries_pk twice, first as one jump per conversation ("Using index for group-by"), then one row by its whole key.
+const NEWEST = `SELECT ${COLUMNS.split(', ')
+  .map((column) => `e.${column}`)
+  .join(', ')}
+  FROM (SELECT conversation, MAX(seq) AS seq FROM entries WHERE conversation IN (?) GROUP BY conversation) AS last
+  JOIN entries AS e ON e.conversation = last.conversation AND e.seq = last.seq`
+
+/** The last row of each conversation that has one. @throws AppError `unavailable` */
+export async function newestEntries(store: Store, conversations: readonly string[]): Promise<Map<string, StoredEntry>> {
+  if (conversations.length === 0) return new Map()
+  const rows = await store.use((db) => db.select<EntryRow>(NEWEST, [conversations]))
+  return new Map(rows.map((row) => [row.conversation, fromRow(row)]))
+}
+
+/** The highest seq that a conversation's rows reach, voids included; 0 when it has none. @throws AppError `unavailable` */
+export async function maxSeq(store: Store, conversation: string): Promise<number> {
+  return (await maxSeqs(store, [conversation])).get(conversation) ?? 0
+}
+
+/** As `maxSeq`, for many; a conversation without rows is left out. @throws AppError `unavailable` */
+export async function maxSeqs(store: Store, conversations: readonly string[]): Promise<Map<string, number>> {
+  const rows = await newestEntries(store, conversations)
+  return new Map([...rows].map(([conversation, { entry, void: range }]) => [conversation, range?.to ?? entry.seq]))
+}
+
+/** For the tests that read EXPLAIN. */
+export const entrySql = { newest: NEWEST, after: rangeSql('seq > ?', 'ASC'), before: rangeSql('seq < ?', 'DESC') }

@@ -1,0 +1,203 @@
+import { MAX_CONTENT_BYTES } from '@tidings/protocol'
+import t from 'tap'
+import { entrySql } from '../src/entries.js'
+import {
+  conversationsOf,
+  insertEntries,
+  insertTombstone,
+  maxSeq,
+  maxSeqs,
+  newestEntries,
+  raiseFence,
+  readEntries,
+} from '../src/index.js'
+import { entryOf, freshDatabase } from './world.js'
+
+const { store } = await freshDatabase(t)
+const fenced = (...list: ReturnType<typeof entryOf>[]) => list.map((entry) => ({ partition: 1, fence: 1, entry }))
+const all = { after: 0, limit: 100 }
+
+t.test('a batch is stored as it was written: order, 64-bit ids, emoji, every byte of the content', async (t) => {
+  const c = 'dm:alice:bytes'
+  const contents = [
+    '{"text":"👩‍👩‍👧‍👦 𝒳 汉字"}',
+    '{ "b":1,\t"a" : 9007199254740993, "2":1e400, "z":-0 }',
+    '{"quote":"\\" \\\\ \' ` ? :x \\u0000 %","nl":"\\n"}',
+    '{"sql":"\'); DROP TABLE entries; --"}',
+    `{"long":"${'😀'.repeat(4_000)}"}`,
+  ]
+  const entries = contents.map((content, i) =>
+    entryOf(c, i + 1, { content, id: String(9_223_372_036_854_775_807n - BigInt(i)) }),
+  )
+  t.same(await insertEntries(store, fenced(...entries.toReversed()), 'persist'), {
+    fencedPartitions: [],
+    conflicts: [],
+  })
+  const rows = await readEntries(store, c, all)
+  t.same(
+    rows.map(({ entry }) => entry),
+    entries,
+  )
+  t.ok(Buffer.byteLength(contents[4]!) <= MAX_CONTENT_BYTES)
+})
+
+t.test('the same batch again changes nothing, also when it overlaps with new entries', async (t) => {
+  const c = 'dm:alice:again'
+  const entries = [1, 2, 3, 4].map((seq) => entryOf(c, seq))
+  await insertEntries(store, fenced(...entries.slice(0, 3)), 'persist')
+  t.same(await insertEntries(store, fenced(...entries.slice(0, 3)), 'persist'), { fencedPartitions: [], conflicts: [] })
+  t.same(await insertEntries(store, fenced(...entries.slice(1)), 'persist'), { fencedPartitions: [], conflicts: [] })
+  t.equal(await maxSeq(store, c), 4)
+})
+
+t.test('another entry at a seq, and an id used elsewhere, are conflicts; the neighbours are stored', async (t) => {
+  const c = 'dm:alice:conflict'
+  const first = entryOf(c, 1)
+  await insertEntries(store, fenced(first), 'persist')
+  const usurper = entryOf(c, 1)
+  const twin = entryOf(c, 2, { id: first.id })
+  const good = entryOf(c, 3)
+  const inBatch = entryOf(c, 3)
+  const { conflicts } = await insertEntries(store, fenced(usurper, twin, good, inBatch), 'persist')
+  t.same(
+    conflicts.map(({ entry, reason }) => [entry.id, reason]),
+    [
+      [usurper.id, 'seq_conflict'],
+      [twin.id, 'id_conflict'],
+      [inBatch.id, 'seq_conflict'],
+    ],
+  )
+  const rows = await readEntries(store, c, all)
+  t.same(
+    rows.map(({ entry }) => entry.id),
+    [first.id, good.id],
+  )
+})
+
+t.test('one row that MySQL can never take is refused with its reason, and only that one', async (t) => {
+  const c = 'dm:alice:refused'
+  const long = entryOf(c, 2, { type: `x-${'y'.repeat(80)}` })
+  const foreign = entryOf(c, 3, { clientId: 'ключ' })
+  const { conflicts } = await insertEntries(store, fenced(entryOf(c, 1), long, foreign, entryOf(c, 4)), 'persist')
+  t.match(conflicts[0], { entry: { seq: 2 }, reason: /^rejected: ER_DATA_TOO_LONG 1406 in type$/ })
+  t.match(conflicts[1], {
+    entry: { seq: 3 },
+    reason: /^rejected: ER_TRUNCATED_WRONG_VALUE_FOR_FIELD 1366 in client_id$/,
+  })
+  t.notMatch(conflicts[1]!.reason, /ключ/, 'no value of anybody in the reason')
+  t.same(
+    (await readEntries(store, c, all)).map(({ entry }) => entry.seq),
+    [1, 4],
+  )
+})
+
+t.test('entries of a partition with a newer owner are left out, those of others are stored', async (t) => {
+  t.equal(await raiseFence(store, 'persist', 7, 10), true)
+  t.equal(await raiseFence(store, 'persist', 7, 10), true, 'the same owner again')
+  t.equal(await raiseFence(store, 'persist', 7, 12), true)
+  t.equal(await raiseFence(store, 'persist', 7, 11), false, 'a newer one exists')
+  t.equal(await raiseFence(store, 'push', 7, 11), true, 'each group has its own')
+  const old = { partition: 7, fence: 11, entry: entryOf('dm:alice:fenced', 1) }
+  const other = { partition: 8, fence: 3, entry: entryOf('dm:alice:open', 1) }
+  t.same(await insertEntries(store, [old, other], 'persist', ['dm:alice:fenced', 'dm:alice:open']), {
+    fencedPartitions: [7],
+    conflicts: [],
+  })
+  t.equal(await maxSeq(store, 'dm:alice:fenced'), 0)
+  t.equal(await maxSeq(store, 'dm:alice:open'), 1)
+  t.same(await conversationsOf(store, 'fenced'), [])
+  t.same(await conversationsOf(store, 'open'), ['dm:alice:open'])
+  t.equal(await raiseFence(store, 'persist', 8, 2), false, 'storing has raised the fence that nobody had raised')
+})
+
+t.test('a raise waits for the running transaction of the older owner', async (t) => {
+  const order: string[] = []
+  await raiseFence(store, 'persist', 9, 1)
+  const batch = Array.from({ length: 500 }, (_, i) => ({
+    partition: 9,
+    fence: 1,
+    entry: entryOf('dm:alice:race', i + 1),
+  }))
+  const insert = insertEntries(store, batch, 'persist').then(({ fencedPartitions }) => {
+    order.push(fencedPartitions.length > 0 ? 'fenced' : 'stored')
+  })
+  const raise = raiseFence(store, 'persist', 9, 2)
+  await Promise.all([insert, raise])
+  const rows = await maxSeq(store, 'dm:alice:race')
+  t.equal(rows, order[0] === 'stored' ? 500 : 0, 'all or nothing')
+  t.same((await insertEntries(store, batch.slice(0, 1), 'persist')).fencedPartitions, [9])
+})
+
+t.test('the parties of a direct conversation become its members with its first entry', async (t) => {
+  await insertEntries(store, fenced(entryOf('dm:ann:ben', 1)), 'persist', ['dm:ann:ben'])
+  await insertEntries(store, fenced(entryOf('dm:ann:ben', 2)), 'persist', ['dm:ann:ben'])
+  await insertEntries(store, fenced(entryOf('dm:ann:ann', 1)), 'persist', ['dm:ann:ann'])
+  t.same(await conversationsOf(store, 'ann'), ['dm:ann:ann', 'dm:ann:ben'])
+  t.same(await conversationsOf(store, 'ben'), ['dm:ann:ben'])
+  t.same(await conversationsOf(store, 'Ben'), [], 'byte for byte')
+  const poison = entryOf('dm:ann:cat', 1, { clientId: 'ключ' })
+  t.equal((await insertEntries(store, fenced(poison), 'persist', ['dm:ann:cat'])).conflicts.length, 1)
+  t.same(await conversationsOf(store, 'cat'), ['dm:ann:cat'], 'with a first entry that is refused too')
+})
+
+t.test('a tombstone is a void that gives way to its entry, and never replaces one', async (t) => {
+  const c = 'dm:alice:tomb'
+  await insertEntries(store, fenced(entryOf(c, 1)), 'persist')
+  t.equal(await insertTombstone(store, { conversation: c, seq: 2, reason: 'rejected: too long' }), true)
+  t.equal(await insertTombstone(store, { conversation: c, seq: 2, reason: 'again' }), false)
+  t.equal(await insertTombstone(store, { conversation: c, seq: 1, reason: 'an entry is there' }), false)
+  t.equal(await insertTombstone(store, { conversation: 'nonsense', seq: 1, reason: 'no such name' }), false)
+  const rows = await readEntries(store, c, all)
+  t.match(rows[1], { entry: { seq: 2, type: 'void', id: '', n: 1 }, void: { from: 2, to: 2 } })
+  const requeued = entryOf(c, 2)
+  t.same((await insertEntries(store, fenced(requeued), 'persist')).conflicts, [])
+  t.match((await readEntries(store, c, all))[1], { entry: requeued, void: undefined })
+})
+
+t.test('a void entry declares its range', async (t) => {
+  const c = 'dm:alice:leap'
+  const leap = entryOf(c, 3, { type: 'void', content: '{"from":3,"to":1000002}', n: 0 })
+  await insertEntries(store, fenced(leap, entryOf(c, 1_000_003)), 'persist')
+  t.match((await readEntries(store, c, all))[0], { void: { from: 3, to: 1_000_002 } })
+})
+
+t.test('pages run up and down, the newest row of many conversations comes in one query', async (t) => {
+  const c = 'dm:alice:pages'
+  const entries = Array.from({ length: 30 }, (_, i) => entryOf(c, i + 1))
+  await insertEntries(store, fenced(...entries, entryOf('dm:alice:pages2', 5)), 'persist')
+  const seqs = async (range: Parameters<typeof readEntries>[2]) =>
+    (await readEntries(store, c, range)).map(({ entry }) => entry.seq)
+  t.same(await seqs({ after: 27, limit: 10 }), [28, 29, 30])
+  t.same(await seqs({ before: 4, limit: 2 }), [2, 3])
+  t.same(await seqs({ before: 1, limit: 2 }), [])
+  const newest = await newestEntries(store, [c, 'dm:alice:pages2', 'dm:alice:none'])
+  t.same([...newest].map(([conversation, { entry }]) => [conversation, entry.seq]).sort(), [
+    [c, 30],
+    ['dm:alice:pages2', 5],
+  ])
+  t.same(await newestEntries(store, []), new Map())
+  t.same([...(await maxSeqs(store, [c]))], [[c, 30]])
+})
+
+t.test('the statements that matter use the index their comment names', async (t) => {
+  const many = Array.from({ length: 2_000 }, (_, i) => entryOf(`dm:bulk:u${i % 40}`, Math.floor(i / 40) + 1))
+  await insertEntries(store, fenced(...many), 'persist')
+  await store.use((db) => db.select('ANALYZE TABLE entries'))
+  const explain = (sql: string, values: (string | number | string[])[]) =>
+    store.use((db) => db.select<{ table: string; key: string; type: string; Extra: string }>(`EXPLAIN ${sql}`, values))
+  for (const sql of [entrySql.after, entrySql.before]) {
+    const [row] = await explain(sql, ['dm:bulk:u1', 10, 5])
+    t.match(row, { key: 'PRIMARY', type: 'range' }, sql)
+    t.notMatch(row!.Extra, /filesort|temporary/)
+  }
+  const newest = await explain(entrySql.newest, [['dm:bulk:u1', 'dm:bulk:u2', 'dm:bulk:u3']])
+  const entriesRow = newest.find((row) => row.table === 'e')
+  t.match(entriesRow, { key: 'PRIMARY', type: 'eq_ref' })
+  for (const row of newest) t.not(row.type, row.table === 'entries' ? 'ALL' : '', 'no table is read as a whole')
+  t.match(
+    newest.find((row) => row.table === 'entries'),
+    { key: 'PRIMARY' },
+  )
+})
+
+t.end()
