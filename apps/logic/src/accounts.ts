@@ -1,0 +1,41 @@
+/** Accounts with a password. */
+import { AppError, type logicRpc } from '@tidings/protocol'
+import { findUser, insertUser } from '@tidings/store'
+import { deviceOf, displayNameOf, passwordOf, userOf } from './input.js'
+import type { Passwords } from './passwords.js'
+import { openSession, type SessionDeps } from './sessions.js'
+import { requireActive } from './users.js'
+
+export interface AccountDeps extends SessionDeps {
+  passwords: Passwords
+  registration: 'open' | 'closed'
+}
+
+const taken = (): AppError => new AppError('username_taken', 'This user name is taken. Choose another one.')
+
+/** @throws AppError `registration_closed`, `invalid_request`, `username_taken`, `overloaded`, `unavailable` */
+export async function register(deps: AccountDeps, request: logicRpc.RegisterRequest): Promise<logicRpc.Grant> {
+  if (deps.registration === 'closed') throw new AppError('registration_closed', 'Accounts are made elsewhere.')
+  const id = userOf(request.username)
+  const password = passwordOf(request.password)
+  const displayName = displayNameOf(request.displayName || id)
+  // Only to spare the hash: whoever gets the name is decided by the insert.
+  if (await findUser(deps.store, id)) throw taken()
+  const user = { id, displayName, passwordHash: await deps.passwords.hash(password), createdAt: new Date() }
+  if (!(await insertUser(deps.store, user))) throw taken()
+  return openSession(deps, { ...user, disabledAt: null, deletedAt: null }, deviceOf(''))
+}
+
+/** @throws AppError `invalid_credentials`, `user_disabled`, `invalid_request`, `overloaded`, `unavailable` */
+export async function login(deps: AccountDeps, request: logicRpc.LoginRequest): Promise<logicRpc.Grant> {
+  const id = userOf(request.username)
+  const password = passwordOf(request.password)
+  const device = deviceOf(request.device)
+  const user = await findUser(deps.store, id)
+  const known = user && !user.deletedAt ? user.passwordHash : undefined
+  if (!(await deps.passwords.matches(password, known)) || !user) {
+    throw new AppError('invalid_credentials', 'The user name or the password is wrong.')
+  }
+  requireActive(user)
+  return openSession(deps, user, device)
+}

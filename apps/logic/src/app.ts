@@ -1,0 +1,114 @@
+/** Puts a logic process together, and takes it apart in order. */
+import { randomUUID } from 'node:crypto'
+import { logicRpc, rpcToken, serve, startRpcServer } from '@tidings/protocol'
+import { connectRegistry } from '@tidings/registry'
+import { ConfigError, Lifecycle, type Logger, type MetricsRegistry, startOps, type Tracing } from '@tidings/service'
+import { connectStore, fixPartitions, isAway, type Store } from '@tidings/store'
+import { connectRedis, createKeys, createLogReader } from '@tidings/stream'
+import type { LogicConfig } from './config.js'
+import { createDevices } from './devices.js'
+import { startForgetting } from './forget.js'
+import { createLogicMetrics } from './metrics.js'
+import { createPasswords } from './passwords.js'
+import { startRevocations } from './revocations.js'
+import { createLogicService } from './server.js'
+import { startWriteBehind } from './write-behind.js'
+
+export const VERSION = '0.1.0'
+
+export interface LogicApp {
+  /** host:port, as listed in etcd. */
+  rpcAddress: string
+  opsPort: number
+  /** Unlists, ends the calls, stores the cursors, closes the connections. */
+  stop(): Promise<void>
+}
+
+/** Starts a logic process. Throws, with nothing left running, when Redis or etcd does not answer; MySQL may come later. */
+export async function startLogic(
+  config: LogicConfig,
+  env: { log: Logger; metrics: MetricsRegistry; tracing: Tracing },
+): Promise<LogicApp> {
+  const { log, tracing } = env
+  const life = new Lifecycle(log)
+  try {
+    const metrics = createLogicMetrics(env.metrics)
+    const keys = createKeys(config.namespace, config.partitions)
+    const store = connectStore(config.mysqlUrl, log)
+    life.add('mysql', () => store.stop())
+    await checkPartitions(store, config.partitions, log)
+    const redis = await connectRedis(config.redisUrl, 'command', log)
+    life.add('redis', () => redis.disconnect())
+    const reader = createLogReader(redis, keys)
+
+    const writeBehind = startWriteBehind({ store, log })
+    life.add('cursors', () => writeBehind.stop())
+    metrics.watchWriteBehind(() => writeBehind.depth)
+    const revocations = startRevocations({ redis, keys, store, accessTokenS: config.accessTokenS, log })
+    life.add('revocations', () => revocations.stop())
+    const forgetting = startForgetting(store, log)
+    life.add('forgetting', () => forgetting.stop())
+    const devices = createDevices({ redis, keys, store, writeBehind, log })
+
+    const registry = await connectRegistry({
+      urls: config.etcdUrls,
+      namespace: config.namespace,
+      leaseSeconds: config.nodeLeaseS,
+      log,
+    })
+    life.add('registry', () => registry.stop())
+    const ops = await startOps({
+      ...config.ops,
+      metrics: env.metrics,
+      ready: { redis: () => redis.ping(), mysql: () => store.ping(), etcd: () => registry.check() },
+    })
+    life.add('ops', () => ops.stop())
+
+    const deps = {
+      redis,
+      keys,
+      store,
+      reader,
+      devices,
+      writeBehind,
+      revocations,
+      log,
+      passwords: await createPasswords(),
+      registration: config.registration,
+      refreshTokenS: config.refreshTokenS,
+    }
+    const rpc = await startRpcServer({
+      ...config.rpc,
+      token: rpcToken(config.jwtSecret),
+      services: [serve(logicRpc.LogicDefinition, createLogicService(deps, metrics, tracing))],
+      onInternalError: (path, err) => log.error({ err, path }, 'a call failed'),
+    })
+    life.add('rpc server', () => rpc.stop())
+
+    await registry.announce('logic', config.instance, { address: rpc.address, version: VERSION, bootId: randomUUID() })
+    // First to stop: nobody new calls, while the calls that run may end.
+    life.add('listing', () => registry.withdraw())
+    log.info({ rpc: rpc.address, opsPort: ops.port }, 'logic is ready')
+    return { rpcAddress: rpc.address, opsPort: ops.port, stop: () => life.stop() }
+  } catch (error) {
+    await life.stop()
+    throw error
+  }
+}
+
+/** Conversations lie in partitions by a hash: with another number of them nothing would be found. */
+async function checkPartitions(store: Store, partitions: number, log: Logger): Promise<void> {
+  let fixed: number
+  try {
+    fixed = await fixPartitions(store, partitions)
+  } catch (error) {
+    if (!isAway(error)) throw error
+    log.warn('mysql is away; the number of partitions was not compared')
+    return
+  }
+  if (fixed !== partitions) {
+    throw new ConfigError(
+      `TIDINGS_PARTITIONS="${partitions}" cannot be used: this data set was made with ${fixed}. Give that.`,
+    )
+  }
+}

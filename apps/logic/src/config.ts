@@ -1,0 +1,72 @@
+/** What logic reads from the environment. */
+import { ConfigError, readEnv } from '@tidings/service'
+
+const NAMES = [
+  'TIDINGS_REDIS_URL',
+  'TIDINGS_MYSQL_URL',
+  'TIDINGS_ETCD_URL',
+  'TIDINGS_NAMESPACE',
+  'TIDINGS_PARTITIONS',
+  'TIDINGS_INSTANCE',
+  'TIDINGS_NODE_LEASE_S',
+  'TIDINGS_JWT_SECRET',
+  'TIDINGS_JWT_PUBLIC_KEY',
+  'TIDINGS_JWKS_URL',
+  'TIDINGS_ACCESS_TOKEN_S',
+  'TIDINGS_REFRESH_TOKEN_S',
+  'TIDINGS_REGISTRATION',
+  'TIDINGS_RPC_HOST',
+  'TIDINGS_RPC_PORT',
+  'TIDINGS_OPS_HOST',
+  'TIDINGS_OPS_PORT',
+  'TIDINGS_LOG_LEVEL',
+  'TIDINGS_OTLP_URL',
+] as const
+
+export interface LogicConfig {
+  redisUrl: string
+  mysqlUrl: string
+  etcdUrls: readonly string[]
+  namespace: string
+  partitions: number
+  instance: string
+  nodeLeaseS: number
+  /** The calls of our own processes are signed with it. */
+  jwtSecret: string
+  accessTokenS: number
+  refreshTokenS: number
+  registration: 'open' | 'closed'
+  rpc: { host: string; port: number }
+  ops: { host: string; port: number }
+  logLevel: string
+  otlpUrl: string | undefined
+}
+
+function required<T>(name: string, value: T | undefined): T {
+  if (value === undefined)
+    throw new ConfigError(`${name} is not set. npm start sets it; set it yourself where you run logic alone.`)
+  return value
+}
+
+/** @throws ConfigError */
+export function readConfig(environment: NodeJS.ProcessEnv): LogicConfig {
+  const env = readEnv(environment, NAMES)
+  const outsideKey = env.TIDINGS_JWT_PUBLIC_KEY !== undefined || env.TIDINGS_JWKS_URL !== undefined
+  return {
+    redisUrl: required('TIDINGS_REDIS_URL', env.TIDINGS_REDIS_URL),
+    mysqlUrl: required('TIDINGS_MYSQL_URL', env.TIDINGS_MYSQL_URL),
+    etcdUrls: required('TIDINGS_ETCD_URL', env.TIDINGS_ETCD_URL),
+    namespace: env.TIDINGS_NAMESPACE,
+    partitions: env.TIDINGS_PARTITIONS,
+    instance: env.TIDINGS_INSTANCE ?? `logic-${process.pid}`,
+    nodeLeaseS: env.TIDINGS_NODE_LEASE_S,
+    jwtSecret: required('TIDINGS_JWT_SECRET', env.TIDINGS_JWT_SECRET),
+    accessTokenS: env.TIDINGS_ACCESS_TOKEN_S,
+    refreshTokenS: env.TIDINGS_REFRESH_TOKEN_S,
+    registration: env.TIDINGS_REGISTRATION ?? (outsideKey ? 'closed' : 'open'),
+    rpc: { host: env.TIDINGS_RPC_HOST, port: env.TIDINGS_RPC_PORT },
+    ops: { host: env.TIDINGS_OPS_HOST, port: env.TIDINGS_OPS_PORT },
+    logLevel: env.TIDINGS_LOG_LEVEL,
+    otlpUrl: env.TIDINGS_OTLP_URL,
+  }
+}

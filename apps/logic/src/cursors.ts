@@ -1,0 +1,116 @@
+/** Where devices stand: opened with a start that is fixed once, moved forward by acks. */
+import { AppError, type logicRpc, requireParty } from '@tidings/protocol'
+import type { Cursor, Store } from '@tidings/store'
+import type { Keys, LogReader, Redis } from '@tidings/stream'
+import type { Devices } from './devices.js'
+import { readHeads } from './heads.js'
+import { deviceOf, seqOf, userOf } from './input.js'
+import { loadScript } from './script.js'
+import type { WriteBehind } from './write-behind.js'
+
+/** Acks in one call to us, and cursors in one call to Redis. */
+const MAX_ACKS = 10_000
+const CHUNK = 500
+/** Devices that are put back at the same time, after Redis forgot them. */
+const OPENS_AT_ONCE = 16
+
+const moveForward = loadScript('ack.lua')
+enum Moved {
+  Unlisted = -1,
+  Forward = 1,
+}
+
+export interface CursorDeps {
+  redis: Redis
+  keys: Keys
+  store: Store
+  reader: LogReader
+  devices: Devices
+  writeBehind: WriteBehind
+}
+
+/** Where a device stands in every conversation of its user. @throws AppError `invalid_request`, `unavailable` */
+export async function openDevice(
+  deps: CursorDeps,
+  request: logicRpc.OpenDeviceRequest,
+): Promise<logicRpc.OpenDeviceResponse> {
+  const { cursors, conversations } = await deps.devices.open(userOf(request.user), deviceOf(request.device))
+  // Heads last: an entry that comes in between is then behind the head, not unknown.
+  const heads = await readHeads(deps, conversations)
+  return {
+    positions: conversations.map((conversation) => ({
+      conversation,
+      cursor: cursors.get(conversation) ?? 0,
+      head: heads.get(conversation)!,
+    })),
+  }
+}
+
+/**
+ * Moves cursors forward; a seq beyond the head counts as the head. Cumulative: repeating it changes nothing.
+ * @throws AppError `invalid_request`, `conversation_not_found`, `overloaded`, `unavailable`: some may have moved; repeat all
+ */
+export async function ack(deps: CursorDeps, request: logicRpc.AckRequest): Promise<void> {
+  if (request.acks.length > MAX_ACKS)
+    throw new AppError('invalid_request', `At most ${MAX_ACKS} acknowledgements in one call.`)
+  const wanted = await clamp(deps, newestOf(request.acks.map(checkAck)))
+  const unlisted = await move(deps, wanted)
+  if (unlisted.length === 0) return
+  // A device that acknowledges before it was opened, or that Redis has forgotten: it gets its start first.
+  const devices = [...new Map(unlisted.map(({ user, device }) => [`${user} ${device}`, { user, device }])).values()]
+  for (let at = 0; at < devices.length; at += OPENS_AT_ONCE) {
+    await Promise.all(devices.slice(at, at + OPENS_AT_ONCE).map(({ user, device }) => deps.devices.open(user, device)))
+  }
+  const still = await move(deps, unlisted)
+  if (still.length > 0) throw new AppError('unavailable', 'A device was forgotten again. Repeat it.', { retryAfter: 1 })
+}
+
+function checkAck(given: logicRpc.Ack): Cursor {
+  const user = userOf(given.user)
+  const { id } = requireParty(given.conversation, user)
+  return { user, device: deviceOf(given.device), conversation: id, seq: seqOf('seq', given.seq) }
+}
+
+function newestOf(cursors: readonly Cursor[]): Cursor[] {
+  const newest = new Map<string, Cursor>()
+  for (const cursor of cursors) {
+    const key = `${cursor.user} ${cursor.device} ${cursor.conversation}`
+    const known = newest.get(key)
+    if (!known || known.seq < cursor.seq) newest.set(key, cursor)
+  }
+  return [...newest.values()]
+}
+
+async function clamp(deps: CursorDeps, cursors: readonly Cursor[]): Promise<Cursor[]> {
+  const heads = await readHeads(deps, [...new Set(cursors.map(({ conversation }) => conversation))])
+  return cursors
+    .map((cursor) => ({ ...cursor, seq: Math.min(cursor.seq, heads.get(cursor.conversation)!) }))
+    .filter(({ seq }) => seq > 0)
+}
+
+/** One call per Redis partition. @returns those whose device is not listed */
+async function move(deps: CursorDeps, cursors: readonly Cursor[]): Promise<Cursor[]> {
+  const byPartition = new Map<number, Cursor[]>()
+  for (const cursor of cursors) {
+    const partition = deps.keys.partitionOf(cursor.user)
+    const known = byPartition.get(partition)
+    if (known) known.push(cursor)
+    else byPartition.set(partition, [cursor])
+  }
+  const chunks: Cursor[][] = []
+  for (const all of byPartition.values()) {
+    for (let at = 0; at < all.length; at += CHUNK) chunks.push(all.slice(at, at + CHUNK))
+  }
+  return (await Promise.all(chunks.map((chunk) => moveChunk(deps, chunk)))).flat()
+}
+
+async function moveChunk({ redis, keys, writeBehind }: CursorDeps, chunk: readonly Cursor[]): Promise<Cursor[]> {
+  const answers = (await moveForward(
+    redis,
+    chunk.flatMap(({ user, device }) => [keys.devices(user), keys.cursor(user, device)]),
+    chunk.flatMap(({ device, conversation, seq }) => [device, conversation, seq]),
+  )) as number[]
+  const moved = chunk.filter((_, i) => answers[i] === Moved.Forward)
+  await writeBehind.add(moved, [])
+  return chunk.filter((_, i) => answers[i] === Moved.Unlisted)
+}

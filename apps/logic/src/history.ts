@@ -1,0 +1,104 @@
+/** Ranges of a conversation: the newest entries from its log in Redis, those below from MySQL, as one. */
+import { AppError, type Conversation, type Entry, type logicRpc, requireParty } from '@tidings/protocol'
+import { findUser, readEntries, type Store, type StoredEntry, voidRange } from '@tidings/store'
+import type { LogReader } from '@tidings/stream'
+import { readHeads } from './heads.js'
+import { limitOf, seqOf, userOf } from './input.js'
+import { type Gathered, gatherDown, gatherUp, type Span } from './range.js'
+
+const LIMIT = { default: 50, max: 200 }
+
+export interface HistoryDeps {
+  store: Store
+  reader: LogReader
+}
+
+export function toHistoryEntry({ trace: _, ...entry }: Entry): logicRpc.HistoryEntry {
+  return entry
+}
+
+/**
+ * @throws AppError `conversation_not_found`, `invalid_request`, `unavailable` when a source that is needed is away: what comes back is
+ * never short for that reason
+ */
+export async function readHistory(
+  deps: HistoryDeps,
+  request: logicRpc.ReadHistoryRequest,
+): Promise<logicRpc.ReadHistoryResponse> {
+  const user = userOf(request.user)
+  const before = seqOf('before', request.before)
+  const after = seqOf('after', request.after)
+  const limit = limitOf(request.limit, LIMIT)
+  const upwards = after > 0 || request.fromStart
+  if (before > 0 && upwards) throw new AppError('invalid_request', 'Give before or after, not both.')
+  const conversation = requireParty(request.conversation, user)
+  const head = (await readHeads(deps, [conversation.id])).get(conversation.id)!
+  if (head === 0) {
+    await requireOtherParty(deps.store, conversation, user)
+    return { entries: [], voids: [], head, complete: true }
+  }
+  const gathered = upwards
+    ? await readUp(deps, conversation.id, after, head, limit)
+    : await readDown(deps, conversation.id, before > 0 ? Math.min(before, head + 1) : head + 1, limit)
+  return toResponse(gathered, head)
+}
+
+/** A conversation in which nothing was said exists when the other person does. */
+async function requireOtherParty(store: Store, conversation: Conversation, user: string): Promise<void> {
+  if (conversation.kind !== 'dm') return
+  const other = conversation.users[0] === user ? conversation.users[1] : conversation.users[0]
+  if (other === user) return
+  const row = await findUser(store, other)
+  if (!row || row.deletedAt) {
+    throw new AppError('conversation_not_found', 'There is no such conversation, or you are not in it.')
+  }
+}
+
+function toResponse({ rows, voids, complete }: Gathered, head: number): logicRpc.ReadHistoryResponse {
+  const entries = rows.flatMap(({ entry }) => (entry ? [toHistoryEntry(entry)] : []))
+  return { entries, voids, head, complete }
+}
+
+/**
+ * The newest rows below `upper`. The log first, MySQL second: what is trimmed from the log in between is in MySQL by then.
+ * MySQL is not asked when the log holds all of it.
+ */
+async function readDown(
+  { store, reader }: HistoryDeps,
+  conversation: string,
+  upper: number,
+  limit: number,
+): Promise<Gathered> {
+  const log = (await reader.before(conversation, upper, limit)).map(fromLog)
+  const alone = gatherDown(log, upper, limit)
+  if (alone.complete) return alone
+  const stored = (await readEntries(store, conversation, { before: upper, limit })).map(fromStore)
+  return gatherDown([...log, ...stored], upper, limit)
+}
+
+/** The oldest rows above `after`, up to the head. */
+async function readUp(
+  { store, reader }: HistoryDeps,
+  conversation: string,
+  after: number,
+  head: number,
+  limit: number,
+): Promise<Gathered> {
+  if (after >= head) return { rows: [], voids: [], complete: true }
+  const log = (await reader.after(conversation, after, limit)).map(fromLog)
+  const alone = gatherUp(log, after, head, limit)
+  if (alone.complete) return alone
+  const stored = (await readEntries(store, conversation, { after, limit })).map(fromStore)
+  const both = gatherUp([...log, ...stored], after, head, limit)
+  if (both.complete) return both
+  // What follows `after` may be the inside of a void that begins at or below it.
+  const around = (await readEntries(store, conversation, { before: after + 1, limit: 1 })).map(fromStore)
+  return gatherUp([...log, ...stored, ...around], after, head, limit)
+}
+
+const fromLog = (entry: Entry): Span => {
+  if (entry.type === 'void') return voidRange(entry)
+  return { from: entry.seq, to: entry.seq, entry }
+}
+
+const fromStore = ({ entry, void: range }: StoredEntry): Span => range ?? { from: entry.seq, to: entry.seq, entry }

@@ -1,0 +1,94 @@
+/**
+ * Revoked sessions, told to api and connect by a sorted set in Redis that they poll. MySQL is where they are kept; whenever Redis may
+ * lack some (a failed write, a new connection, our own start) all that still matter are published again from there.
+ */
+import type { Logger, Stoppable } from '@tidings/service'
+import { backoffMs, pause } from '@tidings/service'
+import { revokedSince, type Store } from '@tidings/store'
+import type { Keys, Redis } from '@tidings/stream'
+import { replies } from './replies.js'
+
+const DAY_MS = 24 * 60 * 60 * 1_000
+/** Clocks of our processes may differ by this much. */
+const SKEW_MS = 60_000
+/** Sessions in one command. */
+const CHUNK = 500
+const RETRY = { firstMs: 200, maxMs: 2_000 }
+
+export interface Revocations extends Stoppable {
+  /** Tells the edges. Never fails: what cannot be told now is told as soon as Redis takes it. */
+  publish(sessionId: string): Promise<void>
+  /** Is everything told? */
+  readonly settled: boolean
+}
+
+export function startRevocations(options: {
+  redis: Redis
+  keys: Keys
+  store: Store
+  accessTokenS: number
+  log: Logger
+}): Revocations {
+  const { redis, keys, store, accessTokenS, log } = options
+  const accessMs = accessTokenS * 1_000
+  const stopper = new AbortController()
+  /** Something may be missing in Redis. Raised again while a pass runs, it asks for another one. */
+  let owed = false
+  let running: Promise<void> | undefined
+
+  async function write(sessionIds: readonly string[]): Promise<void> {
+    const now = Date.now()
+    const pipeline = redis.pipeline()
+    for (let at = 0; at < sessionIds.length; at += CHUNK) {
+      // The score is when it was told: the edges read on from the newest score, so an older one would never be read.
+      pipeline.zadd(keys.revoked(), 'NX', ...sessionIds.slice(at, at + CHUNK).flatMap((id) => [now, id]))
+    }
+    pipeline.zremrangebyscore(keys.revoked(), '-inf', now - DAY_MS - accessMs)
+    await replies(pipeline)
+  }
+
+  async function publishAll(): Promise<void> {
+    for (let attempt = 0; owed && !stopper.signal.aborted; attempt++) {
+      try {
+        owed = false
+        const rows = await revokedSince(store, new Date(Date.now() - accessMs - SKEW_MS))
+        await write(rows.map(({ id }) => id))
+      } catch (error) {
+        owed = true
+        log.debug({ err: error, attempt }, 'revoked sessions are not published yet; it is tried again')
+        await pause(backoffMs(attempt, RETRY), stopper.signal)
+      }
+    }
+  }
+
+  function owe(): void {
+    owed = true
+    running ??= publishAll().finally(() => {
+      running = undefined
+    })
+  }
+
+  redis.on('ready', owe)
+  owe()
+  return {
+    async publish(sessionId) {
+      try {
+        await write([sessionId])
+      } catch (error) {
+        log.warn(
+          { err: error instanceof Error ? error.message : error },
+          'a revoked session is told to the edges later',
+        )
+        owe()
+      }
+    },
+    get settled() {
+      return !owed && running === undefined
+    },
+    async stop() {
+      redis.off('ready', owe)
+      stopper.abort()
+      await running
+    },
+  }
+}

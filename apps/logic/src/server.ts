@@ -1,0 +1,64 @@
+/** RPC methods to functions, measured; no rule is here. */
+import { type logicRpc, toAppError } from '@tidings/protocol'
+import type { Tracing } from '@tidings/service'
+import { type AccountDeps, login, register } from './accounts.js'
+import { type ConversationDeps, listConversations } from './conversations.js'
+import { ack, type CursorDeps, openDevice } from './cursors.js'
+import { type HistoryDeps, readHistory } from './history.js'
+import type { LogicMetrics } from './metrics.js'
+import { permit } from './permit.js'
+import { logout, refresh } from './sessions.js'
+import { getUser, seeUser } from './users.js'
+
+export type LogicDeps = AccountDeps & CursorDeps & ConversationDeps & HistoryDeps
+
+export function createLogicService(
+  deps: LogicDeps,
+  metrics: LogicMetrics,
+  tracing: Tracing,
+): logicRpc.LogicServiceImplementation {
+  function measured<Request, Response>(name: string, run: (request: Request) => Promise<Response>) {
+    const stage = metrics.method(name)
+    return async (request: Request): Promise<Response> => {
+      const began = performance.now()
+      const span = tracing.start(`logic ${name}`, '')
+      try {
+        const response = await run(request)
+        stage.done(performance.now() - began)
+        span.end()
+        return response
+      } catch (error) {
+        stage.failed(toAppError(error).code)
+        span.end(error)
+        throw error
+      }
+    }
+  }
+  return {
+    register: measured('register', async (request: logicRpc.RegisterRequest) => ({
+      grant: await register(deps, request),
+    })),
+    login: measured('login', async (request: logicRpc.LoginRequest) => ({ grant: await login(deps, request) })),
+    refresh: measured('refresh', async (request: logicRpc.RefreshRequest) => ({ grant: await refresh(deps, request) })),
+    logout: measured('logout', async (request: logicRpc.LogoutRequest) => {
+      await logout(deps, request)
+      return {}
+    }),
+    seeUser: measured('seeUser', async (request: logicRpc.SeeUserRequest) => ({
+      user: await seeUser(deps.store, request),
+    })),
+    getUser: measured('getUser', async (request: logicRpc.GetUserRequest) => ({
+      user: await getUser(deps.store, request),
+    })),
+    permit: measured('permit', (request: logicRpc.PermitRequest) => permit(deps.store, request)),
+    listConversations: measured('listConversations', (request: logicRpc.ListConversationsRequest) =>
+      listConversations(deps, request),
+    ),
+    readHistory: measured('readHistory', (request: logicRpc.ReadHistoryRequest) => readHistory(deps, request)),
+    openDevice: measured('openDevice', (request: logicRpc.OpenDeviceRequest) => openDevice(deps, request)),
+    ack: measured('ack', async (request: logicRpc.AckRequest) => {
+      await ack(deps, request)
+      return {}
+    }),
+  }
+}

@@ -1,0 +1,93 @@
+import { connectRpc, logicRpc, rpcToken } from '@tidings/protocol'
+import { connectRegistry, type NodeInfo } from '@tidings/registry'
+import { createMetrics, noTracing } from '@tidings/service'
+import { cursorsOf } from '@tidings/store'
+import t from 'tap'
+import { type LogicConfig, readConfig, startLogic } from '../src/index.js'
+import { given, log, until, world } from './world.js'
+
+const { mysqlUrl, namespace, store, say, people } = await world(t)
+const SECRET = 'a secret of tests, thirty-two bytes and more'
+const config: LogicConfig = readConfig({
+  TIDINGS_REDIS_URL: given('TIDINGS_REDIS_URL'),
+  TIDINGS_ETCD_URL: given('TIDINGS_ETCD_URL'),
+  TIDINGS_MYSQL_URL: mysqlUrl,
+  TIDINGS_NAMESPACE: namespace,
+  TIDINGS_PARTITIONS: '4',
+  TIDINGS_JWT_SECRET: SECRET,
+  TIDINGS_INSTANCE: 'logic-test',
+})
+const env = () => ({ log, metrics: createMetrics('logic', 'logic-test'), tracing: noTracing })
+
+t.test('it is listed while it runs, answers calls, measures them, and stores its cursors when it stops', async (t) => {
+  const app = await startLogic(config, env())
+  const registry = await connectRegistry({ urls: config.etcdUrls, namespace, leaseSeconds: 5, log })
+  t.after(() => registry.stop())
+  let nodes: ReadonlyMap<string, NodeInfo> = new Map()
+  await registry.watchNodes('logic', (listed) => {
+    nodes = listed
+  })
+  t.equal(nodes.get('logic-test')?.address, app.rpcAddress)
+
+  const { client, close } = connectRpc(logicRpc.LogicDefinition, app.rpcAddress, rpcToken(SECRET))
+  t.after(close)
+  const { grant } = await client.register(
+    { username: 'zoe', password: 'long enough', displayName: 'Zoe' },
+    { deadlineMs: 5_000 },
+  )
+  t.match(grant, { user: { id: 'zoe', displayName: 'Zoe' } })
+  await t.rejects(client.getUser({ user: 'nobody' }), { code: 'user_not_found' })
+  await people('yan')
+  await say('yan', 'zoe', 'hello')
+  const { positions } = await client.openDevice({ user: 'zoe', device: 'phone' })
+  t.match(positions, [{ conversation: 'dm:yan:zoe', cursor: 0, head: 1 }])
+  await client.ack({ acks: [{ user: 'zoe', device: 'phone', conversation: 'dm:yan:zoe', seq: 1 }] })
+  const stranger = connectRpc(logicRpc.LogicDefinition, app.rpcAddress, 'not the token')
+  t.after(() => stranger.close())
+  await t.rejects(stranger.client.getUser({ user: 'zoe' }), { code: 'unauthenticated' })
+
+  const ops = (path: string) => fetch(`http://127.0.0.1:${app.opsPort}${path}`)
+  t.same(await (await ops('/readyz')).json(), { status: 'ok', checks: { redis: 'ok', mysql: 'ok', etcd: 'ok' } })
+  const metrics = await (await ops('/metrics')).text()
+  t.match(metrics, /tidings_stage_total\{stage="logic_getUser",outcome="user_not_found"[^}]*\} 1/)
+  t.match(metrics, /tidings_write_behind_rows\{[^}]*\} \d/)
+
+  await app.stop()
+  await app.stop()
+  await until(() => !nodes.has('logic-test'))
+  t.match(await cursorsOf(store, 'zoe'), { devices: [{ device: 'phone' }], cursors: [{ seq: 1 }] })
+})
+
+t.test('another number of partitions than the data has is refused at the start', async (t) => {
+  await t.rejects(startLogic({ ...config, partitions: 8 }, env()), { name: 'ConfigError', message: /made with 4/ })
+})
+
+t.test('it starts while MySQL is away', async (t) => {
+  const away = new URL(mysqlUrl)
+  away.port = '1'
+  const app = await startLogic({ ...config, mysqlUrl: away.href, instance: 'logic-early' }, env())
+  const { client, close } = connectRpc(logicRpc.LogicDefinition, app.rpcAddress, rpcToken(SECRET))
+  await t.rejects(client.getUser({ user: 'zoe' }), { code: 'unavailable' })
+  t.equal((await fetch(`http://127.0.0.1:${app.opsPort}/readyz`)).status, 503)
+  close()
+  await app.stop()
+})
+
+t.test('registration is open, unless it is closed or people come from elsewhere', async (t) => {
+  const base = {
+    TIDINGS_REDIS_URL: 'redis://r',
+    TIDINGS_ETCD_URL: 'http://e',
+    TIDINGS_MYSQL_URL: 'mysql://m/d',
+    TIDINGS_JWT_SECRET: SECRET,
+  }
+  t.equal(readConfig(base).registration, 'open')
+  t.equal(readConfig({ ...base, TIDINGS_REGISTRATION: 'closed' }).registration, 'closed')
+  t.equal(readConfig({ ...base, TIDINGS_JWKS_URL: 'https://idp/jwks' }).registration, 'closed')
+  t.equal(
+    readConfig({ ...base, TIDINGS_JWKS_URL: 'https://idp/jwks', TIDINGS_REGISTRATION: 'open' }).registration,
+    'open',
+  )
+  t.throws(() => readConfig({}), { name: 'ConfigError' })
+})
+
+t.end()

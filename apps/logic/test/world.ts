@@ -1,0 +1,188 @@
+/** Logic without its process: a database and a key space of one's own, and people who talk. Removed after the test. */
+import { randomBytes } from 'node:crypto'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
+import { migrate } from '@tidings/migrations'
+import { dmId, type Entry } from '@tidings/protocol'
+import { createLogger, createMetrics } from '@tidings/service'
+import { connectStore, insertEntries, insertUser, type Store } from '@tidings/store'
+import {
+  type Appended,
+  connectRedis,
+  createAppender,
+  createKeys,
+  createLogReader,
+  createStreamMetrics,
+  type Keys,
+  type Redis,
+} from '@tidings/stream'
+import type { Test } from 'tap'
+import { createDevices } from '../src/devices.js'
+import { createPasswords } from '../src/passwords.js'
+import { startRevocations } from '../src/revocations.js'
+import type { LogicDeps } from '../src/server.js'
+import { startWriteBehind } from '../src/write-behind.js'
+
+export const log = createLogger({ app: 'logic', instance: 'test', level: 'silent' })
+
+export function given(name: 'TIDINGS_REDIS_URL' | 'TIDINGS_MYSQL_URL' | 'TIDINGS_ETCD_URL'): string {
+  const value = process.env[name]
+  if (value === undefined) throw new Error(`${name} is not set: it names the server to test against.`)
+  return value
+}
+
+export interface World {
+  deps: LogicDeps
+  redis: Redis
+  keys: Keys
+  store: Store
+  mysqlUrl: string
+  namespace: string
+  /** As many users as there are names. */
+  people(...names: string[]): Promise<void>
+  /** Appends to the conversation of the two, as accept does. */
+  say(from: string, to: string, text: string): Promise<Appended>
+  /** Stores what the log of a conversation holds, as persist does. */
+  persist(conversation: string): Promise<Entry[]>
+  /** Forgets every key of this world, as FLUSHALL would. */
+  forgetRedis(): Promise<void>
+  /** The database goes away, and comes back. */
+  mysql: { cut(): void; heal(): void }
+}
+
+const PARTITIONS = 4
+
+export async function world(t: Test): Promise<World> {
+  const unique = randomBytes(6).toString('hex')
+  const direct = new URL(given('TIDINGS_MYSQL_URL'))
+  direct.pathname = `/t_${unique}`
+  await migrate(direct.href)
+  const proxy = await startProxy(direct)
+  const mysqlUrl = new URL(direct)
+  mysqlUrl.hostname = '127.0.0.1'
+  mysqlUrl.port = String(proxy.port)
+
+  const keys = createKeys(`t-${unique}`, PARTITIONS)
+  const redis = await connectRedis(given('TIDINGS_REDIS_URL'), 'command', log)
+  const store = connectStore(mysqlUrl.href, log)
+  const reader = createLogReader(redis, keys)
+  const writeBehind = startWriteBehind({ store, log })
+  const revocations = startRevocations({ redis, keys, store, accessTokenS: 600, log })
+  const metrics = createStreamMetrics(createMetrics('logic', 'test'))
+  const appender = createAppender({ redis, keys, replicas: 0, metrics })
+  let lastId = 7_261_234_567_890_123_456n
+
+  async function forgetRedis(): Promise<void> {
+    const names = await redis.keys(`t-${unique}:*`)
+    if (names.length > 0) await redis.del(...names)
+  }
+
+  t.after(async () => {
+    proxy.heal()
+    await revocations.stop()
+    await writeBehind.stop()
+    await forgetRedis()
+    await store.use((db) => db.run(`DROP DATABASE t_${unique}`))
+    await store.stop()
+    redis.disconnect()
+    proxy.stop()
+  })
+
+  return {
+    deps: {
+      redis,
+      keys,
+      store,
+      reader,
+      writeBehind,
+      revocations,
+      log,
+      devices: createDevices({ redis, keys, store, writeBehind, log }),
+      passwords: await createPasswords(),
+      registration: 'open',
+      refreshTokenS: 3_600,
+    },
+    redis,
+    keys,
+    store,
+    mysqlUrl: mysqlUrl.href,
+    namespace: `t-${unique}`,
+    forgetRedis,
+    mysql: proxy,
+    async people(...names) {
+      for (const id of names) {
+        await insertUser(store, { id, displayName: `${id} the person`, passwordHash: null, createdAt: new Date() })
+      }
+    },
+    async say(from, to, text) {
+      const conversation = dmId(from, to)
+      for (const user of new Set([from, to])) await redis.sadd(keys.conversations(user), conversation)
+      lastId += 1n
+      const content = JSON.stringify({ text })
+      const item = {
+        id: String(lastId),
+        conversation,
+        from,
+        type: 'text',
+        content,
+        clientId: '',
+        sentAt: Date.now(),
+        trace: '',
+      }
+      return appender.append(item)
+    },
+    async persist(conversation) {
+      const entries = await reader.after(conversation, 0, 1_000)
+      const batch = entries.map((entry) => ({ partition: 0, fence: 1, entry }))
+      await insertEntries(store, batch, 'persist', [conversation])
+      return entries
+    },
+  }
+}
+
+/** Waits for a fact. */
+export async function until(fact: () => boolean | Promise<boolean>, withinMs = 8_000): Promise<void> {
+  const end = performance.now() + withinMs
+  while (!(await fact())) {
+    if (performance.now() > end) throw new Error(`not so within ${withinMs} ms: ${fact}`)
+    await delay(10)
+  }
+}
+
+async function startProxy(target: URL) {
+  const sockets = new Set<Socket>()
+  let open = true
+  const server = createServer((client) => {
+    if (!open) return void client.destroy()
+    const upstream = connect(Number(target.port), target.hostname)
+    for (const [socket, other] of [
+      [client, upstream],
+      [upstream, client],
+    ] as const) {
+      sockets.add(socket)
+      socket.pipe(other)
+      // The other side ends with it.
+      socket.on('error', () => other.destroy())
+      socket.on('close', () => {
+        sockets.delete(socket)
+        other.destroy()
+      })
+    }
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const cut = () => {
+    open = false
+    for (const socket of sockets) socket.destroy()
+  }
+  return {
+    port: (server.address() as AddressInfo).port,
+    cut,
+    heal() {
+      open = true
+    },
+    stop() {
+      cut()
+      server.close()
+    },
+  }
+}
