@@ -1,0 +1,81 @@
+/** What the parts of this app share: the needs of its routes, its bounds, and the type of the server. */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import type { Accepted, Draft, Identity, LogicClient, Tickets, Tokens } from '@tidings/accept'
+import type { Logger, MetricsRegistry, Tracing } from '@tidings/service'
+import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify'
+
+export type Api = FastifyInstance<
+  RawServerDefault,
+  IncomingMessage,
+  ServerResponse,
+  FastifyBaseLogger,
+  TypeBoxTypeProvider
+>
+
+/** The calls of logic that this app makes. */
+export type LogicCalls = Pick<
+  LogicClient,
+  'register' | 'login' | 'refresh' | 'logout' | 'seeUser' | 'getUser' | 'listConversations' | 'readHistory'
+>
+
+export interface ApiSettings {
+  jwtSecret: string
+  accessTokenS: number
+  origins: readonly string[]
+  trustProxy: readonly string[]
+}
+
+/** Bounds of the server. Times are in milliseconds. */
+export interface ApiLimits {
+  /** From the first byte of a request to its last. */
+  requestMs: number
+  headersMs: number
+  keepAliveMs: number
+  /** A socket on which nothing moves. */
+  socketIdleMs: number
+  /** How often the two times above are checked. */
+  checkEveryMs: number
+  inFlight: number
+  connections: number
+  /** Slower answers are logged. */
+  slowMs: number
+}
+
+export const LIMITS: ApiLimits = {
+  requestMs: 15_000,
+  headersMs: 10_000,
+  keepAliveMs: 65_000,
+  socketIdleMs: 70_000,
+  checkEveryMs: 1_000,
+  inFlight: 2_000,
+  connections: 10_000,
+  slowMs: 1_000,
+}
+
+export interface ApiDeps {
+  settings: ApiSettings
+  limits?: Partial<ApiLimits>
+  logic: LogicCalls
+  tokens: Tokens
+  tickets: Pick<Tickets, 'issue'>
+  acceptor: { accept(draft: Draft): Promise<Accepted> }
+  log: Logger
+  metrics: MetricsRegistry
+  tracing: Tracing
+}
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Set by `authenticate`; there is none on routes without it. */
+    identity: Identity
+    /** The raw text of each member of a JSON object body. */
+    members: Map<string, string>
+    /** The whole body as text, on routes with `body: 'batch'`. */
+    text: string
+  }
+  interface FastifyContextConfig {
+    /** How the body is cut; by default into its members. */
+    body?: 'message' | 'batch'
+  }
+}

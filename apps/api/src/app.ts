@@ -1,0 +1,90 @@
+/** The HTTP edge as an object: listening or not, with whatever parts it is given. */
+import type { Server } from 'node:http'
+import jwt from '@fastify/jwt'
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import { fastify } from 'fastify'
+import { type Api, type ApiDeps, type ApiLimits, LIMITS } from './api.js'
+import { createAuthenticate } from './auth.js'
+import { BODY_LIMIT, readJsonBodies } from './body.js'
+import { allowOrigins } from './cors.js'
+import { describe } from './docs.js'
+import { COMMON_HEADERS, requestIdOf, watchExchanges } from './exchanges.js'
+import { answerUnknown } from './not-found.js'
+import { fromFastify, problemHandler, sendProblem } from './problem.js'
+import { createRequestLog } from './request-log.js'
+import { authRoutes } from './routes/auth.js'
+import { conversationRoutes } from './routes/conversations.js'
+import { meRoutes } from './routes/me.js'
+import { messageRoutes } from './routes/messages.js'
+import { SHARED_SCHEMAS } from './schemas.js'
+import { createSeenUsers } from './seen-users.js'
+import { onClientError } from './socket-errors.js'
+import { validatorCompiler } from './validate.js'
+
+/** @returns the server, not yet listening; `inject` works on it */
+export function buildApp(deps: ApiDeps): Api {
+  const { settings, logic, tokens } = deps
+  const limits = { ...LIMITS, ...deps.limits }
+  const app = createServer(settings.trustProxy, limits)
+  const log = createRequestLog(deps.log)
+
+  app.decorateRequest('identity')
+  app.decorateRequest('members')
+  app.decorateRequest('text')
+  app.setValidatorCompiler(validatorCompiler)
+  app.setErrorHandler(problemHandler(log))
+  readJsonBodies(app)
+  watchExchanges(app, deps, limits, log)
+  allowOrigins(app, settings.origins)
+  answerUnknown(app)
+
+  app.register(jwt, {
+    secret: settings.jwtSecret,
+    sign: { algorithm: 'HS256', header: { alg: 'HS256', typ: 'at+jwt' } },
+  })
+  for (const schema of SHARED_SCHEMAS) app.addSchema(schema)
+  describe(app)
+  const seen = createSeenUsers((user) => logic.seeUser({ user }))
+  const authenticate = createAuthenticate(tokens, seen)
+  app.register(
+    (scope, _options, done) => {
+      authRoutes(scope, deps, authenticate)
+      meRoutes(scope, deps, authenticate)
+      messageRoutes(scope, deps, authenticate, log)
+      conversationRoutes(scope, deps, authenticate)
+      done()
+    },
+    { prefix: '/api/v1' },
+  )
+  return app
+}
+
+function createServer(trustProxy: readonly string[], limits: ApiLimits): Api {
+  const app = fastify<Server>({
+    // Requests leave lines through request-log.ts only: a child logger per request costs, and says nothing when all is well.
+    logger: false,
+    bodyLimit: BODY_LIMIT,
+    genReqId: requestIdOf,
+    trustProxy: trustProxy.length === 0 ? false : [...trustProxy],
+    requestTimeout: limits.requestMs,
+    keepAliveTimeout: limits.keepAliveMs,
+    connectionTimeout: limits.socketIdleMs,
+    // While it stops, what still comes on an open connection is answered, with connection: close.
+    return503OnClosing: false,
+    routerOptions: { maxParamLength: 256 },
+    http: {
+      headersTimeout: limits.headersMs,
+      requestTimeout: limits.requestMs,
+      connectionsCheckingInterval: limits.checkEveryMs,
+      // A header that came twice shows as one with a comma, and is refused where only one makes sense.
+      joinDuplicateHeaders: true,
+    },
+    clientErrorHandler: onClientError,
+    frameworkErrors: (error, request, reply) => {
+      reply.headers({ ...COMMON_HEADERS, 'x-request-id': request.id })
+      sendProblem(request, reply, fromFastify(error))
+    },
+  }).withTypeProvider<TypeBoxTypeProvider>()
+  app.server.maxConnections = limits.connections
+  return app
+}

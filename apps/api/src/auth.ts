@@ -1,0 +1,40 @@
+/** Who calls. */
+import type { Identity, Tokens } from '@tidings/accept'
+import { AppError } from '@tidings/protocol'
+import type { onRequestHookHandler } from 'fastify'
+import type { SeenUsers } from './seen-users.js'
+
+/** RFC 6750, section 2.1. Two Authorization headers arrive joined by a comma and are none. */
+const BEARER = /^bearer +([^\s,]+)$/i
+
+/** @returns the hook of every route that needs a token; it sets `request.identity`. Nothing waits where everything is known. */
+export function createAuthenticate(tokens: Tokens, seen: SeenUsers): onRequestHookHandler {
+  return function authenticate(request, _reply, done) {
+    function admit(identity: Identity): void {
+      request.identity = identity
+      const asked = identity.scopes ? undefined : seen.check(identity.user)
+      if (asked) asked.then(() => done(), done)
+      else done()
+    }
+    const token = BEARER.exec(request.headers.authorization ?? '')?.[1]
+    if (token === undefined) {
+      done(new AppError('unauthenticated', 'Send a token in the header Authorization: Bearer <token>.'))
+      return
+    }
+    let verified: Identity | Promise<Identity>
+    try {
+      verified = tokens.verify(token)
+    } catch (error) {
+      done(error as Error)
+      return
+    }
+    if (verified instanceof Promise) verified.then(admit, done)
+    else admit(verified)
+  }
+}
+
+/** @throws AppError `forbidden` for a service token: it stands for no person */
+export function requireUser(identity: Identity): string {
+  if (identity.scopes) throw new AppError('forbidden', 'This call is for users; a service token stands for none.')
+  return identity.user
+}

@@ -1,0 +1,67 @@
+/**
+ * The messages of a batch, each as its own text, so that one ill-formed message is refused alone. Expects text that JSON.parse has
+ * accepted and whose root is an object with the one member `messages`, an array; what is inside a message is not looked at here.
+ */
+import { AppError } from '@tidings/protocol'
+
+const QUOTE = 0x22
+const COMMA = 0x2c
+const BACKSLASH = 0x5c
+const OPEN_BRACKET = 0x5b
+const CLOSE_BRACKET = 0x5d
+const OPEN_BRACE = 0x7b
+const CLOSE_BRACE = 0x7d
+
+const isSpace = (code: number): boolean => code === 0x20 || code === 0x0a || code === 0x0d || code === 0x09
+const isOpen = (code: number): boolean => code === OPEN_BRACE || code === OPEN_BRACKET
+const isClose = (code: number): boolean => code === CLOSE_BRACE || code === CLOSE_BRACKET
+
+function skipSpace(text: string, at: number): number {
+  while (isSpace(text.charCodeAt(at))) at++
+  return at
+}
+
+/** @param at index of the opening quote @returns index after the closing one */
+function endOfString(text: string, at: number): number {
+  for (;;) {
+    at = text.indexOf('"', at + 1)
+    let escapes = 0
+    while (text.charCodeAt(at - 1 - escapes) === BACKSLASH) escapes++
+    if (escapes % 2 === 0) return at + 1
+  }
+}
+
+/** Without recursion: nesting is bounded only where a message is looked at. @returns index after the value */
+function endOfValue(text: string, at: number): number {
+  let depth = 0
+  for (;;) {
+    const code = text.charCodeAt(at)
+    if (code === QUOTE) at = endOfString(text, at)
+    else {
+      if (isOpen(code)) depth++
+      else if (isClose(code)) depth--
+      at++
+    }
+    if (depth === 0 && (code === QUOTE || isClose(code) || endsScalar(text.charCodeAt(at)))) return at
+  }
+}
+
+const endsScalar = (code: number): boolean => code === COMMA || isClose(code) || isSpace(code)
+
+/** @throws AppError `invalid_json` when the root has `messages` twice */
+export function cutMessages(text: string): string[] {
+  const found: string[] = []
+  let at = text.indexOf('[') + 1
+  for (;;) {
+    at = skipSpace(text, at)
+    if (text.charCodeAt(at) === CLOSE_BRACKET) break
+    const end = endOfValue(text, at)
+    found.push(text.slice(at, end))
+    at = skipSpace(text, end)
+    if (text.charCodeAt(at) === COMMA) at++
+  }
+  if (text.charCodeAt(skipSpace(text, at + 1)) !== CLOSE_BRACE) {
+    throw new AppError('invalid_json', 'An object has the same key twice.')
+  }
+  return found
+}

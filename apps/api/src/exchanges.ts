@@ -1,0 +1,58 @@
+/** One request and its answer, from the outside: its id, its headers, its place among those in flight, its time. */
+import { randomUUID } from 'node:crypto'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { AppError } from '@tidings/protocol'
+import type { FastifyRequest } from 'fastify'
+import type { Api, ApiDeps, ApiLimits } from './api.js'
+import { createHttpMetrics } from './metrics.js'
+import type { RequestLog } from './request-log.js'
+
+const REQUEST_ID = /^[A-Za-z0-9_.:-]{1,128}$/
+
+/** The caller's request id when it is well-formed, else a new one. */
+export function requestIdOf({ headers }: Pick<IncomingMessage, 'headers'>): string {
+  const given = headers['x-request-id']
+  return typeof given === 'string' && REQUEST_ID.test(given) ? given : randomUUID()
+}
+
+/** Headers of every answer but the documentation's, which may be kept. */
+export const COMMON_HEADERS = { 'x-content-type-options': 'nosniff', 'cache-control': 'no-store' } as const
+
+const exchange = Symbol('exchange')
+interface Watched extends ServerResponse {
+  [exchange]?: { request: FastifyRequest; began: number }
+}
+
+const OUTCOMES = ['', '1xx', '2xx', '3xx', '4xx', '5xx']
+
+/** Refuses what is too much at once, and measures the rest. */
+export function watchExchanges(app: Api, { metrics }: ApiDeps, limits: ApiLimits, log: RequestLog): void {
+  let inFlight = 0
+  const { answered } = createHttpMetrics(metrics, () => inFlight)
+
+  // On the raw answer's close, which also comes when the client goes away in the middle.
+  function onClose(this: Watched): void {
+    inFlight--
+    const watched = this[exchange]
+    if (!watched) return
+    const { request, began } = watched
+    const ms = performance.now() - began
+    const { url = 'unmatched' } = request.routeOptions
+    const outcome = this.writableFinished ? OUTCOMES[Math.trunc(this.statusCode / 100)]! : 'cut'
+    answered(`${request.method} ${url}`, outcome, ms)
+    if (ms >= limits.slowMs) log.slow(request, this.statusCode, ms)
+  }
+
+  app.addHook('onRequest', (request, reply, done) => {
+    const raw: Watched = reply.raw
+    raw[exchange] = { request, began: performance.now() }
+    raw.on('close', onClose)
+    inFlight++
+    reply.header('x-request-id', request.id)
+    reply.headers(COMMON_HEADERS)
+    // Several Host headers were joined by the parser; which of them a proxy believed cannot be known (RFC 9112, section 3.2).
+    if (request.headers.host?.includes(',')) return done(new AppError('invalid_request', 'Send one Host header.'))
+    if (inFlight <= limits.inFlight) return done()
+    done(new AppError('overloaded', 'Too many requests are in work here. Try again shortly.', { retryAfter: 1 }))
+  })
+}

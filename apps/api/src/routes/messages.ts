@@ -1,0 +1,167 @@
+/** Sending. */
+import type { Accepted, Draft, Identity } from '@tidings/accept'
+import { AppError, CLIENT_ID, rawMembers, toAppError } from '@tidings/protocol'
+import { traceparentOf } from '@tidings/service'
+import type { FastifyRequest, onRequestHookHandler } from 'fastify'
+import { Type } from 'typebox'
+import type { Api, ApiDeps } from '../api.js'
+import { cutMessages } from '../batch.js'
+import { BATCH_BODY_LIMIT, parse } from '../body.js'
+import { problemOf } from '../problem.js'
+import { sendText } from '../reply.js'
+import type { RequestLog } from '../request-log.js'
+import {
+  BODY_CODES,
+  matching,
+  named,
+  Problem,
+  problems,
+  SendMessage,
+  Sent,
+  SIGNED_IN,
+  TOKEN_CODES,
+} from '../schemas.js'
+import { toDraft } from '../send.js'
+import { createCheck, validatorCompiler } from '../validate.js'
+
+const MAX_BATCH = 500
+const tags = ['messages']
+
+const SEND_CODES = [
+  'invalid_content',
+  'content_too_large',
+  'user_not_found',
+  'conversation_not_found',
+  'idempotency_conflict',
+  'outcome_unknown',
+] as const
+
+const Headers = Type.Object({
+  'idempotency-key': Type.Optional(matching(CLIENT_ID, 'The clientId, where the body has none.')),
+})
+
+const BATCH_SIZE = { minItems: 1, maxItems: MAX_BATCH } as const
+const Batch = Type.Object(
+  { messages: Type.Array(SendMessage, BATCH_SIZE) },
+  {
+    additionalProperties: false,
+    examples: [
+      {
+        messages: [
+          { to: { user: 'bob' }, content: { text: 'one' }, clientId: 'c-1' },
+          { to: { user: 'carol' }, content: { text: 'two' }, clientId: 'c-2' },
+        ],
+      },
+    ],
+  },
+)
+/** What is checked of a batch as a whole; its messages are checked one by one. */
+const Envelope = Type.Object({ messages: Type.Array(Type.Unknown(), BATCH_SIZE) }, { additionalProperties: false })
+
+const Results = Type.Object({
+  results: Type.Array(Type.Union([named(Sent), named(Problem)]), {
+    description: 'One per message, in their order: what POST /messages would have answered.',
+  }),
+})
+
+export function messageRoutes(app: Api, deps: ApiDeps, authenticate: onRequestHookHandler, log: RequestLog): void {
+  const { acceptor, tracing } = deps
+
+  app.post(
+    '/messages',
+    {
+      onRequest: authenticate,
+      config: { body: 'message' },
+      schema: {
+        operationId: 'sendMessage',
+        tags,
+        summary: 'Send a message',
+        description:
+          'To a user or a room. The answer means that the message is accepted: it will be stored and delivered. Give each message a ' +
+          'clientId and repeat it after a 5xx, a timeout or a cut: it is accepted once.',
+        security: SIGNED_IN,
+        headers: Headers,
+        body: SendMessage,
+        response: { 202: named(Sent, 'Accepted.'), ...problems(...BODY_CODES, ...TOKEN_CODES, ...SEND_CODES) },
+      },
+    },
+    async (request, reply) => {
+      const idempotencyKey = request.headers['idempotency-key']
+      const draft = toDraft(request.body, request.members.get('content'), request.identity, {
+        idempotencyKey,
+        trace: traceparentOf(request.headers.traceparent),
+      })
+      reply.code(202)
+      return tracing.enabled ? traced(draft) : acceptor.accept(draft)
+    },
+  )
+
+  async function traced(draft: Draft): Promise<Accepted> {
+    const span = tracing.start('http send', draft.trace)
+    try {
+      const accepted = await acceptor.accept({ ...draft, trace: span.traceparent })
+      span.end()
+      return accepted
+    } catch (error) {
+      span.end(error)
+      throw error
+    }
+  }
+
+  const checkMessage = createCheck(SendMessage)
+
+  /** Up to the call of accept nothing waits: what is started in order is accepted in order. */
+  async function sendOne(text: string, identity: Identity, trace: string): Promise<Accepted> {
+    const message = parse(text)
+    checkMessage(message)
+    const content = rawMembers(text).get('content')
+    const draft = toDraft(message as SendMessage, content, identity, { idempotencyKey: undefined, trace })
+    return tracing.enabled ? traced(draft) : acceptor.accept(draft)
+  }
+
+  function toResult(settled: PromiseSettledResult<Accepted>, request: FastifyRequest): string {
+    if (settled.status === 'fulfilled') {
+      const { id, conversation, seq, sentAt, duplicate } = settled.value
+      return JSON.stringify({ id, conversation, seq, sentAt, duplicate })
+    }
+    const error = toAppError(settled.reason)
+    log.failed(request, error)
+    return JSON.stringify(problemOf(error))
+  }
+
+  app.post(
+    '/messages/batch',
+    {
+      onRequest: authenticate,
+      bodyLimit: BATCH_BODY_LIMIT,
+      config: { body: 'batch' },
+      schema: {
+        operationId: 'sendMessages',
+        tags,
+        summary: 'Send up to 500 messages',
+        description:
+          'Each message is accepted or refused alone. Those of one sender to one conversation keep their order. Look at every result: ' +
+          'the 202 says only that the batch was read.',
+        security: SIGNED_IN,
+        body: Batch,
+        response: { 202: Results, ...problems(...BODY_CODES, ...TOKEN_CODES) },
+      },
+      validatorCompiler: (part) => validatorCompiler(part.httpPart === 'body' ? { ...part, schema: Envelope } : part),
+    },
+    async (request, reply) => {
+      const { identity } = request
+      if (identity.scopes && !identity.scopes.has('send'))
+        throw new AppError('forbidden', 'This service token does not have the scope send.')
+      if (request.headers['idempotency-key'] !== undefined)
+        throw new AppError(
+          'invalid_request',
+          'Idempotency-Key is for one message: give each of these its own clientId.',
+        )
+      const trace = traceparentOf(request.headers.traceparent)
+      const sends = cutMessages(request.text).map((text) => sendOne(text, identity, trace))
+      const settled = await Promise.allSettled(sends)
+      const results = settled.map((one) => toResult(one, request))
+      return sendText(reply.code(202), `{"results":[${results.join(',')}]}`)
+    },
+  )
+}

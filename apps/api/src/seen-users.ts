@@ -1,0 +1,47 @@
+/** Which users this process has already introduced to logic: every `sub` gets a row when it is first seen. */
+import { AppError } from '@tidings/protocol'
+import { LRUCache } from 'lru-cache'
+
+const MAX_KEPT = 50_000
+const FRESH_MS = 300_000
+
+export interface SeenUsers {
+  /** Undefined when the user is known; else settles when logic has answered. @throws AppError `user_disabled`, `unavailable` */
+  check(user: string): undefined | Promise<void>
+}
+
+/** A user who was known goes on being known while logic is away. */
+export function createSeenUsers(
+  seeUser: (user: string) => Promise<unknown>,
+  now: () => number = () => performance.now(),
+): SeenUsers {
+  const freshUntil = new LRUCache<string, number>({ max: MAX_KEPT })
+  const asking = new Map<string, Promise<void>>()
+
+  async function ask(user: string): Promise<void> {
+    try {
+      await seeUser(user)
+      freshUntil.set(user, now() + FRESH_MS)
+    } catch (error) {
+      const away = error instanceof AppError && error.code === 'unavailable'
+      if (away && freshUntil.has(user)) return
+      freshUntil.delete(user)
+      throw error
+    } finally {
+      asking.delete(user)
+    }
+  }
+
+  return {
+    check(user) {
+      const until = freshUntil.get(user)
+      if (until !== undefined && now() < until) return undefined
+      let asked = asking.get(user)
+      if (!asked) {
+        asked = ask(user)
+        asking.set(user, asked)
+      }
+      return asked
+    },
+  }
+}

@@ -1,0 +1,95 @@
+/** Puts an api process together, and takes it apart in order. */
+import { randomUUID } from 'node:crypto'
+import type { AddressInfo } from 'node:net'
+import { startEdge } from '@tidings/accept'
+import { AppError } from '@tidings/protocol'
+import { Lifecycle, type Logger, type MetricsRegistry, startOps, type Tracing } from '@tidings/service'
+import type { Api } from './api.js'
+import { buildApp } from './app.js'
+import type { ApiConfig } from './config.js'
+import { VERSION } from './docs.js'
+
+/** How long requests that run may go on when the process stops. */
+const DRAIN_MS = 2_000
+const IDLE_SWEEP_MS = 50
+
+export interface ApiApp {
+  /** Without a path: http://host:port */
+  url: string
+  port: number
+  opsPort: number
+  stop(): Promise<void>
+}
+
+/** Starts an api process. Throws, with nothing left running, when something it needs does not answer. */
+export async function startApi(
+  config: ApiConfig,
+  env: { log: Logger; metrics: MetricsRegistry; tracing: Tracing },
+): Promise<ApiApp> {
+  const { log, metrics, tracing } = env
+  const life = new Lifecycle(log)
+  let draining = false
+  try {
+    const edge = await startEdge(config.edge, env)
+    life.add('edge', () => edge.stop())
+    life.add('accepted sends', () => edge.idle())
+    const { redis, registry, logic, tokens, tickets, acceptor } = edge
+    const { jwtSecret, accessTokenS, instance } = config.edge
+    const { origins, trustProxy } = config
+
+    const ops = await startOps({
+      ...config.ops,
+      metrics,
+      ready: {
+        redis: () => redis.ping(),
+        etcd: () => registry.check(),
+        logic: () => logic.check(),
+        listening: async () => {
+          if (draining) throw new AppError('unavailable', 'draining')
+        },
+      },
+    })
+    life.add('ops', () => ops.stop())
+
+    const app = buildApp({
+      settings: { jwtSecret, accessTokenS, origins, trustProxy },
+      logic: logic.client,
+      tokens,
+      tickets,
+      acceptor,
+      log,
+      metrics,
+      tracing,
+    })
+    life.add('http', () => finish(app), DRAIN_MS + 500)
+    await app.listen({ host: config.host, port: config.port })
+    const { port } = app.server.address() as AddressInfo
+    const host = config.host.includes(':') ? `[${config.host}]` : config.host
+
+    await registry.announce('api', instance, { address: `${host}:${port}`, version: VERSION, bootId: randomUUID() })
+    /** Unlisted first, so that nobody new is sent here. */
+    life.add('listing', async () => {
+      draining = true
+      await registry.withdraw()
+    })
+
+    const url = `http://${host}:${port}`
+    log.info({ url, docs: `${url}/docs`, ops: ops.port }, 'api is ready')
+    return { url, port, opsPort: ops.port, stop: () => life.stop() }
+  } catch (error) {
+    await life.stop()
+    throw error
+  }
+}
+
+/** Takes no new connection, closes those that rest as soon as they do, and cuts what still runs in the end. */
+async function finish(app: Api): Promise<void> {
+  const sweep = setInterval(() => app.server.closeIdleConnections(), IDLE_SWEEP_MS)
+  const cut = setTimeout(() => app.server.closeAllConnections(), DRAIN_MS)
+  try {
+    await app.close()
+  } finally {
+    clearInterval(sweep)
+    clearTimeout(cut)
+  }
+}

@@ -1,0 +1,229 @@
+/** The edge alone: the parts behind it are small objects that remember their calls and answer as they are told. */
+import { createHmac } from 'node:crypto'
+import type { AddressInfo } from 'node:net'
+import { type Accepted, createTokens, type Draft, type Identity } from '@tidings/accept'
+import { AppError, type logicRpc } from '@tidings/protocol'
+import { createLogger, createMetrics, type MetricsRegistry, noTracing, type Tracing } from '@tidings/service'
+import type { Response as Injected, InjectOptions } from 'light-my-request'
+import type { Test } from 'tap'
+import { type Api, type ApiLimits, buildApp } from '../src/index.js'
+
+export const SECRET = 'a secret of the tests, longer than 32 bytes'
+export const SEND_TOKEN = 'service-token-with-send'
+export const READ_TOKEN = 'service-token-with-read'
+
+const encode = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
+
+/** A JWT as a team's own backend would make it. */
+export function mint(claims: Record<string, unknown>, header: Record<string, unknown> = { alg: 'HS256' }): string {
+  const signed = `${encode(header)}.${encode(claims)}`
+  return `${signed}.${createHmac('sha256', SECRET).update(signed).digest('base64url')}`
+}
+
+export const tokenOf = (sub: string, over: Record<string, unknown> = {}): string =>
+  mint({ sub, exp: Math.floor(Date.now() / 1_000) + 600, ...over })
+
+export interface Reply {
+  status: number
+  headers: Injected['headers']
+  text: string
+  // biome-ignore lint/suspicious/noExplicitAny: tests look into whatever came
+  body: any
+}
+
+export interface CallOptions {
+  /** A user's name, or false for no token. */
+  as?: string | false
+  token?: string
+  /** An object is written as JSON; text and bytes go as they are. */
+  body?: unknown
+  headers?: Record<string, string>
+}
+
+export interface WorldOptions {
+  origins?: string[]
+  trustProxy?: string[]
+  limits?: Partial<ApiLimits>
+  tracing?: Tracing
+}
+
+export interface World {
+  app: Api
+  /** Drafts in the order in which accept was called. */
+  drafts: Draft[]
+  /** Calls of logic, `method` with what it was asked. */
+  calls: [method: string, request: Record<string, unknown>][]
+  ticketed: Identity[]
+  /** Sessions that count as revoked. */
+  revoked: Set<string>
+  metrics: MetricsRegistry
+  /** The lines of the log. */
+  lines: Record<string, unknown>[]
+  /** What the parts behind do; a test replaces what it needs. */
+  behind: {
+    accept(draft: Draft): Promise<Accepted>
+    seeUser(user: string): Promise<void>
+    grant(): logicRpc.Grant
+    getUser(user: string): Promise<logicRpc.User>
+    listConversations(): logicRpc.ListConversationsResponse
+    readHistory(): logicRpc.ReadHistoryResponse
+  }
+  call(method: string, path: string, options?: CallOptions): Promise<Reply>
+  /** POST /messages as alice. */
+  send(body: unknown, options?: CallOptions): Promise<Reply>
+  /** Listens on a free port of this machine. */
+  listen(): Promise<number>
+}
+
+export async function world(t: Test, options: WorldOptions = {}): Promise<World> {
+  const lines: World['lines'] = []
+  const log = createLogger(
+    { app: 'api', instance: 'test', level: 'debug' },
+    { write: (line) => void lines.push(JSON.parse(line) as Record<string, unknown>) },
+  )
+  const drafts: Draft[] = []
+  const calls: World['calls'] = []
+  const ticketed: Identity[] = []
+  const revoked = new Set<string>()
+  const behind: World['behind'] = {
+    accept: async ({ conversation }) => ({
+      id: '7',
+      conversation,
+      seq: drafts.length,
+      sentAt: 1_000,
+      duplicate: false,
+    }),
+    seeUser: async () => {},
+    grant: () => ({ user: userNamed('alice'), sessionId: 'session-1', refreshToken: 'refresh-1' }),
+    getUser: async (user) => userNamed(user),
+    listConversations: () => ({ conversations: [], nextCursor: '' }),
+    readHistory: () => ({ entries: [], voids: [], head: 0, complete: true }),
+  }
+  const noted = <Request extends object, Response>(method: string, answer: (request: Request) => Response) => {
+    return async (request: Request): Promise<Awaited<Response>> => {
+      calls.push([method, request as Record<string, unknown>])
+      return await answer(request)
+    }
+  }
+  const metrics = createMetrics('api', 'test')
+  const tokens = createTokens(
+    {
+      jwtSecret: SECRET,
+      publicKey: undefined,
+      jwksUrl: undefined,
+      issuer: undefined,
+      audience: undefined,
+      serviceTokens: [
+        { name: 'backend', scopes: ['send'], token: SEND_TOKEN },
+        { name: 'reports', scopes: ['read'], token: READ_TOKEN },
+      ],
+    },
+    (session) => revoked.has(session),
+  )
+  const app = buildApp({
+    settings: {
+      jwtSecret: SECRET,
+      accessTokenS: 600,
+      origins: options.origins ?? [],
+      trustProxy: options.trustProxy ?? [],
+    },
+    ...(options.limits && { limits: options.limits }),
+    tokens,
+    tickets: {
+      async issue(identity) {
+        ticketed.push(identity)
+        return 'ticket-1'
+      },
+    },
+    acceptor: {
+      accept(draft) {
+        drafts.push(draft)
+        return behind.accept(draft)
+      },
+    },
+    logic: {
+      register: noted('register', () => ({ grant: behind.grant() })),
+      login: noted('login', () => ({ grant: behind.grant() })),
+      refresh: noted('refresh', () => ({ grant: behind.grant() })),
+      logout: noted('logout', () => ({})),
+      async seeUser({ user = '' }) {
+        calls.push(['seeUser', { user }])
+        await behind.seeUser(user)
+        return { user: userNamed(user) }
+      },
+      getUser: noted('getUser', async ({ user = '' }: { user?: string }) => ({ user: await behind.getUser(user) })),
+      listConversations: noted('listConversations', () => behind.listConversations()),
+      readHistory: noted('readHistory', () => behind.readHistory()),
+    },
+    log,
+    metrics,
+    tracing: options.tracing ?? noTracing,
+  })
+  t.teardown(async () => {
+    app.server.closeAllConnections()
+    await app.close()
+  })
+  await app.ready()
+
+  async function call(method: string, path: string, { as, token, body, headers }: CallOptions = {}): Promise<Reply> {
+    const bearer = as === false ? undefined : (token ?? tokenOf(as ?? 'alice'))
+    const isText = typeof body === 'string' || Buffer.isBuffer(body)
+    const injected = await app.inject({
+      method: method as NonNullable<InjectOptions['method']>,
+      url: path.startsWith('/') ? path : `/api/v1/${path}`,
+      headers: {
+        ...(bearer !== undefined && { authorization: `Bearer ${bearer}` }),
+        ...(body !== undefined && { 'content-type': 'application/json' }),
+        ...headers,
+      },
+      ...(body !== undefined && { payload: isText ? body : JSON.stringify(body) }),
+    })
+    const isJson = /json/.test(String(injected.headers['content-type'] ?? ''))
+    return {
+      status: injected.statusCode,
+      headers: injected.headers,
+      text: injected.payload,
+      body: isJson && injected.payload !== '' ? JSON.parse(injected.payload) : undefined,
+    }
+  }
+
+  return {
+    app,
+    drafts,
+    calls,
+    ticketed,
+    revoked,
+    metrics,
+    lines,
+    behind,
+    call,
+    send: (body, more) => call('POST', 'messages', { body, ...more }),
+    async listen() {
+      await app.listen({ host: '127.0.0.1', port: 0 })
+      return (app.server.address() as AddressInfo).port
+    },
+  }
+}
+
+export const userNamed = (id: string): logicRpc.User => ({ id, displayName: id, createdAt: 1_700_000_000_000 })
+
+/** Checks that a reply is a problem document with this code. */
+export function isProblem(t: Test, reply: Reply, status: number, code: string | RegExp, about: string): void {
+  t.match(
+    { status: reply.status, ...reply.body },
+    { status, code, title: String, detail: String, requestId: String },
+    about,
+  )
+  t.equal(reply.headers['content-type'], 'application/problem+json', `${about}: media type`)
+  t.equal(reply.body?.requestId, reply.headers['x-request-id'], `${about}: request id`)
+  t.notMatch(reply.text, /at .*\.[jt]s:\d+/, `${about}: no stack`)
+}
+
+export const away = (): AppError => new AppError('unavailable', 'logic cannot be reached', { retryAfter: 2 })
+
+/** A valid body, changed. */
+export const message = (over: Record<string, unknown> = {}): Record<string, unknown> => ({
+  to: { user: 'bob' },
+  content: { text: 'hello' },
+  ...over,
+})
