@@ -1,8 +1,7 @@
 /** Who calls. */
-import type { Identity, Tokens } from '@tidings/accept'
+import type { Identity, SeenUsers, Tokens } from '@tidings/accept'
 import { AppError } from '@tidings/protocol'
 import type { onRequestHookHandler } from 'fastify'
-import type { SeenUsers } from './seen-users.js'
 
 /** RFC 6750, section 2.1. Two Authorization headers arrive joined by a comma and are none. */
 const BEARER = /^bearer +([^\s,]+)$/i
@@ -12,7 +11,7 @@ export function createAuthenticate(tokens: Tokens, seen: SeenUsers): onRequestHo
   return function authenticate(request, _reply, done) {
     function admit(identity: Identity): void {
       request.identity = identity
-      const asked = identity.scopes ? undefined : seen.check(identity.user)
+      const asked = seen.check(identity)
       if (asked) asked.then(() => done(), done)
       else done()
     }

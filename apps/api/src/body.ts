@@ -47,8 +47,13 @@ function readBody(request: FastifyRequest, bytes: Buffer): unknown {
   return body
 }
 
+const BYTE_ORDER_MARK = 0xfeff
+
 /** @throws AppError `invalid_json`, also for keys that would reach into prototypes */
 export function parse(text: string): unknown {
+  // The parser would skip it, and what is cut from the text afterwards expects JSON from the first character.
+  if (text.charCodeAt(0) === BYTE_ORDER_MARK)
+    throw new AppError('invalid_json', 'The body begins with a byte order mark.')
   try {
     return secureJson.parse(text)
   } catch (cause) {

@@ -38,7 +38,7 @@ export function watchExchanges(app: Api, { metrics }: ApiDeps, limits: ApiLimits
     const { request, began } = watched
     const ms = performance.now() - began
     const { url = 'unmatched' } = request.routeOptions
-    const outcome = this.writableFinished ? OUTCOMES[Math.trunc(this.statusCode / 100)]! : 'cut'
+    const outcome = this.writableEnded ? OUTCOMES[Math.trunc(this.statusCode / 100)]! : 'cut'
     answered(`${request.method} ${url}`, outcome, ms)
     if (ms >= limits.slowMs) log.slow(request, this.statusCode, ms)
   }

@@ -6,7 +6,7 @@ import { Compile } from 'typebox/compile'
 import type { TLocalizedValidationError } from 'typebox/error'
 
 const MOST_TOLD = 10
-const LONGEST_NAME = 100
+const LONGEST_POINTER = 200
 
 export interface Fault {
   /** RFC 6901, from the root of the body, or the name of the parameter. */
@@ -52,15 +52,18 @@ function invalid(found: readonly TLocalizedValidationError[]): AppError {
 }
 
 function toFaults({ keyword, instancePath, params, message }: TLocalizedValidationError): Fault[] {
-  const within = (names: readonly string[], text: string): Fault[] =>
-    names.map((name) => ({ pointer: `${instancePath}/${escapePointer(name)}`, message: text }))
-  // The same fault again, told by the schema `false` of what may not be there.
-  if (keyword === 'boolean') return []
-  if (keyword === 'required') return within(params.requiredProperties, 'is required')
-  if (keyword === 'additionalProperties') return within(params.additionalProperties, 'is not known here')
-  if (keyword === 'enum')
-    return [{ pointer: instancePath, message: `must be one of ${params.allowedValues.join(', ')}` }]
-  return [{ pointer: instancePath, message }]
+  const at = (text: string): Fault[] => [{ pointer: instancePath.slice(0, LONGEST_POINTER), message: text }]
+  switch (keyword) {
+    case 'required':
+      return params.requiredProperties.map((name) => ({ pointer: `${instancePath}/${name}`, message: 'is required' }))
+    // What may not be there is told one by one, as not matching the schema `false`, and then once more together.
+    case 'boolean':
+      return at('is not known here')
+    case 'additionalProperties':
+      return []
+    case 'enum':
+      return at(`must be one of ${params.allowedValues.join(', ')}`)
+    default:
+      return at(message)
+  }
 }
-
-const escapePointer = (name: string): string => name.slice(0, LONGEST_NAME).replaceAll('~', '~0').replaceAll('/', '~1')

@@ -143,7 +143,7 @@ export async function startConnect(
         try {
           const identity = await authenticate(request, edge)
           const device = deviceOf(request)
-          await edge.seeUser(identity)
+          await edge.seenUsers.check(identity)
           if (socket.closed) return
           session = new Session(identity.user, device, identity, socket, onSessionClosed)
           session.wantsGaps = request.query.get('gap') === '1'

@@ -1,22 +1,52 @@
-/** Users of an outside identity provider get a row when they are first seen. */
+/** Users of an outside identity provider, or minted by a team's backend: each gets a row when a process first sees it. */
+import { AppError } from '@tidings/protocol'
 import { LRUCache } from 'lru-cache'
-import type { LogicClient } from './logic.js'
 import type { Identity } from './types.js'
 
-const MAX_REMEMBERED = 50_000
-const REMEMBERED_MS = 300_000
+const MAX_KEPT = 50_000
+const FRESH_MS = 300_000
 
-/**
- * @returns a function that makes sure the user behind an identity exists and may act; resolved at once for our own sessions, whose
- * users exist, and for users seen lately. It throws AppError `user_disabled`, or `unavailable` when nobody can tell.
- */
+export interface SeenUsers {
+  /**
+   * Undefined when the user is known; else settles when logic has answered. The users of our own sessions exist, and service tokens
+   * are no users. @throws AppError `user_disabled`, `unavailable`
+   */
+  check(identity: Identity): undefined | Promise<void>
+}
+
+/** A user who was known goes on being known while logic is away. */
 export function createSeenUsers(
-  logic: Pick<LogicClient, 'seeUser'>,
-): (identity: Identity) => undefined | Promise<void> {
-  const seen = new LRUCache<string, true>({ max: MAX_REMEMBERED, ttl: REMEMBERED_MS })
-  async function see(user: string): Promise<void> {
-    await logic.seeUser({ user })
-    seen.set(user, true)
+  seeUser: (user: string) => Promise<unknown>,
+  now: () => number = () => performance.now(),
+): SeenUsers {
+  const freshUntil = new LRUCache<string, number>({ max: MAX_KEPT })
+  const asking = new Map<string, Promise<void>>()
+
+  async function ask(user: string): Promise<void> {
+    try {
+      await seeUser(user)
+      freshUntil.set(user, now() + FRESH_MS)
+    } catch (error) {
+      const away = error instanceof AppError && error.code === 'unavailable'
+      if (away && freshUntil.has(user)) return
+      freshUntil.delete(user)
+      throw error
+    } finally {
+      asking.delete(user)
+    }
   }
-  return ({ user, sessionId, scopes }) => (scopes || sessionId !== undefined || seen.has(user) ? undefined : see(user))
+
+  return {
+    check({ user, sessionId, scopes }) {
+      if (scopes || sessionId !== undefined) return undefined
+      const until = freshUntil.get(user)
+      if (until !== undefined && now() < until) return undefined
+      let asked = asking.get(user)
+      if (!asked) {
+        asked = ask(user)
+        asking.set(user, asked)
+      }
+      return asked
+    },
+  }
 }

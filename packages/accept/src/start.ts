@@ -18,7 +18,7 @@ import { createIds } from './ids.js'
 import { connectLogic, type Logic } from './logic.js'
 import { createPermits } from './permits.js'
 import { type Revocations, watchRevocations } from './revocations.js'
-import { createSeenUsers } from './seen-users.js'
+import { createSeenUsers, type SeenUsers } from './seen-users.js'
 import { createTickets, type Tickets } from './tickets.js'
 import { createTokens, type Tokens } from './tokens.js'
 
@@ -91,7 +91,7 @@ export interface Edge {
   revocations: Revocations
   acceptor: Acceptor
   /** Makes sure that the user behind an identity exists; see seen-users.ts. */
-  seeUser: ReturnType<typeof createSeenUsers>
+  seenUsers: SeenUsers
   /** Resolves when every accepted send has its answer. */
   idle(): Promise<void>
   stop(): Promise<void>
@@ -159,7 +159,7 @@ export async function startEdge(
       tickets,
       revocations,
       acceptor,
-      seeUser: createSeenUsers(logic.client),
+      seenUsers: createSeenUsers((user) => logic.client.seeUser({ user })),
       idle: () => appender.idle(),
       stop: () => life.stop(),
     }

@@ -46,12 +46,13 @@ export function createTokens(settings: TokenSettings, isRevoked: (sessionId: str
   const outside = outsideKeys(settings)
 
   async function verifyJwt(token: string): Promise<Identity> {
-    const payload = await checkSignature(token)
+    const { payload, own } = await checkSignature(token)
     const { sub, exp, sid } = payload
     if (typeof sub !== 'string' || !USER_ID.test(sub)) throw unauthenticated()
     const identity: Identity = {
       user: sub,
-      sessionId: typeof sid === 'string' ? sid : undefined,
+      // An outside provider's sid names a session of its own.
+      sessionId: own && typeof sid === 'string' ? sid : undefined,
       // The tolerance is for deciding whether it is valid, not for how long.
       expiresAt: exp! * 1_000,
       scopes: undefined,
@@ -61,12 +62,14 @@ export function createTokens(settings: TokenSettings, isRevoked: (sessionId: str
     return identity
   }
 
-  async function checkSignature(token: string): Promise<JWTPayload> {
+  async function checkSignature(token: string): Promise<{ payload: JWTPayload; own: boolean }> {
     try {
       const { alg } = decodeProtectedHeader(token)
-      if (alg === 'HS256') return (await jwtVerify(token, secret, { ...RULES, algorithms: ['HS256'] })).payload
+      if (alg === 'HS256') {
+        return { payload: (await jwtVerify(token, secret, { ...RULES, algorithms: ['HS256'] })).payload, own: true }
+      }
       for (const verify of outside) {
-        if (verify.algorithms.includes(alg ?? '')) return await verify.run(token)
+        if (verify.algorithms.includes(alg ?? '')) return { payload: await verify.run(token), own: false }
       }
     } catch (error) {
       throw error instanceof AppError ? error : unauthenticated(error)

@@ -11,6 +11,7 @@ import { readConfig as readTask, startTask, type TaskApp } from '@tidings/task'
 import { createConnection } from 'mysql2/promise'
 import type { Test } from 'tap'
 import { TestClient } from './client.js'
+import { type AppProcess, startProcess } from './processes.js'
 import { mintToken } from './tokens.js'
 
 export type Env = Record<string, string>
@@ -27,6 +28,8 @@ export interface WorldOptions {
   env?: Env
   /** How many of each app are started; one by default. */
   count?: Partial<Record<AppName, number>>
+  /** Each app as a process of its own, to be killed; `processes` of the world holds them. */
+  processes?: boolean
   /** Stores to use instead of those of the test run, for tests that kill them. */
   stores?: Partial<Stores>
   tracing?: Tracing
@@ -47,7 +50,9 @@ export interface World {
   redis: Redis
   keys: Keys
   store: Store
-  connects: ConnectApp[]
+  connects: Pick<ConnectApp, 'url' | 'transport'>[]
+  /** By instance, where the apps are processes. */
+  processes: Map<string, AppProcess>
   tasks: TaskApp[]
   /** Base URLs of the api processes. */
   apis: string[]
@@ -142,7 +147,8 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
   const made: Record<AppName, number> = { api: 0, logic: 0, task: 0, connect: 0 }
   const running: Record<AppName, Stop[]> = { api: [], logic: [], task: [], connect: [] }
   const apis: string[] = []
-  const connects: ConnectApp[] = []
+  const connects: World['connects'] = []
+  const processes = new Map<string, AppProcess>()
   const tasks: TaskApp[] = []
   const ops = new Map<string, number>()
 
@@ -162,6 +168,16 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
     parts: { log: Logger; metrics: ReturnType<typeof createMetrics>; tracing: Tracing },
     instance: string,
   ): Promise<Stop> {
+    if (options.processes) {
+      const started = await startProcess(app, instance, own)
+      processes.set(instance, started)
+      ops.set(instance, started.opsPort)
+      if (app === 'api') apis.push(`http://127.0.0.1:${started.port}`)
+      if (app === 'connect') connects.push({ url: `ws://127.0.0.1:${started.port}/api/v1/ws`, transport: 'uws' })
+      return async () => {
+        await started.stop()
+      }
+    }
     if (app === 'logic') {
       const started = await startLogic(readLogic(own), parts)
       ops.set(instance, started.opsPort)
@@ -247,6 +263,7 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
     keys,
     store,
     connects,
+    processes,
     tasks,
     apis,
     ops,

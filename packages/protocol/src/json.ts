@@ -29,6 +29,7 @@ function skipString(text: string, at: number): number {
   for (;;) {
     const code = text.charCodeAt(at)
     if (code === QUOTE) return at + 1
+    if (Number.isNaN(code)) throw notJson()
     if (code !== BACKSLASH) at++
     else if (text.charCodeAt(at + 1) === LOWER_U) at = skipUnicodeEscape(text, at)
     else at += 2
@@ -45,6 +46,9 @@ function skipUnicodeEscape(text: string, at: number): number {
   }
   return at + 12
 }
+
+/** The functions here rely on JSON.parse; text that it has not seen ends with an error and never with a loop. */
+const notJson = (): AppError => new AppError('invalid_json', 'The text is not valid JSON.')
 
 function keyAt(text: string, start: number, end: number): string {
   const raw = text.slice(start + 1, end - 1)
@@ -80,11 +84,13 @@ function skipObject(text: string, at: number, depth: number, found: Map<string, 
     if (keys.has(key)) throw new AppError('invalid_content', 'An object has the same key twice.')
     keys.add(key)
     at = skipSpace(text, keyEnd)
-    if (text.charCodeAt(at) === COLON) at = skipSpace(text, at + 1)
+    if (text.charCodeAt(at) !== COLON) throw notJson()
+    at = skipSpace(text, at + 1)
     const end = skipValue(text, at, depth - 1)
     found?.set(key, text.slice(at, end))
     at = skipSpace(text, end)
     if (text.charCodeAt(at) === CLOSE_BRACE) return at + 1
+    if (text.charCodeAt(at) !== COMMA) throw notJson()
     at = skipSpace(text, at + 1)
   }
 }
@@ -98,6 +104,7 @@ function skipArray(text: string, at: number, depth: number, found: string[] | un
     found?.push(text.slice(at, end))
     at = skipSpace(text, end)
     if (text.charCodeAt(at) === CLOSE_BRACKET) return at + 1
+    if (text.charCodeAt(at) !== COMMA) throw notJson()
     at = skipSpace(text, at + 1)
   }
 }

@@ -27,7 +27,8 @@ const CHANNEL_OPTIONS = {
   'grpc.keepalive_time_ms': 10_000,
   'grpc.keepalive_timeout_ms': 5_000,
   'grpc.initial_reconnect_backoff_ms': 100,
-  'grpc.min_reconnect_backoff_ms': 100,
+  // nice-grpc reads it as the time that one attempt to connect may take.
+  'grpc.min_reconnect_backoff_ms': 2_000,
   'grpc.max_reconnect_backoff_ms': 1_000,
   'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
   'grpc.max_send_message_length': MAX_MESSAGE_BYTES,

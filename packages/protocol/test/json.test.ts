@@ -31,6 +31,27 @@ t.test('what JSON.parse lets through is refused', (t) => {
   t.end()
 })
 
+t.test('text that is no JSON ends with an error, not with a loop', (t) => {
+  for (const text of [
+    '',
+    '{',
+    '{"',
+    '{"a',
+    '{"a"',
+    '{"a":',
+    '{"a":1',
+    '{"a":1,',
+    '\ufeff{"a":1}',
+    '{"a\\',
+    '[',
+    '{"a":[1',
+    '{"a":{"b":"c',
+  ]) {
+    t.throws(() => rawMembers(text), text)
+  }
+  t.end()
+})
+
 t.test('content is an object of at most 16 KiB, counted in bytes', (t) => {
   const ofSize = (bytes: number) => `{"t":"${'x'.repeat(bytes - 8)}"}`
   t.equal(checkContent(ofSize(16_384)).length, 16_384)

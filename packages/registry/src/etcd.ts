@@ -19,7 +19,8 @@ export function connectEtcd(urls: readonly string[]): Etcd3 {
     faultHandling: { global: noop, host: () => noop },
     grpcOptions: {
       'grpc.initial_reconnect_backoff_ms': 200,
-      'grpc.min_reconnect_backoff_ms': 200,
+      // nice-grpc, where it is loaded, reads it as the time that one attempt to connect may take.
+      'grpc.min_reconnect_backoff_ms': 2_000,
       'grpc.max_reconnect_backoff_ms': 1_000,
     },
     // A watch and a keepalive live on; everything else gives up.
@@ -125,8 +126,8 @@ export interface MirrorHandlers {
 
 export interface MirroredValue {
   value: string
-  /** The etcd revision that created the key: it only rises, so it serves as a fence. */
-  createRevision: number
+  /** The etcd revision that last wrote the key: it only rises, so it serves as a fence. */
+  revision: number
 }
 
 export interface Mirror {
@@ -190,9 +191,9 @@ export async function mirror(etcd: Etcd3, prefix: string, handlers: MirrorHandle
   }
 }
 
-const mirrored = (kv: Pick<IKeyValue, 'value' | 'create_revision'>): MirroredValue => ({
+const mirrored = (kv: Pick<IKeyValue, 'value' | 'mod_revision'>): MirroredValue => ({
   value: kv.value.toString(),
-  createRevision: Number(kv.create_revision),
+  revision: Number(kv.mod_revision),
 })
 
 /** Everything under a prefix at one revision, in pages. */

@@ -37,8 +37,8 @@ export async function ownPartitions(options: {
   let again = false
   let stopped = false
 
-  function see(key: string, { value, createRevision }: MirroredValue): void {
-    owners.set(Number(key.slice(prefix.length)), { worker: value, fence: createRevision })
+  function see(key: string, { value, revision }: MirroredValue): void {
+    owners.set(Number(key.slice(prefix.length)), { worker: value, fence: revision })
   }
 
   const ownersMirror = await mirror(
@@ -86,9 +86,13 @@ export async function ownPartitions(options: {
   async function plan(): Promise<void> {
     await dropLost()
     const view = { me, workers, partitions, owners: new Map([...owners].map(([p, { worker }]) => [p, worker])) }
+    // A key with our name that this process did not write is left from its dead predecessor: no need to wait for the lease.
+    for (const [partition, { worker, fence }] of owners) {
+      if (worker === me && !held.has(partition)) await take(partition, fence)
+    }
     const { claim, release } = planShares(view)
     for (const partition of release) await giveUp(partition)
-    await Promise.all(claim.map(take))
+    await Promise.all(claim.map((partition) => take(partition)))
   }
 
   /** Stops what etcd says is another's now; a key that is merely gone (lost lease) is claimed again in the same breath. */
@@ -103,9 +107,10 @@ export async function ownPartitions(options: {
     }
   }
 
-  async function take(partition: number): Promise<void> {
+  /** @param left revision of the key that a dead predecessor left, or 0 when there is none */
+  async function take(partition: number, left = 0): Promise<void> {
     const key = keys.partition(group, partition)
-    const claim = await etcd.if(key, 'Create', '==', 0).then(etcd.put(key).value(me).lease(registry.lease.id)).commit()
+    const claim = await etcd.if(key, 'Mod', '==', left).then(etcd.put(key).value(me).lease(registry.lease.id)).commit()
     if (!claim.succeeded || stopped) return
     const fence = Number(claim.header.revision)
     owners.set(partition, { worker: me, fence })
@@ -119,7 +124,7 @@ export async function ownPartitions(options: {
     held.delete(partition)
     await handlers.release(partition)
     const key = keys.partition(group, partition)
-    if (fence !== undefined) await etcd.if(key, 'Create', '==', fence).then(etcd.delete().key(key)).commit()
+    if (fence !== undefined) await etcd.if(key, 'Mod', '==', fence).then(etcd.delete().key(key)).commit()
     owners.delete(partition)
     log.info({ group, partition }, 'gave up a partition')
   }

@@ -1,7 +1,16 @@
 /** One process in etcd: its lease, its listing, and who else is there. */
+import { hostname } from 'node:os'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger, Stoppable } from '@tidings/service'
+import type { IKeyValue } from 'etcd3'
 import { checkEtcd, connectEtcd, type Etcd3, type HeldLease, holdLease, type Mirror, mirror } from './etcd.js'
 import { type AppName, createRegistryKeys, type RegistryKeys } from './keys.js'
+
+/** Name and process of a listing, so that a successor on the same machine sees that its predecessor is dead. */
+interface Holder {
+  host: string
+  pid: number
+}
 
 /** What a process tells about itself. */
 export interface NodeInfo {
@@ -16,7 +25,10 @@ export interface Registry extends Stoppable {
   readonly etcd: Etcd3
   readonly keys: RegistryKeys
   readonly lease: HeldLease
-  /** Lists this process, now and again after a lost lease. */
+  /**
+   * Lists this process, now and again after a lost lease. A listing of the same name is waited for until its lease has ended, or
+   * replaced at once when its process was of this machine and is gone. @throws when another living process keeps the name
+   */
   announce(app: AppName, instance: string, info: NodeInfo): Promise<void>
   /** Takes the listing back, for example to drain. */
   withdraw(): Promise<void>
@@ -52,25 +64,38 @@ export async function connectRegistry(options: {
     },
   })
 
+  /** Takes the place of a listing whose process is surely dead, without waiting for its lease. */
+  async function replaceDead(
+    key: string,
+    value: string,
+    other: Pick<IKeyValue, 'value' | 'mod_revision'>,
+  ): Promise<boolean> {
+    if (!isDead(other.value.toString())) return false
+    const put = etcd.put(key).value(value).lease(lease.id)
+    return (await etcd.if(key, 'Mod', '==', other.mod_revision).then(put).commit()).succeeded
+  }
+
   let stopped: Promise<void> | undefined
   return {
     etcd,
     keys,
     lease,
     async announce(app, instance, info) {
-      listed = { key: keys.node(app, instance), value: JSON.stringify(info) }
-      const taken = await etcd
-        .if(listed.key, 'Create', '==', 0)
-        .then(etcd.put(listed.key).value(listed.value).lease(lease.id))
-        .else(etcd.get(listed.key))
-        .commit()
-      if (taken.succeeded) return
-      const other = parseNode(taken.responses[0]?.response_range?.kvs[0]?.value.toString() ?? '')
-      listed = undefined
-      throw new Error(
-        `Another ${app} process is listed as ${instance}${other ? ` (${other.address})` : ''}. ` +
-          'Give this one another TIDINGS_INSTANCE, or wait until its lease has ended.',
-      )
+      const key = keys.node(app, instance)
+      const value = JSON.stringify({ ...info, ...SELF })
+      const patience = performance.now() + options.leaseSeconds * 1_000 + 2_000
+      for (;;) {
+        const claim = await etcd
+          .if(key, 'Mod', '==', 0)
+          .then(etcd.put(key).value(value).lease(lease.id))
+          .else(etcd.get(key))
+          .commit()
+        const other = claim.responses[0]?.response_range?.kvs[0]
+        if (claim.succeeded || (other && (await replaceDead(key, value, other)))) break
+        if (performance.now() > patience) throw taken(app, instance, other?.value.toString() ?? '')
+        await delay(LISTING_POLL_MS)
+      }
+      listed = { key, value }
     },
     async withdraw() {
       if (!listed) return
@@ -126,6 +151,32 @@ export async function connectRegistry(options: {
       return stopped
     },
   }
+}
+
+const SELF: Holder = { host: hostname(), pid: process.pid }
+const LISTING_POLL_MS = 200
+
+/**
+ * Was it a process of this machine that is gone? Our own process id says nothing (a container counts from 1 again): then the lease
+ * decides.
+ */
+function isDead(value: string): boolean {
+  const { host, pid } = JSON.parse(value) as Partial<Holder>
+  if (host !== SELF.host || typeof pid !== 'number') return false
+  if (pid === SELF.pid) return false
+  try {
+    process.kill(pid, 0)
+    return false
+  } catch (error) {
+    return error instanceof Error && 'code' in error && error.code === 'ESRCH'
+  }
+}
+
+const taken = (app: AppName, instance: string, value: string): Error => {
+  const other = parseNode(value)
+  return new Error(
+    `Another ${app} process is listed as ${instance}${other ? ` (${other.address})` : ''}. Give this one another TIDINGS_INSTANCE.`,
+  )
 }
 
 function parseNode(value: string): NodeInfo | undefined {

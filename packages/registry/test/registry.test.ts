@@ -21,7 +21,7 @@ t.test('a process is listed while it lives; its name is its own; a clean stop ta
   const one = await b.registry()
   await one.announce('logic', 'logic-1', info('a'))
   await until('seen', () => seen.includes('logic-1'))
-  const twin = await b.registry()
+  const twin = await b.registry(2)
   await t.rejects(twin.announce('logic', 'logic-1', info('b')), { message: /TIDINGS_INSTANCE/ })
   await one.stop()
   await until('gone', () => seen.length === 0)

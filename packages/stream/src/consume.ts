@@ -160,26 +160,30 @@ export function startConsumer(options: ConsumerOptions): Consumer {
   }
 
   async function takeOver(): Promise<Row[]> {
-    const rows: Row[] = []
     const now = performance.now()
+    const rows: Row[] = []
     for (const [partition, state] of [...owned]) {
-      if (state.rereadOwn) {
-        const own = await readOwnPending(partition)
-        state.rereadOwn = false
-        rows.push(...fresh(partition, state, own))
-      }
-      if (now >= state.reclaimAt) {
-        const { rows: taken, lost } = await reclaim(redis, keys, { group, consumer, partition, limit: RECLAIM_LIMIT })
-        state.reclaimAt = taken.length === RECLAIM_LIMIT ? now : now + RECLAIM_EVERY_MS
-        if (taken.length > 0) metrics.reclaimed(taken.length)
-        if (lost > 0) {
-          metrics.lost(lost)
-          log.error({ group, partition, lost }, 'pending entries were deleted from the stream: they are lost')
-        }
-        rows.push(...fresh(partition, state, taken))
-      }
+      if (!state.rereadOwn) continue
+      const own = await readOwnPending(partition)
+      state.rereadOwn = false
+      rows.push(...fresh(partition, state, own))
     }
-    return rows
+    const due = [...owned].filter(([, state]) => now >= state.reclaimAt)
+    const taken = await Promise.all(due.map(([partition, state]) => reclaimFrom(partition, state, now)))
+    return rows.concat(...taken)
+  }
+
+  async function reclaimFrom(partition: number, state: Owned, now: number): Promise<Row[]> {
+    const { rows, lost } = await reclaim(redis, keys, { group, consumer, partition, limit: RECLAIM_LIMIT })
+    state.reclaimAt = rows.length === RECLAIM_LIMIT ? now : now + RECLAIM_EVERY_MS
+    if (rows.length > 0) metrics.reclaimed(rows.length)
+    if (lost > 0) tellLost(partition, lost)
+    return fresh(partition, state, rows)
+  }
+
+  function tellLost(partition: number, lost: number): void {
+    metrics.lost(lost)
+    log.error({ group, partition, lost }, 'pending entries were deleted from the stream: they are lost')
   }
 
   async function readOwnPending(partition: number): Promise<StreamRow[]> {
@@ -239,8 +243,7 @@ export function startConsumer(options: ConsumerOptions): Consumer {
       else gone.push(streamId)
     }
     if (gone.length > 0) {
-      metrics.lost(gone.length)
-      log.error({ group, partition, lost: gone.length }, 'pending entries were deleted from the stream: they are lost')
+      tellLost(partition, gone.length)
       track(settle(redis, keys, group, { partition, fence: state.fence, done: gone, dead: [] }).then(() => undefined))
     }
     return rows

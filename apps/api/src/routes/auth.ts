@@ -44,10 +44,13 @@ const Refresh = Type.Object(
   { examples: [{ refreshToken: 'the newest refresh token of the session' }], ...strict },
 )
 
-const Ticket = Type.Object({
-  ticket: Type.String({ description: 'For the query of the WebSocket URL: ?ticket=' }),
-  expiresIn: Type.Integer({ description: 'Seconds in which it can be used, once.' }),
-})
+const Ticket = Type.Object(
+  {
+    ticket: Type.String({ description: 'For the query of the WebSocket URL: ?ticket=' }),
+    expiresIn: Type.Integer({ description: 'Seconds in which it can be used, once.' }),
+  },
+  { description: 'A ticket.' },
+)
 
 export function authRoutes(app: Api, deps: ApiDeps, authenticate: onRequestHookHandler): void {
   const { logic, tickets, settings } = deps

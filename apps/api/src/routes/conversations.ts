@@ -14,30 +14,36 @@ const MAX_MESSAGES = 200
 const strict = { additionalProperties: false } as const
 const tags = ['conversations']
 
-const Conversations = Type.Object({
-  conversations: Type.Array(
-    Type.Object({
-      id: Type.String(),
-      kind: Type.Enum(['dm', 'room', 'feed']),
-      title: Type.String({ description: "The other's display name, or the room's name." }),
-      head: Type.Integer({ description: 'The newest seq.' }),
-      delivered: Type.Integer({ description: 'What one of my devices has acknowledged.' }),
-      read: Type.Integer({ description: 'What I have read.' }),
-      unread: Type.Integer({ description: 'How many messages I have not read.' }),
-      lastMessage: Type.Union([named(Message), Type.Null()]),
-    }),
-  ),
-  nextCursor: Type.Union([Type.String(), Type.Null()], { description: 'For the next page; null at the end.' }),
-})
+const Conversations = Type.Object(
+  {
+    conversations: Type.Array(
+      Type.Object({
+        id: Type.String(),
+        kind: Type.Enum(['dm', 'room', 'feed']),
+        title: Type.String({ description: "The other's display name, or the room's name." }),
+        head: Type.Integer({ description: 'The newest seq.' }),
+        delivered: Type.Integer({ description: 'What one of my devices has acknowledged.' }),
+        read: Type.Integer({ description: 'What I have read.' }),
+        unread: Type.Integer({ description: 'How many messages I have not read.' }),
+        lastMessage: Type.Union([named(Message), Type.Null()]),
+      }),
+    ),
+    nextCursor: Type.Union([Type.String(), Type.Null()], { description: 'For the next page; null at the end.' }),
+  },
+  { description: 'A page of conversations.' },
+)
 
-const History = Type.Object({
-  messages: Type.Array(named(Message), { description: 'By seq, ascending.' }),
-  void: Type.Array(Type.Array(Type.Integer(), { minItems: 2, maxItems: 2 }), {
-    description: 'Ranges of seq, both ends included, that hold nothing and never will.',
-  }),
-  head: Type.Integer({ description: 'The newest seq of the conversation.' }),
-  complete: Type.Boolean({ description: 'Every seq of the page is a message or in void.' }),
-})
+const History = Type.Object(
+  {
+    messages: Type.Array(named(Message), { description: 'By seq, ascending.' }),
+    void: Type.Array(Type.Array(Type.Integer(), { minItems: 2, maxItems: 2 }), {
+      description: 'Ranges of seq, both ends included, that hold nothing and never will.',
+    }),
+    head: Type.Integer({ description: 'The newest seq of the conversation.' }),
+    complete: Type.Boolean({ description: 'Every seq of the page is a message or in void.' }),
+  },
+  { description: 'A page of messages.' },
+)
 
 export function conversationRoutes(app: Api, { logic }: ApiDeps, authenticate: onRequestHookHandler): void {
   app.get(

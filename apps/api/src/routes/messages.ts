@@ -58,11 +58,14 @@ const Batch = Type.Object(
 /** What is checked of a batch as a whole; its messages are checked one by one. */
 const Envelope = Type.Object({ messages: Type.Array(Type.Unknown(), BATCH_SIZE) }, { additionalProperties: false })
 
-const Results = Type.Object({
-  results: Type.Array(Type.Union([named(Sent), named(Problem)]), {
-    description: 'One per message, in their order: what POST /messages would have answered.',
-  }),
-})
+const Results = Type.Object(
+  {
+    results: Type.Array(Type.Union([named(Sent), named(Problem)]), {
+      description: 'One per message, in their order: what POST /messages would have answered.',
+    }),
+  },
+  { description: 'The batch was read. Each message has its own result.' },
+)
 
 export function messageRoutes(app: Api, deps: ApiDeps, authenticate: onRequestHookHandler, log: RequestLog): void {
   const { acceptor, tracing } = deps

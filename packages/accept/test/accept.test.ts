@@ -1,0 +1,89 @@
+import { AppError } from '@tidings/protocol'
+import { createMetrics, noTracing, stageMetrics } from '@tidings/service'
+import t from 'tap'
+import { createAcceptor, createIds, createPermits, type Draft, timeOfId } from '../src/index.js'
+
+const draft = (over: Partial<Draft> = {}): Draft => ({
+  from: 'alice',
+  conversation: 'dm:alice:bob',
+  type: 'text',
+  content: '{}',
+  clientId: '',
+  trace: '',
+  ...over,
+})
+
+t.test('ids rise, are unique, and tell their time', (t) => {
+  let clock = 1_800_000_000_000
+  const next = createIds({ n: 5, fresh: () => true }, () => clock)
+  const ids = Array.from({ length: 10_000 }, next)
+  t.equal(new Set(ids).size, 10_000)
+  t.same(
+    [...ids].sort((a, b) => (BigInt(a) < BigInt(b) ? -1 : 1)),
+    ids,
+  )
+  t.equal(timeOfId(ids[0]!), clock)
+  clock -= 500
+  t.ok(BigInt(next()) > BigInt(ids.at(-1)!), 'a clock that steps back a little is waited for')
+  clock -= 5_000
+  t.throws(next, { code: 'unavailable' })
+  t.throws(createIds({ n: 1, fresh: () => false }), { code: 'unavailable' }, 'no ids under a lease that may have ended')
+  t.end()
+})
+
+t.test('permits are asked once, kept, and believed for a while when nobody answers', async (t) => {
+  let asked = 0
+  let away = false
+  let ttlMs = 60_000
+  const permits = createPermits(async () => {
+    asked++
+    if (away) throw new AppError('unavailable')
+    return { memberVersion: 0, ttlMs }
+  })
+  await Promise.all([permits.check('alice', 'c'), permits.check('alice', 'c')])
+  t.equal(asked, 1)
+  t.notOk(permits.check('alice', 'c') instanceof Promise)
+  away = true
+  ttlMs = 0
+  await t.rejects(Promise.resolve(permits.check('bob', 'c')), { code: 'unavailable' })
+  away = false
+  await permits.check('carol', 'c')
+  away = true
+  t.ok(await permits.check('carol', 'c'), 'a stale yes is better than no answer')
+})
+
+t.test(
+  'sends of one sender to one conversation keep their order though the first must ask for its permit',
+  async (t) => {
+    const order: string[] = []
+    let permit: (() => void) | undefined
+    const acceptor = createAcceptor({
+      permits: {
+        check: () =>
+          new Promise((resolve) => {
+            if (permit) resolve({ memberVersion: 0, freshUntil: 0 })
+            else permit = () => resolve({ memberVersion: 0, freshUntil: 0 })
+          }),
+      },
+      indexConversation: () => undefined,
+      nextId: () => '1',
+      appender: {
+        waiting: 0,
+        idle: async () => undefined,
+        async append(item) {
+          order.push(item.clientId)
+          return { id: item.id, seq: order.length, sentAt: 0, streamId: '0-0', partition: 0, duplicate: false }
+        },
+      },
+      metrics: stageMetrics(createMetrics('test', 'test'), 'accept'),
+      tracing: noTracing,
+    })
+    const all = ['a', 'b', 'c'].map((clientId) => acceptor.accept(draft({ clientId })))
+    permit!()
+    t.same(
+      (await Promise.all(all)).map(({ seq }) => seq),
+      [1, 2, 3],
+    )
+    t.same(order, ['a', 'b', 'c'])
+  },
+)
