@@ -37,20 +37,6 @@ export async function startApi(
     const { jwtSecret, accessTokenS, instance } = config.edge
     const { origins, trustProxy } = config
 
-    const ops = await startOps({
-      ...config.ops,
-      metrics,
-      ready: {
-        redis: () => redis.ping(),
-        etcd: () => registry.check(),
-        logic: () => logic.check(),
-        listening: async () => {
-          if (draining) throw new AppError('unavailable', 'draining')
-        },
-      },
-    })
-    life.add('ops', () => ops.stop())
-
     const app = buildApp({
       settings: { jwtSecret, accessTokenS, origins, trustProxy },
       logic: logic.client,
@@ -67,6 +53,20 @@ export async function startApi(
     const host = config.host.includes(':') ? `[${config.host}]` : config.host
 
     await registry.announce('api', instance, { address: `${host}:${port}`, version: VERSION, bootId: randomUUID() })
+    // Last: ready means that requests are answered.
+    const ops = await startOps({
+      ...config.ops,
+      metrics,
+      ready: {
+        redis: () => redis.ping(),
+        etcd: () => registry.check(),
+        logic: () => logic.check(),
+        listening: async () => {
+          if (draining) throw new AppError('unavailable', 'draining')
+        },
+      },
+    })
+    life.add('ops', () => ops.stop())
     /** Unlisted first, so that nobody new is sent here. */
     life.add('listing', async () => {
       draining = true

@@ -212,6 +212,15 @@ export async function startConnect(
     })
     life.add('transport', () => transport.stop())
 
+    gauge(metrics, 'tidings_sessions', 'Live sessions of this node.', () => sessions.size)
+    gauge(metrics, 'tidings_acks_waiting', 'Acks that wait to be written.', () => acks.waiting)
+    gauge(metrics, 'tidings_stored_waiting', 'Sends whose stored receipt is due.', () => stored.waiting)
+    gauge(metrics, 'tidings_catch_ups_running', 'Catch-ups that read now.', () => slots.running)
+    gauge(metrics, 'tidings_catch_ups_waiting', 'Catch-ups that wait for a slot.', () => slots.waiting)
+
+    await registry.announce('connect', node, { address: rpc.address, version: VERSION, bootId: randomUUID() })
+
+    // Last: ready means that it is listed and sockets are taken.
     const ops = await startOps({
       ...config.ops,
       metrics,
@@ -225,13 +234,6 @@ export async function startConnect(
       },
     })
     life.add('ops', () => ops.stop())
-    gauge(metrics, 'tidings_sessions', 'Live sessions of this node.', () => sessions.size)
-    gauge(metrics, 'tidings_acks_waiting', 'Acks that wait to be written.', () => acks.waiting)
-    gauge(metrics, 'tidings_stored_waiting', 'Sends whose stored receipt is due.', () => stored.waiting)
-    gauge(metrics, 'tidings_catch_ups_running', 'Catch-ups that read now.', () => slots.running)
-    gauge(metrics, 'tidings_catch_ups_waiting', 'Catch-ups that wait for a slot.', () => slots.waiting)
-
-    await registry.announce('connect', node, { address: rpc.address, version: VERSION, bootId: randomUUID() })
 
     /** Unlisted first, so that nobody new comes; then the clients are told, and their last acks are written. */
     async function drain(): Promise<void> {

@@ -3,8 +3,6 @@ import { Close } from '@tidings/protocol'
 import type { Stoppable } from '@tidings/service'
 import { SESSION_SLICES, type Sessions } from './sessions.js'
 
-/** RFC 6455: going away. The other side is most likely gone and will never see it. */
-const GOING_AWAY = 1001
 const SILENT_FOR_PINGS = 3
 const TOKEN_CHECK_MS = 2_000
 
@@ -12,7 +10,7 @@ export function startHeartbeat(sessions: Sessions, heartbeatMs: number): Stoppab
   const pings = setInterval(() => {
     const silentSince = performance.now() - SILENT_FOR_PINGS * heartbeatMs
     for (const session of sessions.nextSlice()) {
-      if (session.lastHeard < silentSince) session.close(GOING_AWAY, 'no answer to pings')
+      if (session.lastHeard < silentSince) session.close(Close.GoingAway, 'no answer to pings')
       else session.socket.ping()
     }
   }, heartbeatMs / SESSION_SLICES)

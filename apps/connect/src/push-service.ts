@@ -19,14 +19,14 @@ export function createPushService(deps: {
     async *push(requests) {
       for await (const { number, entries, recheck } of requests) {
         const began = performance.now()
-        let fenced = 0
+        const fenced = new Set<number>()
         for (const entry of entries) {
           checkEntry(entry)
-          if (deliver(entry) === 'fenced') fenced++
+          if (deliver(entry) === 'fenced') fenced.add(entry.partition)
         }
         if (recheck) sweep.soon(0)
         if (entries.length > 0) metrics.done(performance.now() - began, entries.length)
-        yield { number, fenced }
+        yield { number, fenced: [...fenced] }
       }
     },
     async closeSession({ session: id, code }) {

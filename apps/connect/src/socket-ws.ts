@@ -1,6 +1,7 @@
 /** The transport on ws, for machines where no native build of uWebSockets.js loads. */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket as NetSocket } from 'node:net'
+import { Close } from '@tidings/protocol'
 import { type RawData, WebSocket, WebSocketServer } from 'ws'
 import { type PlainAnswer, plainAnswer } from './plain-answer.js'
 import { portTaken } from './port.js'
@@ -121,7 +122,7 @@ export async function startWsTransport(options: TransportOptions): Promise<Trans
         run()
       } catch (error) {
         onError(error)
-        socket.close(1011, 'internal error')
+        socket.close(Close.Internal, 'internal error')
       }
     }
     const events = options.open(socket, asked)

@@ -1,5 +1,6 @@
 /** The transport on uWebSockets.js. The only file that knows it. */
 import type { HttpRequest, HttpResponse, us_listen_socket, WebSocket } from 'uWebSockets.js'
+import { Close } from '@tidings/protocol'
 import { plainAnswer } from './plain-answer.js'
 import { portTaken, probePort } from './port.js'
 import {
@@ -113,7 +114,7 @@ export async function startUwsTransport(uws: Uws, options: TransportOptions): Pr
       run(data)
     } catch (error) {
       onError(error)
-      data.socket?.close(1011, 'internal error')
+      data.socket?.close(Close.Internal, 'internal error')
     }
   }
 

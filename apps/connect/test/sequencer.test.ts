@@ -139,7 +139,10 @@ t.test(
   (t) => {
     for (let seed = 1; seed <= 100_000; seed++) {
       const fault = runSchedule(seed)
-      if (fault) return (t.fail(`seed ${seed}: ${fault}`), t.end())
+      if (fault) {
+        t.fail(`seed ${seed}: ${fault}`)
+        return t.end()
+      }
     }
     t.pass('no schedule broke it')
     t.end()

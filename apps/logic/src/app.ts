@@ -57,13 +57,6 @@ export async function startLogic(
       log,
     })
     life.add('registry', () => registry.stop())
-    const ops = await startOps({
-      ...config.ops,
-      metrics: env.metrics,
-      ready: { redis: () => redis.ping(), mysql: () => store.ping(), etcd: () => registry.check() },
-    })
-    life.add('ops', () => ops.stop())
-
     const deps = {
       redis,
       keys,
@@ -86,6 +79,13 @@ export async function startLogic(
     life.add('rpc server', () => rpc.stop())
 
     await registry.announce('logic', config.instance, { address: rpc.address, version: VERSION, bootId: randomUUID() })
+    // Last: ready means that calls are answered.
+    const ops = await startOps({
+      ...config.ops,
+      metrics: env.metrics,
+      ready: { redis: () => redis.ping(), mysql: () => store.ping(), etcd: () => registry.check() },
+    })
+    life.add('ops', () => ops.stop())
     // First to stop: nobody new calls, while the calls that run may end.
     life.add('listing', () => registry.withdraw())
     log.info({ rpc: rpc.address, opsPort: ops.port }, 'logic is ready')

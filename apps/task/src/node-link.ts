@@ -8,8 +8,14 @@ const MAX_OUT = 8
 const CONFIRM_MS = 500
 const RECONNECT = { firstMs: 50, maxMs: 1_000 }
 
-/** `owed`: the payload was dropped, and the node will be told to compare its sessions with the heads. */
-export type PushOutcome = 'confirmed' | 'owed'
+export interface PushOutcome {
+  /** `owed`: the payload was dropped, and the node will be told to compare its sessions with the heads. */
+  state: 'confirmed' | 'owed'
+  /** Partitions whose entries the node refused: it has heard from a newer owner. */
+  fenced: readonly number[]
+}
+
+const OWED: PushOutcome = { state: 'owed', fenced: [] }
 
 export interface NodeLink {
   /** Never rejects and never takes longer than the node may. */
@@ -62,7 +68,7 @@ export function openNodeLink(node: string, address: string, rpcToken: string, lo
     queue = []
     for (const one of out.values()) {
       clearTimeout(one.timer)
-      one.resolve('owed')
+      one.resolve(OWED)
     }
     if (out.size > 0) owed = true
     out.clear()
@@ -96,7 +102,7 @@ export function openNodeLink(node: string, address: string, rpcToken: string, lo
           if (!one) continue
           out.delete(confirmation.number)
           clearTimeout(one.timer)
-          one.resolve('confirmed')
+          one.resolve({ state: 'confirmed', fenced: confirmation.fenced })
         }
       } catch (error) {
         log.debug({ node, err: error instanceof Error ? error.message : error }, 'the stream to a node ended')
@@ -114,7 +120,7 @@ export function openNodeLink(node: string, address: string, rpcToken: string, lo
         owed = true
         // Healthy and full: nothing but this call tells the node, so the re-check follows what is out.
         if (healthy) enqueue([], true)
-        return Promise.resolve('owed')
+        return Promise.resolve(OWED)
       }
       return new Promise((resolve) => {
         out.set(enqueue(entries, false), { resolve, timer: setTimeout(tooSlow, CONFIRM_MS) })

@@ -62,15 +62,17 @@ export async function startPusher(deps: {
       }
       const routedAt = performance.now()
       routed.done(routedAt - began, batch.length)
+      const fenced = new Set<number>()
       await Promise.all(
         [...byNode].map(async ([node, entries]) => {
-          const outcome = (await links.get(node)?.link.push(entries)) ?? 'gone'
-          if (outcome === 'confirmed') pushed.done(performance.now() - routedAt, entries.length)
-          else pushed.failed(outcome, entries.length)
+          const outcome = await links.get(node)?.link.push(entries)
+          for (const partition of outcome?.fenced ?? []) fenced.add(partition)
+          if (outcome?.state === 'confirmed') pushed.done(performance.now() - routedAt, entries.length)
+          else pushed.failed(outcome?.state ?? 'gone', entries.length)
         }),
       )
       for (const span of spans) span.end()
-      return { poisoned }
+      return { poisoned, fenced: [...fenced] }
     },
     async stop() {
       for (const { link } of links.values()) link.stop()

@@ -37,8 +37,9 @@ export function createAcceptor(deps: AcceptDeps): Acceptor {
   /** Whatever must be known before the append; undefined when all of it is known already. */
   function prepare(draft: Draft): undefined | Promise<unknown> {
     const permit = permits.check(draft.from, draft.conversation)
-    const indexed = indexConversation(draft.conversation)
-    return permit instanceof Promise || indexed ? Promise.all([permit, indexed]) : undefined
+    // Not before the permit is there: a send that is refused leaves no trace.
+    if (permit instanceof Promise) return permit.then(() => indexConversation(draft.conversation))
+    return indexConversation(draft.conversation)
   }
 
   async function inTurn(draft: Draft): Promise<void> {

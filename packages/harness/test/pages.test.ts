@@ -118,7 +118,7 @@ t.test('every op and close code is in docs/protocol.md', async (t) => {
   const sent = unique([...code.matchAll(/\bop: '(\w+)'/g)].map((match) => match[1]!))
   const taken = unique([...code.matchAll(/Type\.Literal\('(\w+)'\)/g)].map((match) => match[1]!))
   t.ok(sent.length > 5 && taken.length > 5)
-  for (const op of [...sent, ...taken, 'message']) t.ok(page.includes(`| \`${op}\` |`), op)
+  for (const op of [...sent, ...taken, 'message']) t.ok(page.includes(`| \`${op}\` `), op)
   for (const close of Object.values(Close)) t.ok(page.includes(`| ${close} |`), String(close))
 })
 

@@ -2,6 +2,8 @@
 
 /** Close codes of the WebSocket protocol (RFC 6455 section 7.4) that Tidings uses. 4xxx are ours. */
 export const Close = {
+  GoingAway: 1001,
+  Internal: 1011,
   TooLarge: 1009,
   Restarting: 1012,
   Overloaded: 1013,

@@ -231,7 +231,7 @@ t.test('a dependency that is away pauses, counts against no entry, and loses not
   const one = await consumer(t, b, {
     async handle(batch) {
       calls++
-      if (calls <= 8) throw new AppError('unavailable', 'away')
+      if (calls <= 4) throw new AppError('unavailable', 'away')
       seen.push(...batch)
       return {}
     },

@@ -36,8 +36,8 @@ export interface PushRequest {
 
 export interface PushResponse {
   number: number;
-  /** Entries refused because a newer owner of their partition has pushed already. */
-  fenced: number;
+  /** Partitions whose entries were refused, because a newer owner has pushed already. */
+  fenced: number[];
 }
 
 export interface CloseSessionRequest {
@@ -257,7 +257,7 @@ export const PushRequest: MessageFns<PushRequest> = {
 };
 
 function createBasePushResponse(): PushResponse {
-  return { number: 0, fenced: 0 };
+  return { number: 0, fenced: [] };
 }
 
 export const PushResponse: MessageFns<PushResponse> = {
@@ -265,8 +265,12 @@ export const PushResponse: MessageFns<PushResponse> = {
     if (message.number !== 0) {
       writer.uint32(8).uint64(message.number);
     }
-    if (message.fenced !== 0) {
-      writer.uint32(16).uint32(message.fenced);
+    if (message.fenced.length !== 0) {
+      writer.uint32(18).fork();
+      for (const v of message.fenced) {
+        writer.uint32(v);
+      }
+      writer.join();
     }
     return writer;
   },
@@ -293,12 +297,22 @@ export const PushResponse: MessageFns<PushResponse> = {
             continue;
           }
           case 2: {
-            if (tag !== 16) {
-              break;
+            if (tag === 16) {
+              message.fenced.push(reader.uint32());
+
+              continue;
             }
 
-            message.fenced = reader.uint32();
-            continue;
+            if (tag === 18) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.fenced.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
           }
         }
         if ((tag & 7) === 4 || tag === 0) {
@@ -318,7 +332,7 @@ export const PushResponse: MessageFns<PushResponse> = {
   fromPartial(object: DeepPartial<PushResponse>): PushResponse {
     const message = createBasePushResponse();
     message.number = object.number ?? 0;
-    message.fenced = object.fenced ?? 0;
+    message.fenced = object.fenced?.map((e) => e) || [];
     return message;
   },
 };

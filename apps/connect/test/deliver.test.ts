@@ -1,0 +1,121 @@
+import type { nodeRpc } from '@tidings/protocol'
+import { createMetrics, noTracing, stageMetrics } from '@tidings/service'
+import t from 'tap'
+import { createDeliver } from '../src/deliver.js'
+import { Session } from '../src/session.js'
+import { createSessions } from '../src/sessions.js'
+import type { SendResult, Socket } from '../src/transport.js'
+
+class FakeReader implements Socket {
+  frames: string[] = []
+  waiting = 0
+  closed = false
+  code: number | undefined
+  send(frame: string | Uint8Array): SendResult {
+    this.frames.push(Buffer.from(frame as Uint8Array).toString())
+    return 'sent'
+  }
+  sendAll(frames: readonly (string | Uint8Array)[]): SendResult {
+    for (const frame of frames) this.send(frame)
+    return 'sent'
+  }
+  ping(): void {}
+  buffered(): number {
+    return this.waiting
+  }
+  close(code: number): void {
+    this.closed = true
+    this.code = code
+  }
+}
+
+const entry = (over: Partial<nodeRpc.PushEntry> = {}): nodeRpc.PushEntry => ({
+  partition: 1,
+  fence: 5,
+  conversation: 'dm:alice:bob',
+  seq: 1,
+  frame: Buffer.from('one'),
+  users: ['bob'],
+  trace: '',
+  ...over,
+})
+
+function setUp() {
+  const sessions = createSessions()
+  const repairs: string[] = []
+  const metrics = stageMetrics(createMetrics('test', 'test'), 'deliver')
+  const deliver = createDeliver({
+    sessions,
+    catchUp: { repairSoon: (session, conversation) => repairs.push(`${session.user} ${conversation}`) },
+    metrics,
+    tracing: noTracing,
+  })
+  const join = (user: string, state: 'opening' | 'open' = 'open') => {
+    const reader = new FakeReader()
+    const identity = { user, sessionId: undefined, expiresAt: 0, scopes: undefined }
+    const session = new Session(user, 'default', identity, reader, (closed) => sessions.remove(closed))
+    if (state === 'open') session.open()
+    sessions.add(session)
+    return { reader, session }
+  }
+  return { sessions, deliver, join, repairs }
+}
+
+t.test('promise 4: an entry goes to the sessions of its users and to nobody else', (t) => {
+  const { deliver, join } = setUp()
+  const bob = join('bob')
+  const bobToo = join('bob')
+  const eve = join('eve')
+  t.equal(deliver(entry()), 'delivered')
+  for (const { session } of [bob, bobToo, eve]) session.flush()
+  t.same([bob.reader.frames, bobToo.reader.frames, eve.reader.frames], [['one'], ['one'], []])
+  t.end()
+})
+
+t.test('a lower fence than one seen before is refused, for its partition alone', (t) => {
+  const { deliver, join } = setUp()
+  const { reader, session } = join('bob')
+  t.equal(deliver(entry({ fence: 9 })), 'delivered')
+  t.equal(deliver(entry({ fence: 8, seq: 2 })), 'fenced')
+  t.equal(
+    deliver(entry({ fence: 3, partition: 2, conversation: 'dm:bob:carol', frame: Buffer.from('other') })),
+    'delivered',
+  )
+  session.flush()
+  t.same(reader.frames, ['one', 'other'])
+  t.end()
+})
+
+t.test('what is pushed while a session opens is remembered as a hint', (t) => {
+  const { deliver, join } = setUp()
+  const { reader, session } = join('bob', 'opening')
+  deliver(entry({ seq: 7 }))
+  deliver(entry({ seq: 6 }))
+  t.same([...session.open()], [['dm:alice:bob', 7]])
+  t.same(reader.frames, [])
+  t.end()
+})
+
+t.test('a congested reader gets no pushes; it is repaired from the log', (t) => {
+  const { deliver, join, repairs } = setUp()
+  const { reader, session } = join('bob')
+  reader.waiting = 1 << 20
+  deliver(entry())
+  deliver(entry({ seq: 2 }))
+  session.flush()
+  t.same(reader.frames, [])
+  t.same(repairs, ['bob dm:alice:bob'])
+  t.equal(session.flow('dm:alice:bob').known, 2)
+  t.end()
+})
+
+t.test('a dropped frame ends the session with 4508', (t) => {
+  const { deliver, join, sessions } = setUp()
+  const { reader, session } = join('bob')
+  reader.send = () => 'dropped'
+  deliver(entry())
+  session.flush()
+  t.equal(reader.code, 4508)
+  t.notOk(sessions.has('bob'))
+  t.end()
+})
