@@ -1,0 +1,179 @@
+/** `npm run bench`: what one message costs, how fast it goes, and how much a connection weighs, on the real parts. */
+import { spawn } from 'node:child_process'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { type Instance, settingsKept, startInstance } from './bench/instance.js'
+import { describeMachine, type Machine } from './bench/machine.js'
+import { type BenchOptions, parseOptions } from './bench/options.js'
+import type { Figures, Order, Scale, SuiteName } from './bench/order.js'
+import { readProfile, type SelfTime, sumSelfTime } from './bench/profile.js'
+import { renderTable } from './bench/table.js'
+import { checkout } from './checkout.js'
+import { Failure } from './failure.js'
+import { writeJson } from './files.js'
+import { APPS } from './plan.js'
+
+const say = (line: string): void => console.error(`tidings bench: ${line}`)
+/** Far more than a suite takes: a generator that hangs is ended. */
+const LONGEST_SUITE_MS = 180_000
+const PROFILE_LINES = 10
+/** The exit status of a command that a Ctrl-C has ended. */
+const INTERRUPTED = 130
+
+/** What goes into the file. */
+interface Report {
+  at: string
+  quick: boolean
+  profiled: boolean
+  scale: Scale
+  /** Settings of the person that held, by name. */
+  settings: string[]
+  machine: Machine | undefined
+  suites: Figures[]
+  profiles: Record<string, SelfTime[]>
+}
+
+/**
+ * Runs the suites and prints the table.
+ * @returns 1 when a message was lost, doubled, misordered, changed or refused, 130 when interrupted
+ */
+export async function bench(args: string[]): Promise<number> {
+  const options = parseOptions(args)
+  if (process.platform !== 'linux')
+    throw new Failure('The bench reads CPU times and memory from /proc: run it on Linux.')
+  const interrupt = new AbortController()
+  // npm passes on what the terminal has sent already: the same signal twice is one wish.
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => interrupt.abort())
+  const at = new Date().toISOString().replaceAll(':', '-').slice(0, 19)
+  const folder = join(checkout, 'bench-results')
+  const report: Report = {
+    at,
+    quick: options.quick,
+    profiled: options.profile,
+    scale: options.scale,
+    settings: settingsKept(process.env),
+    machine: undefined,
+    suites: [],
+    profiles: {},
+  }
+  try {
+    for (const suites of sharing(options.suites))
+      await runShared(suites, options, report, join(folder, at), interrupt.signal)
+  } catch (error) {
+    if (!interrupt.signal.aborted) throw error
+    say('interrupted; everything that was started has been stopped')
+    return INTERRUPTED
+  }
+  const path = options.json === undefined ? join(folder, `${at}.json`) : resolve(options.json)
+  mkdirSync(dirname(path), { recursive: true })
+  writeJson(path, report, 0o644)
+  print(report)
+  console.log(`\nwritten to ${path}`)
+  return report.suites.some(({ faults }) => faults.length > 0) ? 1 : 0
+}
+
+/** Suites that run on one instance after the other. Memory is measured on a fresh one: a heap that has grown hides what is added. */
+function sharing(suites: readonly SuiteName[]): SuiteName[][] {
+  const sending = suites.filter((name) => name !== 'idle')
+  const resting = suites.filter((name) => name === 'idle')
+  return [sending, resting].filter((group) => group.length > 0)
+}
+
+async function runShared(
+  suites: readonly SuiteName[],
+  { scale, profile }: BenchOptions,
+  report: Report,
+  profileFolder: string,
+  interrupted: AbortSignal,
+): Promise<void> {
+  say(`starting an instance for ${suites.join(', ')}`)
+  const profiles = profile ? profileFolder : undefined
+  if (profiles !== undefined) mkdirSync(profiles, { recursive: true })
+  const instance = await startInstance({ say, interrupted, profiles })
+  try {
+    report.machine ??= await describeMachine(instance.urls)
+    for (const suite of suites) {
+      say(`running ${suite}`)
+      report.suites.push(await generate(instance, suite, scale, interrupted))
+    }
+  } finally {
+    say('stopping the instance')
+    await instance.stop()
+  }
+  if (profiles !== undefined) addProfiles(report, suites, profiles)
+}
+
+/** Runs one suite in a process of its own. @throws Failure when it ends badly */
+async function generate(
+  instance: Instance,
+  suite: SuiteName,
+  scale: Scale,
+  interrupted: AbortSignal,
+): Promise<Figures> {
+  const order: Order = {
+    suite,
+    scale,
+    api: instance.api,
+    websocket: instance.websocket,
+    jwtSecret: instance.jwtSecret,
+    redisUrl: instance.urls.TIDINGS_REDIS_URL,
+    mysqlUrl: instance.urls.TIDINGS_MYSQL_URL,
+    partitions: instance.partitions,
+    processes: instance.processes,
+  }
+  // In a file that only we may read: the command line is public and the order holds the secret.
+  const file = join(instance.data.path, `${suite}.json`)
+  writeFileSync(file, JSON.stringify(order), { mode: 0o600 })
+  const program = fileURLToPath(new URL('./bench/generator.js', import.meta.url))
+  const child = spawn(process.execPath, [program, file], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    signal: AbortSignal.any([interrupted, AbortSignal.timeout(LONGEST_SUITE_MS)]),
+    killSignal: 'SIGKILL',
+  })
+  let output = ''
+  child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+    output += chunk
+  })
+  const code = await new Promise<number | null>((resolve, reject) => {
+    child.once('error', (cause) =>
+      reject(new Failure(`${suite} was ended: it took too long, or was interrupted.`, { cause })),
+    )
+    child.once('close', resolve)
+  })
+  if (code !== 0) throw new Failure(`${suite} has failed, see above.`)
+  return JSON.parse(output) as Figures
+}
+
+function addProfiles(report: Report, suites: readonly SuiteName[], folder: string): void {
+  const windows = report.suites
+    .filter(({ suite }) => suites.includes(suite))
+    .flatMap(({ loads, idle }) => [...loads.flatMap(({ runs }) => runs), ...(idle ? [idle] : [])])
+    .map(({ window }) => window)
+  if (windows.length === 0) return
+  const nameOf = (url: string): string => url.replace(/^file:\/\//, '').replace(`${checkout}/`, '')
+  for (const app of APPS)
+    report.profiles[`${app} (${suites.join(', ')})`] = sumSelfTime(
+      readProfile(join(folder, `${app}.cpuprofile`)),
+      windows,
+      nameOf,
+    ).slice(0, 50)
+}
+
+function print({ machine, suites, profiles, quick, profiled }: Report): void {
+  if (machine) {
+    const { cpu, cores, memoryGib, system, node, redis, mysql, etcd } = machine
+    console.log(`\n${cpu}, ${cores} cores shared with the load generator, ${memoryGib} GiB, ${system}`)
+    console.log(`Node ${node}, Redis ${redis}, ${mysql}, etcd ${etcd}\n`)
+  }
+  if (quick) console.log('--quick: too short for figures to quote')
+  if (profiled) console.log('--profile: the profiler costs time of its own; these figures are not for quoting')
+  for (const line of renderTable(suites)) console.log(line)
+  console.log('fanout: not there yet, it waits for rooms')
+  for (const [app, costs] of Object.entries(profiles)) {
+    console.log(`\n${app}, self time`)
+    for (const { where, us, percent } of costs.slice(0, PROFILE_LINES))
+      console.log(`  ${percent.toFixed(1).padStart(5)} %  ${(us / 1_000).toFixed(0).padStart(6)} ms  ${where}`)
+  }
+  for (const { suite, faults } of suites) for (const fault of faults) console.log(`FAULT in ${suite}: ${fault}`)
+}

@@ -1,0 +1,149 @@
+/** The people of a suite: a handful who send over HTTP, and a hundred who listen on a WebSocket each. */
+import { mintToken } from '../tokens.js'
+import { Checker, contentOf } from './checker.js'
+import { nowUs } from './clock.js'
+import { headOf, type Line, type Reply } from './line.js'
+import type { Order } from './order.js'
+import { Receiver, type ShownMessage } from './receiver.js'
+import { LatencyRecorder } from './statistics.js'
+
+const TOKEN_LIFE_S = 3_600
+/** Every receiver acknowledges this often. They take turns, so that no burst of acks disturbs the messages. */
+const ACK_EVERY_MS = 200
+const ACK_TURNS = 10
+
+interface Sender {
+  name: string
+  singleHead: string
+  batchHead: string
+}
+
+/** Everyone connected, nothing sent yet. */
+export class Crowd {
+  readonly checker = new Checker()
+  readonly latency = new LatencyRecorder()
+  readonly #meantUs: number[] = []
+  readonly #senders: Sender[]
+  readonly #receivers: Receiver[] = []
+  readonly #names: string[]
+  readonly #acks: NodeJS.Timeout
+  #next = 0
+
+  private constructor(private readonly order: Order) {
+    const { suite, scale, api, jwtSecret } = order
+    const host = `${api.host}:${api.port}`
+    this.#names = Array.from({ length: scale.receivers }, (_, i) => `${suite}-r${i}`)
+    this.#senders = Array.from({ length: scale.senders }, (_, i) => {
+      const name = `${suite}-s${i}`
+      const token = mintToken(jwtSecret, name, TOKEN_LIFE_S)
+      return {
+        name,
+        singleHead: headOf('POST', '/api/v1/messages', host, token),
+        batchHead: headOf('POST', '/api/v1/messages/batch', host, token),
+      }
+    })
+    let turn = 0
+    this.#acks = setInterval(() => {
+      for (let i = turn; i < this.#receivers.length; i += ACK_TURNS) this.#receivers[i]!.acknowledge()
+      turn = (turn + 1) % ACK_TURNS
+    }, ACK_EVERY_MS / ACK_TURNS)
+  }
+
+  /** Connects the receivers; that makes them users, so that they can be written to. */
+  static async gather(order: Order): Promise<Crowd> {
+    const crowd = new Crowd(order)
+    try {
+      for (const [i, name] of crowd.#names.entries()) {
+        const receiver = await Receiver.open(order.websocket, mintToken(order.jwtSecret, name, TOKEN_LIFE_S), {
+          message: (message, frame) => crowd.#shown(i, message, frame),
+          unexpected: (what) => crowd.checker.fault(`receiver ${i}: ${what}`),
+        })
+        crowd.#receivers.push(receiver)
+      }
+    } catch (error) {
+      crowd.leave()
+      throw error
+    }
+    return crowd
+  }
+
+  /** What the ids of this crowd's conversations begin with. */
+  get prefix(): string {
+    return `dm:${this.order.suite}-`
+  }
+
+  /** Sends the next message alone. @param meantUs when it was meant to go out */
+  async sendOne(line: Line, meantUs = nowUs()): Promise<void> {
+    const { sender, receiver } = this.#pair()
+    const index = this.#note(sender, receiver, meantUs)
+    const reply = await line.call(sender.singleHead, this.#messageOf(receiver, index))
+    if (reply.status === 202) this.#accept(index, JSON.parse(reply.body) as Answer)
+    else this.#refused(reply)
+  }
+
+  /** Sends the next `count` messages in one call of one sender, each to another receiver. */
+  async sendBatch(line: Line, count: number): Promise<void> {
+    const { sender } = this.#pair()
+    const first = this.#next - 1
+    const meantUs = nowUs()
+    const indexes: number[] = []
+    const messages: string[] = []
+    for (let i = 0; i < count; i++) {
+      const receiver = (first + i) % this.#names.length
+      const index = this.#note(sender, receiver, meantUs)
+      indexes.push(index)
+      messages.push(this.#messageOf(receiver, index))
+    }
+    const reply = await line.call(sender.batchHead, `{"messages":[${messages.join(',')}]}`)
+    if (reply.status !== 202) return this.#refused(reply)
+    const { results } = JSON.parse(reply.body) as { results: Answer[] }
+    if (results.length !== count) this.checker.fault(`a batch of ${count} was answered with ${results.length} results`)
+    for (const [i, answer] of results.entries()) {
+      if (answer.seq === undefined) this.checker.fault(`an item of a batch was refused: ${JSON.stringify(answer)}`)
+      else this.#accept(indexes[i]!, answer)
+    }
+  }
+
+  leave(): void {
+    clearInterval(this.#acks)
+    for (const receiver of this.#receivers) receiver.close()
+  }
+
+  /** Every message goes to another receiver, and the senders take turns as well. */
+  #pair(): { sender: Sender; receiver: number } {
+    const n = this.#next++
+    return { sender: this.#senders[n % this.#senders.length]!, receiver: n % this.#names.length }
+  }
+
+  #note(sender: Sender, receiver: number, meantUs: number): number {
+    this.#meantUs.push(meantUs)
+    return this.checker.send(receiver, `dm:${[sender.name, this.#names[receiver]!].sort().join(':')}`)
+  }
+
+  #messageOf(receiver: number, index: number): string {
+    return `{"to":{"user":"${this.#names[receiver]}"},"content":${contentOf(index)}}`
+  }
+
+  #accept(index: number, answer: Answer): void {
+    this.checker.accept(index, answer.conversation!, answer.seq!)
+  }
+
+  #refused({ status, body }: Reply): void {
+    this.checker.fault(`refused: ${status} ${body.slice(0, 200)}`)
+  }
+
+  #shown(receiver: number, { conversation, seq, content }: ShownMessage, frame: string): void {
+    const index = content.i
+    const meantUs = this.#meantUs[index]
+    if (meantUs !== undefined) this.latency.record(nowUs() - meantUs)
+    if (!frame.includes(`"content":${contentOf(index)}`))
+      this.checker.fault(`changed on its way: ${frame.slice(0, 400)}`)
+    this.checker.arrive({ receiver, conversation, seq, index })
+  }
+}
+
+/** A 202's body, or a problem in its place. */
+interface Answer {
+  conversation?: string
+  seq?: number
+}

@@ -1,0 +1,169 @@
+/** A complete Tidings of the bench's own: empty, on free ports, one process of each app, gone with its data at the end. */
+import { readdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { migrate } from '@tidings/migrations'
+import { checkout } from '../checkout.js'
+import { type DataFolder, dataFolder, prepareData, secretsOf, storeHome } from '../data.js'
+import { Failure } from '../failure.js'
+import { holderOf, takeLock } from '../lock.js'
+import { findBinaries } from '../packages.js'
+import { type AppPlan, appPart, PortBook, planApps, planStores, type StoreUrls, storePart } from '../plan.js'
+import { STORES } from '../programs.js'
+import { readSettings } from '../settings.js'
+import { type Child, endInOrder, readState, stillRunning, writeState } from '../state.js'
+import { type Part, Supervisor } from '../supervisor.js'
+import type { ServerProcess } from './order.js'
+
+/** The instance is the bench's own, whatever the person's settings say; all other settings hold. */
+const FIXED = {
+  TIDINGS_API_NODES: '1',
+  TIDINGS_LOGIC_NODES: '1',
+  TIDINGS_TASK_WORKERS: '1',
+  TIDINGS_CONNECT_NODES: '1',
+  TIDINGS_REDIS_URL: '',
+  TIDINGS_MYSQL_URL: '',
+  TIDINGS_ETCD_URL: '',
+  TIDINGS_NAMESPACE: '',
+  TIDINGS_INSTANCE: '',
+  TIDINGS_HOST: '127.0.0.1',
+  TIDINGS_RPC_HOST: '127.0.0.1',
+  TIDINGS_OPS_HOST: '127.0.0.1',
+  TIDINGS_API_PORT: '0',
+  TIDINGS_CONNECT_PORT: '0',
+  TIDINGS_RPC_PORT: '0',
+  TIDINGS_OPS_PORT: '0',
+  TIDINGS_JWT_SECRET: '',
+  TIDINGS_RATE_LIMITS: 'off',
+}
+
+/** An instance that is ready. */
+export interface Instance {
+  data: DataFolder
+  api: { host: string; port: number }
+  websocket: string
+  jwtSecret: string
+  urls: StoreUrls
+  partitions: number
+  processes: ServerProcess[]
+  /** Ends it in order and removes its data. May be called twice. */
+  stop(): Promise<void>
+}
+
+export interface InstanceOptions {
+  say: (line: string) => void
+  interrupted: AbortSignal
+  /** Folder for a CPU profile of each app, written when it ends. */
+  profiles: string | undefined
+}
+
+/** The settings that the person has set and that hold in the bench too, by name. */
+export function settingsKept(env: NodeJS.ProcessEnv): string[] {
+  return Object.keys(env).filter(
+    (name) => name.startsWith('TIDINGS_') && name !== 'TIDINGS_DATA_DIR' && !(name in FIXED),
+  )
+}
+
+/** @throws Failure when a part does not come up, or the wait is interrupted; nothing is left then */
+export async function startInstance(options: InstanceOptions): Promise<Instance> {
+  await removeLeftovers(options.say)
+  const data = dataFolder(`.tidings/bench-${process.pid}`)
+  prepareData(data)
+  const release = takeLock(data)
+  const supervisor = new Supervisor({
+    say: options.say,
+    changed: (children) => writeState(data, { children }),
+  })
+  let stopping: Promise<void> | undefined
+  const stop = (): Promise<void> => {
+    stopping ??= supervisor.stop().then(() => {
+      release()
+      removeData(data)
+    })
+    return stopping
+  }
+  const whenInterrupted = new Promise<never>((_, reject) => {
+    options.interrupted.addEventListener('abort', () => reject(new Failure('interrupted')), { once: true })
+  })
+  whenInterrupted.catch(() => undefined)
+  try {
+    const up = bringUp(data, supervisor, options)
+    // Interrupted half-way: the steps still under way fail one after the other, and nobody waits for them.
+    up.catch(() => undefined)
+    return { ...(await Promise.race([up, whenInterrupted])), stop }
+  } catch (error) {
+    await stop()
+    throw error
+  }
+}
+
+async function bringUp(
+  data: DataFolder,
+  supervisor: Supervisor,
+  { say, profiles }: InstanceOptions,
+): Promise<Omit<Instance, 'stop'>> {
+  const config = readSettings({ ...process.env, ...FIXED })
+  const secrets = secretsOf(data)
+  const book = new PortBook(data)
+  const programs = await findBinaries(checkout, say)
+  const stores = await planStores(data, secrets, programs, book, STORES)
+  await all(stores.map((store) => supervisor.start(storePart(store))))
+  const url = (name: string): string => stores.find((store) => store.name === name)!.url
+  const urls = { TIDINGS_REDIS_URL: url('redis'), TIDINGS_MYSQL_URL: url('mysql'), TIDINGS_ETCD_URL: url('etcd') }
+  await migrate(urls.TIDINGS_MYSQL_URL)
+  const plans = await planApps(config, secrets, urls, book)
+  const start = (plan: AppPlan): Promise<void> => {
+    const part = appPart(data, { ...plan, env: { ...FIXED, ...plan.env } }, config)
+    return supervisor.start(profiles === undefined ? part : profiled(part, profiles))
+  }
+  // Logic first: the others ask it before they call themselves ready.
+  await all(plans.filter((plan) => plan.app === 'logic').map(start))
+  await all(plans.filter((plan) => plan.app !== 'logic').map(start))
+  const port = (app: string, name: string): number => plans.find((plan) => plan.app === app)!.ports[name]!
+  return {
+    data,
+    api: { host: '127.0.0.1', port: port('api', 'http') },
+    websocket: `ws://127.0.0.1:${port('connect', 'ws')}/api/v1/ws`,
+    jwtSecret: secrets.jwt,
+    urls,
+    partitions: config.TIDINGS_PARTITIONS,
+    processes: supervisor.children.map(({ name, pid }) => ({ name, pid })),
+  }
+}
+
+/** Waits for all of them, and only then fails with the first that did: nothing is still starting behind our back. */
+async function all(starts: Promise<void>[]): Promise<void> {
+  const failed = (await Promise.allSettled(starts)).find((each) => each.status === 'rejected')
+  if (failed) throw failed.reason
+}
+
+function profiled(part: Part, folder: string): Part {
+  const flags = ['--cpu-prof', `--cpu-prof-dir=${folder}`, `--cpu-prof-name=${part.name}.cpuprofile`]
+  return {
+    ...part,
+    command() {
+      const command = part.command()
+      return { ...command, args: [...flags, ...command.args] }
+    },
+  }
+}
+
+/** A bench that was killed leaves its processes and its data behind. */
+async function removeLeftovers(say: (line: string) => void): Promise<void> {
+  for (const name of readdirSync(join(checkout, '.tidings')).filter((each) => /^bench-\d+$/.test(each))) {
+    const data = dataFolder(`.tidings/${name}`)
+    if (holderOf(data)) continue
+    say(`removing what an earlier bench left behind in .tidings/${name}`)
+    await endInOrder(leftIn(data), say)
+    removeData(data)
+  }
+}
+
+function leftIn(data: DataFolder): Child[] {
+  return stillRunning(readState(data).children)
+}
+
+function removeData(data: DataFolder): void {
+  // The stores' data may lie elsewhere: see storeHome.
+  for (const folder of new Set([data.path, storeHome(data).folder]))
+    rmSync(folder, { recursive: true, force: true, maxRetries: 3 })
+}

@@ -1,0 +1,83 @@
+/** One measured stretch: load, then the drain, with the CPU of every server process around both. */
+import { availableParallelism } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { nowUs } from './clock.js'
+import { type CpuTimes, perUnit, readBusyUs, readCpu, totalOf } from './cpu.js'
+import type { Crowd } from './crowd.js'
+import type { LoadFigures, Order, Run } from './order.js'
+import { middleBy } from './statistics.js'
+import { countRows, type StreamWatch } from './stored.js'
+
+const POLL_MS = 5
+/** Nothing has arrived for so long: what is missing is lost. */
+const LOST_AFTER_MS = 10_000
+
+/** Who sends, and who looks whether it is stored. */
+export interface Scene {
+  order: Order
+  crowd: Crowd
+  watch: StreamWatch
+}
+
+/** Runs the load and waits until every accepted message has arrived and is in MySQL. @throws Failure when the servers do not get there */
+export async function measure({ order, crowd, watch }: Scene, load: () => Promise<void>): Promise<Run> {
+  const { checker, latency } = crowd
+  const before = readCpu(order.processes)
+  const ownBefore = process.cpuUsage()
+  const busyBefore = readBusyUs()
+  const acceptedBefore = checker.accepted
+  const beganUs = nowUs()
+  await load()
+  const sentUs = nowUs()
+  await allArrived(crowd)
+  await watch.settled()
+  const endedUs = nowUs()
+  const own = process.cpuUsage(ownBefore)
+  const messages = checker.accepted - acceptedBefore
+  const after = readCpu(order.processes)
+  const busyUs = readBusyUs() - busyBefore
+  const ownUs = own.user + own.system
+  const cpu = perUnit(before, after, messages)
+  await checkRows(order, crowd)
+  const seconds = (endedUs - beganUs) / 1_000_000
+  return {
+    messages,
+    seconds,
+    perSecond: messages / seconds,
+    drainMs: (endedUs - sentUs) / 1_000,
+    latency: latency.take(),
+    cpu,
+    cpuTotal: totalOf(cpu),
+    generatorCpu: ownUs / messages,
+    othersPercent: shareOfOthers(busyUs - ownUs, { before, after }, endedUs - beganUs),
+    window: [beganUs, endedUs],
+  }
+}
+
+/** Per cent of all cores that neither we nor the servers used. @param busyUs what all but us used */
+export function shareOfOthers(busyUs: number, cpu: { before: CpuTimes; after: CpuTimes }, elapsedUs: number): number {
+  const others = busyUs - (totalOf(cpu.after) - totalOf(cpu.before))
+  return Math.max(0, (others / (elapsedUs * availableParallelism())) * 100)
+}
+
+/** The figures of several runs of one kind: the one in the middle by messages per second is shown. */
+export function figuresOf(name: string, runs: Run[]): LoadFigures {
+  return { name, runs, shown: middleBy(runs, (run) => run.perSecond) }
+}
+
+/** Resolves when all has arrived, or when it is clear that it never will: the checker then says what is lost. */
+async function allArrived({ checker }: Crowd): Promise<void> {
+  let arrived = checker.arrived
+  let since = performance.now()
+  while (!checker.complete && performance.now() - since < LOST_AFTER_MS) {
+    await sleep(POLL_MS)
+    if (checker.arrived === arrived) continue
+    arrived = checker.arrived
+    since = performance.now()
+  }
+}
+
+async function checkRows({ mysqlUrl }: Order, { checker, prefix }: Crowd): Promise<void> {
+  const rows = await countRows(mysqlUrl, prefix)
+  if (rows !== checker.accepted) checker.fault(`MySQL has ${rows} of ${checker.accepted} accepted messages`)
+}

@@ -1,0 +1,125 @@
+/** What the bench asks of the load generator, and what it gets back: JSON between two processes. */
+
+/** Everything that can be measured, in the order in which it runs. */
+export const SUITES = ['direct', 'batch', 'latency', 'idle'] as const
+export type SuiteName = (typeof SUITES)[number]
+
+/** How much is done. */
+export interface Scale {
+  warmUpMs: number
+  runMs: number
+  /** Runs of a closed-loop suite; the middle one is shown. */
+  runs: number
+  receivers: number
+  senders: number
+  /** Calls in flight with one message each. */
+  inFlight: number
+  /** Calls in flight with `perBatch` messages each. */
+  batchesInFlight: number
+  perBatch: number
+  /** Messages a second of the open loops. */
+  rates: readonly number[]
+  connections: number
+  restMs: number
+}
+
+export const FULL: Scale = {
+  warmUpMs: 2_000,
+  runMs: 5_000,
+  runs: 3,
+  receivers: 100,
+  senders: 8,
+  inFlight: 64,
+  batchesInFlight: 4,
+  perBatch: 100,
+  rates: [500, 1_000],
+  connections: 10_000,
+  restMs: 5_000,
+}
+
+/** For a look while working; too short for figures to quote. */
+export const QUICK: Scale = { ...FULL, warmUpMs: 1_000, runMs: 1_500, runs: 1, connections: 1_000, restMs: 2_000 }
+
+/** A server process whose CPU counts. */
+export interface ServerProcess {
+  name: string
+  pid: number
+}
+
+/** One suite to run against one instance. */
+export interface Order {
+  suite: SuiteName
+  scale: Scale
+  api: { host: string; port: number }
+  websocket: string
+  jwtSecret: string
+  redisUrl: string
+  mysqlUrl: string
+  partitions: number
+  processes: readonly ServerProcess[]
+}
+
+/** Milliseconds. */
+export interface Latency {
+  p50: number
+  p99: number
+  max: number
+}
+
+/** One measured stretch of load, its drain included. */
+export interface Run {
+  messages: number
+  /** From the first send until everything has arrived and is in MySQL. */
+  seconds: number
+  perSecond: number
+  /** The part of `seconds` after the last send. */
+  drainMs: number
+  latency: Latency
+  /** How late the generator itself sent, for open loops. */
+  lateMs?: Latency
+  /** Microseconds of CPU per message, by server process. */
+  cpu: Record<string, number>
+  cpuTotal: number
+  /** The same for the generator, which is not part of the total. */
+  generatorCpu: number
+  /** Per cent of the machine that was used by neither: much of it, and the figures are not for quoting. */
+  othersPercent: number
+  /** Beginning and end on the monotonic clock, in microseconds. */
+  window: [number, number]
+}
+
+/** A line of the table, with the run that is shown and all of them. */
+export interface LoadFigures {
+  name: string
+  shown: Run
+  runs: Run[]
+}
+
+export interface IdleFigures {
+  connections: number
+  openSeconds: number
+  /** The opening on the monotonic clock, in microseconds. */
+  window: [number, number]
+  /** KiB resident, by server process. */
+  residentBefore: Record<string, number>
+  residentAfter: Record<string, number>
+  /** The same without pages of files, which the kernel takes away and gives back as it likes. */
+  ownBefore: Record<string, number>
+  ownAfter: Record<string, number>
+  /** KiB of its own that the connect process has for each connection. */
+  kibPerConnection: number
+  /** Per cent of one core while nothing happens, by server process. */
+  restCpu: Record<string, number>
+  restCpuTotal: number
+  /** Per cent of the machine that others used during the rest. */
+  othersPercent: number
+}
+
+/** What the generator answers. */
+export interface Figures {
+  suite: SuiteName
+  loads: LoadFigures[]
+  idle?: IdleFigures
+  /** What was wrong with what arrived; empty when all is well. */
+  faults: string[]
+}

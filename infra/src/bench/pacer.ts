@@ -1,0 +1,40 @@
+/**
+ * A thread that says when the next message is due. The timers of the event loop are exact to a millisecond only, and waiting by
+ * spinning would take a core away from the servers.
+ */
+import { parentPort, Worker, workerData } from 'node:worker_threads'
+import { nowUs } from './clock.js'
+
+interface Pace {
+  startUs: number
+  perSecond: number
+  count: number
+}
+
+/** Calls `due` for the numbers 0 to count-1, each with the moment it was meant for. Resolves after the last. */
+export function pace({ startUs, perSecond, count }: Pace, due: (meantUs: number) => void): Promise<void> {
+  const worker = new Worker(new URL(import.meta.url), { workerData: { startUs, perSecond, count } satisfies Pace })
+  return new Promise((resolve, reject) => {
+    let next = 0
+    worker.on('message', (upTo: number) => {
+      for (; next <= upTo; next++) due(startUs + (next * 1_000_000) / perSecond)
+    })
+    worker.once('error', reject)
+    worker.once('exit', () => resolve())
+  })
+}
+
+function run({ startUs, perSecond, count }: Pace): void {
+  const bell = new Int32Array(new SharedArrayBuffer(4))
+  for (let next = 0; next < count; ) {
+    const waitMs = (startUs + (next * 1_000_000) / perSecond - nowUs()) / 1_000
+    if (waitMs > 0) Atomics.wait(bell, 0, 0, waitMs)
+    // After a delay all that is due is told at once.
+    const upTo = Math.min(count - 1, Math.floor(((nowUs() - startUs) * perSecond) / 1_000_000))
+    if (upTo < next) continue
+    parentPort!.postMessage(upTo)
+    next = upTo + 1
+  }
+}
+
+if (parentPort) run(workerData as Pace)

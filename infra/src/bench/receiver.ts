@@ -1,0 +1,89 @@
+/** A device that listens: it passes on every message it is shown and acknowledges now and then what it has. */
+import WebSocket, { type RawData } from 'ws'
+import { Failure } from '../failure.js'
+
+const OPEN_MS = 30_000
+
+/** A message as far as it is looked at. */
+export interface ShownMessage {
+  conversation: string
+  seq: number
+  content: { i: number }
+}
+
+export interface ReceiverEvents {
+  /** @param frame the very text that came */
+  message(message: ShownMessage, frame: string): void
+  /** A frame that has no place in a bench, or a close that nobody asked for. */
+  unexpected(what: string): void
+}
+
+interface ServerFrame {
+  op: string
+  message: ShownMessage
+}
+
+/** One WebSocket that is through its backlog. */
+export class Receiver {
+  /** Conversation to the newest seq that is not acknowledged yet. */
+  readonly #owed = new Map<string, number>()
+  #closing = false
+
+  private constructor(
+    private readonly socket: WebSocket,
+    private readonly events: ReceiverEvents,
+  ) {}
+
+  /** Connects as the user of the token. Resolves when the backlog (there is none) is through. */
+  static open(url: string, token: string, events: ReceiverEvents, localAddress?: string): Promise<Receiver> {
+    const socket = new WebSocket(url, {
+      headers: { authorization: `Bearer ${token}` },
+      perMessageDeflate: false,
+      skipUTF8Validation: true,
+      handshakeTimeout: OPEN_MS,
+      ...(localAddress === undefined ? {} : { localAddress }),
+    })
+    const receiver = new Receiver(socket, events)
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => fail('not ready in time'), OPEN_MS)
+      const fail = (why: string): void => {
+        clearTimeout(timer)
+        reject(new Failure(`A WebSocket did not open: ${why}.`))
+        socket.terminate()
+      }
+      socket.on('error', (error) => fail(error.message))
+      socket.on('close', (code, reason) => {
+        fail(`closed with ${code} ${String(reason)}`)
+        if (!receiver.#closing) events.unexpected(`a socket was closed with ${code} ${String(reason)}`)
+      })
+      socket.on('message', (data) => {
+        if (receiver.#read(data) !== 'synced') return
+        clearTimeout(timer)
+        resolve(receiver)
+      })
+    })
+  }
+
+  /** Acknowledges everything shown since the last call: one frame a conversation. */
+  acknowledge(): void {
+    if (this.#owed.size === 0) return
+    for (const [conversation, seq] of this.#owed)
+      this.socket.send(`{"op":"ack","conversation":"${conversation}","seq":${seq}}`)
+    this.#owed.clear()
+  }
+
+  close(): void {
+    this.#closing = true
+    this.socket.terminate()
+  }
+
+  #read(data: RawData): string {
+    const text = data.toString()
+    const { op, message } = JSON.parse(text) as ServerFrame
+    if (op === 'message') {
+      this.#owed.set(message.conversation, message.seq)
+      this.events.message(message, text)
+    } else if (op !== 'ready' && op !== 'synced') this.events.unexpected(`a frame ${text.slice(0, 200)}`)
+    return op
+  }
+}

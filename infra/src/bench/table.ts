@@ -1,0 +1,74 @@
+/** The figures for people. */
+import type { Figures, IdleFigures, LoadFigures } from './order.js'
+
+/** The processes in the order of a message's way. */
+const COLUMNS = ['api', 'logic', 'task', 'connect', 'redis', 'mysql', 'etcd'] as const
+
+/** Prints what was measured as lines of text. */
+export function renderTable(figures: readonly Figures[]): string[] {
+  const loads = figures.flatMap((each) => each.loads)
+  const idle = figures.flatMap((each) => each.idle ?? [])
+  return [...(loads.length > 0 ? renderLoads(loads) : []), ...idle.flatMap(renderIdle)]
+}
+
+function renderLoads(loads: readonly LoadFigures[]): string[] {
+  const head = [
+    'suite',
+    'messages/s',
+    'CPU us/message',
+    ...COLUMNS,
+    '(load)',
+    'p50 ms',
+    'p99 ms',
+    'max ms',
+    'drain ms',
+    'others %',
+  ]
+  const rows = loads.map(({ name, shown }) => [
+    name,
+    shown.perSecond.toFixed(0),
+    shown.cpuTotal.toFixed(1),
+    ...COLUMNS.map((column) => (shown.cpu[column] ?? 0).toFixed(1)),
+    shown.generatorCpu.toFixed(1),
+    shown.latency.p50.toFixed(2),
+    shown.latency.p99.toFixed(2),
+    shown.latency.max.toFixed(1),
+    shown.drainMs.toFixed(0),
+    shown.othersPercent.toFixed(0),
+  ])
+  return align([head, ...rows])
+}
+
+function renderIdle(idle: IdleFigures): string[] {
+  const {
+    connections,
+    openSeconds,
+    ownBefore,
+    ownAfter,
+    residentBefore,
+    residentAfter,
+    kibPerConnection,
+    restCpu,
+    restCpuTotal,
+    othersPercent,
+  } = idle
+  const mib = (kib: number | undefined): string => `${((kib ?? 0) / 1_024).toFixed(0)} MiB`
+  const rest = COLUMNS.map((column) => `${column} ${(restCpu[column] ?? 0).toFixed(1)}`).join(', ')
+  const memory = (before: Record<string, number>, after: Record<string, number>): string =>
+    COLUMNS.map((column) => `${column} ${mib(before[column])} -> ${mib(after[column])}`).join(', ')
+  return [
+    `idle: ${connections} connections, opened in ${openSeconds.toFixed(1)} s (${(connections / openSeconds).toFixed(0)}/s)`,
+    `  ${kibPerConnection.toFixed(2)} KiB of the connect process each`,
+    `  own memory: ${memory(ownBefore, ownAfter)}`,
+    `  resident with files: ${memory(residentBefore, residentAfter)}`,
+    `  at rest ${restCpuTotal.toFixed(1)} % of one core: ${rest} (others used ${othersPercent.toFixed(0)} % of the machine)`,
+  ]
+}
+
+/** Columns of the same width, the first to the left. */
+function align(rows: readonly string[][]): string[] {
+  const widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)))
+  return rows.map((row) =>
+    row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join('  '),
+  )
+}

@@ -1,0 +1,29 @@
+/** Keeps the log files of long runs bounded. */
+import { copyFileSync, readdirSync, truncateSync } from 'node:fs'
+import { join } from 'node:path'
+import { codeOf } from './failure.js'
+import { sizeOf } from './files.js'
+
+const LOG_BYTES = 32 * 1024 * 1024
+const LOOK_MS = 60_000
+
+/** Looks at the logs now and then: one that has grown too long is copied to `<name>.1` and emptied. @returns ends it */
+export function rotateLogs(folder: string): () => void {
+  const look = (): void => {
+    for (const name of readdirSync(folder).filter((file) => file.endsWith('.log'))) {
+      const path = join(folder, name)
+      if (sizeOf(path) < LOG_BYTES) continue
+      try {
+        // The writer keeps its file open in append mode: emptied in place, it goes on at the beginning.
+        copyFileSync(path, `${path}.1`)
+        truncateSync(path)
+      } catch (error) {
+        // A full disk: the log stays as it is, and the next look tries again.
+        console.error(`tidings: ${path} could not be rotated (${codeOf(error) ?? String(error)})`)
+      }
+    }
+  }
+  look()
+  const timer = setInterval(look, LOOK_MS).unref()
+  return () => clearInterval(timer)
+}

@@ -1,0 +1,164 @@
+import { test } from 'tap'
+import { Checker, contentOf } from '../src/bench/checker.js'
+import { parseBusyUs, parseCpuUs, parseOwnKib, parseResidentKib, perUnit, totalOf } from '../src/bench/cpu.js'
+import { parseOptions } from '../src/bench/options.js'
+import { sumSelfTime } from '../src/bench/profile.js'
+import { LatencyRecorder, middleBy } from '../src/bench/statistics.js'
+import { unsettled } from '../src/bench/stored.js'
+
+const A = 'dm:a:s'
+
+/** A checker that knows of messages 0 to count-1, accepted as seq 1 to count of one conversation. */
+function checkerWith(count: number): Checker {
+  const checker = new Checker()
+  for (let i = 0; i < count; i++) checker.accept(checker.send(0, A), A, i + 1)
+  return checker
+}
+const arrive = (checker: Checker, ...indexes: number[]): void => {
+  for (const index of indexes) checker.arrive({ receiver: 0, conversation: A, seq: index + 1, index })
+}
+
+test('everything once and in order is no fault', async (t) => {
+  const checker = checkerWith(3)
+  arrive(checker, 0, 1)
+  t.equal(checker.complete, false)
+  arrive(checker, 2)
+  t.equal(checker.complete, true)
+  t.same(checker.faults(), [])
+})
+
+test('a lost message is found', async (t) => {
+  const checker = checkerWith(3)
+  arrive(checker, 0, 1)
+  t.same(checker.faults(), ['lost: message 2, dm:a:s seq 3'])
+})
+
+test('a doubled message is found, and does not stand in for a lost one', async (t) => {
+  const checker = checkerWith(2)
+  arrive(checker, 0, 0)
+  t.equal(checker.complete, false)
+  t.match(checker.faults(), [/^doubled: message 0/, /^lost: message 1/])
+})
+
+test('a misordered message is found', async (t) => {
+  const checker = checkerWith(3)
+  arrive(checker, 0, 2, 1)
+  t.match(checker.faults(), [/^misordered: dm:a:s shows seq 3 after 1/, /^misordered: dm:a:s shows seq 2 after 3/])
+})
+
+test('a message with another seq than its 202, whichever came first, is found', async (t) => {
+  const early = new Checker()
+  const index = early.send(0, A)
+  early.arrive({ receiver: 0, conversation: A, seq: 1, index })
+  early.accept(index, A, 2)
+  t.match(early.faults(), [/accepted as seq 2 and shown as seq 1/])
+  const late = new Checker()
+  late.accept(late.send(0, A), A, 2)
+  late.arrive({ receiver: 0, conversation: A, seq: 1, index: 0 })
+  t.match(late.faults(), [/accepted as seq 2 and shown as seq 1/])
+})
+
+test('a message shown to someone else is found', async (t) => {
+  const checker = checkerWith(1)
+  checker.arrive({ receiver: 7, conversation: A, seq: 1, index: 0 })
+  t.match(checker.faults()[0], /to receiver 0 was shown to 7/)
+})
+
+test('of many faults the first are told and the rest is counted', async (t) => {
+  const faults = checkerWith(100).faults()
+  t.equal(faults.length, 11)
+  t.equal(faults.at(-1), 'and 90 more')
+})
+
+test('content is JSON of one length with the number in it', async (t) => {
+  for (const index of [0, 7, 1_234_567]) {
+    t.equal(contentOf(index).length, 140)
+    t.match(JSON.parse(contentOf(index)), { i: index, text: String })
+  }
+})
+
+test('percentiles and the maximum are those of what was recorded, once', async (t) => {
+  const recorder = new LatencyRecorder()
+  for (let ms = 1; ms <= 100; ms++) recorder.record(ms * 1_000)
+  const { p50, p99, max } = recorder.take()
+  t.ok(Math.abs(p50 - 50) < 0.1)
+  t.ok(Math.abs(p99 - 99) < 0.1)
+  t.ok(Math.abs(max - 100) < 0.1)
+  recorder.record(2_000)
+  t.ok(Math.abs(recorder.take().max - 2) < 0.01)
+})
+
+test('the middle run is shown, whatever their order', async (t) => {
+  t.equal(
+    middleBy([3, 1, 2], (x) => x),
+    2,
+  )
+  t.equal(
+    middleBy([4, 1, 2, 3], (x) => x),
+    2,
+  )
+  t.throws(() => middleBy([], () => 0))
+})
+
+test('CPU time is read from a stat line whose name holds blanks and parentheses', async (t) => {
+  const stat = '4711 (redis server) x)) S 1 4711 4711 0 -1 4194560 900 0 0 0 250 50 7 8 20 0 4 0 12345 1000 200'
+  t.equal(parseCpuUs(stat), 3_000_000)
+})
+
+test('resident memory is read from a status file', async (t) => {
+  const status = 'Name:\tnode\nVmHWM:\t  90000 kB\nVmRSS:\t   81234 kB\nRssAnon:\t 5 kB\n'
+  t.equal(parseResidentKib(status), 81_234)
+  t.equal(parseOwnKib(status), 5)
+})
+
+test('a machine is busy with everything but idling and waiting for a disk', async (t) => {
+  t.equal(parseBusyUs('cpu  10 1 20 5000 600 2 3 4 9 9\ncpu0 5 0 10 2500 300 1 1 2 0 0\n'), 400_000)
+})
+
+test('what was used is divided by process and added up', async (t) => {
+  const used = perUnit({ api: 1_000, redis: 500 }, { api: 3_000, redis: 1_500 }, 100)
+  t.same(used, { api: 20, redis: 10 })
+  t.equal(totalOf(used), 30)
+})
+
+test('lag and pending of every group count as unsettled, and a lag that Redis does not know does too', async (t) => {
+  const group = (name: string, pending: number, lag: number | null) => ['name', name, 'pending', pending, 'lag', lag]
+  t.equal(unsettled([group('push', 0, 0), group('persist', 0, 0)]), 0)
+  t.equal(unsettled([group('push', 2, 3), group('persist', 1, 0)]), 6)
+  t.equal(unsettled([group('push', 0, null)]), 1)
+})
+
+test('self time is summed by function within the windows, without idling', async (t) => {
+  const frame = (id: number, functionName: string, url = '', lineNumber = 0) => ({
+    id,
+    callFrame: { functionName, url, lineNumber },
+  })
+  const profile = {
+    nodes: [
+      frame(1, '(root)'),
+      frame(2, '(idle)'),
+      frame(3, 'parse', 'file:///x/a.js', 9),
+      frame(4, '', 'file:///x/b.js'),
+    ],
+    startTime: 1_000,
+    samples: [3, 3, 4, 2, 3],
+    timeDeltas: [0, 100, 100, 100, 100],
+  }
+  const sums = sumSelfTime(profile, [[1_000, 1_350]], (url) => url.replace('file:///x/', ''))
+  t.same(
+    sums.map(({ where, us }) => [where, us]),
+    [
+      ['parse a.js:10', 200],
+      ['(anonymous) b.js:1', 100],
+    ],
+  )
+  t.equal(Math.round(sums[0]!.percent), 67)
+})
+
+test('options name suites, in the order in which they run, and nothing unknown', async (t) => {
+  t.same(parseOptions([]).suites, ['direct', 'batch', 'latency', 'idle'])
+  t.same(parseOptions(['--suite', 'idle,direct', '--quick']).suites, ['direct', 'idle'])
+  t.throws(() => parseOptions(['--suite', 'speed']), { message: /no suite "speed"/ })
+  t.throws(() => parseOptions(['--suite', 'fanout']), { message: /waits for rooms/ })
+  t.throws(() => parseOptions(['--fast']), { message: /npm run bench -- / })
+})
