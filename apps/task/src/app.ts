@@ -51,7 +51,7 @@ export async function startTask(
 
     const joins: (() => Promise<void>)[] = []
     for (const group of config.groups) {
-      const { window, start } = groups[group]
+      const { window, gatherMs, start } = groups[group]
       await ensureGroups(redis, keys, group, all)
       const { handler, check, tidy } = await start({ config, registry, redis, keys, log, metrics, tracing, life })
       if (check) checks[group] = check
@@ -64,6 +64,7 @@ export async function startTask(
         reader,
         handler,
         window,
+        gatherMs,
         metrics: streamMetrics,
         log,
       })

@@ -25,6 +25,8 @@ export interface GroupDeps {
 export interface GroupRow {
   /** Batches in the handler's hands at once. One keeps a partition's entries strictly one after the other. */
   window: number
+  /** Milliseconds to wait for more before the next read when the stream runs thin: denser batches for a group that is in no hurry. */
+  gatherMs: number
   start(deps: GroupDeps): Promise<StartedGroup>
 }
 
@@ -39,6 +41,7 @@ export interface StartedGroup {
 export const groups: Record<Group, GroupRow> = {
   push: {
     window: 4,
+    gatherMs: 0,
     async start(deps) {
       const { registry, log, metrics, tracing, config, life } = deps
       // The sessions must be known before the first entry is read, or they would be passed over.
@@ -57,6 +60,7 @@ export const groups: Record<Group, GroupRow> = {
   },
   persist: {
     window: 1,
+    gatherMs: 10,
     async start({ config, redis, keys, log, metrics, tracing, life }) {
       const store = connectStore(config.mysqlUrl, log)
       life.add('mysql', () => store.stop())

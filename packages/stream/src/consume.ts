@@ -15,6 +15,10 @@ import { type DeadLetter, settle } from './settle.js'
 /** Most entries read in one turn, spread over the partitions that have some. */
 const READ_ENTRIES = 512
 const LEAST_PER_PARTITION = 32
+/** How long a finished entry may wait for others to be settled with. */
+const SETTLE_AFTER_MS = 10
+/** A read with fewer entries than this shows that the stream runs thin: then a group that may wait gathers. */
+const THIN_READ = 128
 const RECLAIM_EVERY_MS = 1_000
 const RECLAIM_LIMIT = 512
 /** Tries of an entry whose handler fails for a reason of the entry's own. */
@@ -58,6 +62,13 @@ interface Owned {
   reclaimAt: number
 }
 
+/** What is about to be settled of one partition. */
+interface Settling {
+  fence: number
+  done: string[]
+  dead: DeadLetter[]
+}
+
 interface Row {
   partition: number
   owned: Owned
@@ -86,20 +97,26 @@ export interface ConsumerOptions {
   handler: Handler
   /** How many batches may be in the handler's hands at once. */
   window: number
+  /** How long to wait for more before the next read when the stream runs thin. */
+  gatherMs: number
   metrics: StreamMetrics
   log: Logger
 }
 
 export function startConsumer(options: ConsumerOptions): Consumer {
-  const { group, consumer, keys, redis, reader, handler, window, metrics, log } = options
+  const { group, consumer, keys, redis, reader, handler, window, gatherMs, metrics, log } = options
   const owned = new Map<number, Owned>()
   const stopper = new AbortController()
   const { signal } = stopper
   const inFlight = new Set<Promise<void>>()
+  /** The part of it that is in the handler's hands. */
+  const handling = new Set<Promise<void>>()
   let readerId: number | undefined
   let wake: (() => void) | undefined
   let perPartition = READ_ENTRIES
   let failures = 0
+  const due = new Map<Owned, { partition: number } & Settling>()
+  let settleTimer: NodeJS.Timeout | undefined
 
   reader.on('ready', onReaderReady)
   if (reader.status === 'ready') onReaderReady()
@@ -126,6 +143,7 @@ export function startConsumer(options: ConsumerOptions): Consumer {
         const rows = await next()
         failures = 0
         if (rows.length > 0) await handOver(rows)
+        if (rows.length > 0 && rows.length < THIN_READ && gatherMs > 0) await pause(gatherMs, signal)
       } catch (error) {
         if (signal.aborted) return
         metrics.readFailed()
@@ -260,9 +278,11 @@ export function startConsumer(options: ConsumerOptions): Consumer {
   }
 
   async function handOver(rows: readonly Row[]): Promise<void> {
-    while (inFlight.size >= window) await Promise.race(inFlight)
     for (const row of rows) row.owned.inHand.add(row.streamId)
-    track(process(rows))
+    while (handling.size >= window) await Promise.race(handling)
+    const work = process(rows).finally(() => handling.delete(work))
+    handling.add(work)
+    track(work)
   }
 
   /** From rows to settled entries. */
@@ -283,9 +303,9 @@ export function startConsumer(options: ConsumerOptions): Consumer {
         }
       }
       if (batch.length > 0) await attempt(batch, fates)
-      await settleAll(fates)
     } finally {
-      for (const row of rows) row.owned.inHand.delete(row.streamId)
+      for (const row of rows) if (!fates.has(row)) row.owned.inHand.delete(row.streamId)
+      settleSoon(fates)
     }
   }
 
@@ -356,22 +376,34 @@ export function startConsumer(options: ConsumerOptions): Consumer {
     fates.set(row, { streamId: row.streamId, fields: row.fields, reason, deliveries })
   }
 
-  async function settleAll(fates: ReadonlyMap<Row, DeadLetter | 'done'>): Promise<void> {
-    const byPartition = new Map<number, { fence: number; done: string[]; dead: DeadLetter[] }>()
+  /** Entries whose fate is known are settled together with those of the next few milliseconds: one call per partition. */
+  function settleSoon(fates: ReadonlyMap<Row, DeadLetter | 'done'>): void {
     for (const [row, fate] of fates) {
-      let settlement = byPartition.get(row.partition)
+      let settlement = due.get(row.owned)
       if (!settlement) {
-        settlement = { fence: row.owned.fence, done: [], dead: [] }
-        byPartition.set(row.partition, settlement)
+        settlement = { partition: row.partition, fence: row.owned.fence, done: [], dead: [] }
+        due.set(row.owned, settlement)
       }
       if (fate === 'done') settlement.done.push(row.streamId)
       else settlement.dead.push(fate)
     }
-    await Promise.all(
-      [...byPartition].map(async ([partition, settlement]) => {
-        if (!(await settle(redis, keys, group, { partition, ...settlement }))) disown(partition)
-      }),
-    )
+    if (due.size > 0) settleTimer ??= setTimeout(settleDue, SETTLE_AFTER_MS)
+  }
+
+  function settleDue(): void {
+    clearTimeout(settleTimer)
+    settleTimer = undefined
+    for (const [state, settlement] of due) track(settleOne(state, settlement))
+    due.clear()
+  }
+
+  async function settleOne(state: Owned, settlement: { partition: number } & Settling): Promise<void> {
+    try {
+      if (!(await settle(redis, keys, group, settlement))) disown(settlement.partition)
+    } finally {
+      for (const id of settlement.done) state.inHand.delete(id)
+      for (const { streamId } of settlement.dead) state.inHand.delete(streamId)
+    }
   }
 
   const running = loop()
@@ -386,12 +418,17 @@ export function startConsumer(options: ConsumerOptions): Consumer {
       if (!state) return
       owned.delete(partition)
       kick()
-      while (state.inHand.size > 0) await Promise.race(inFlight)
+      while (state.inHand.size > 0) {
+        settleDue()
+        await Promise.race(inFlight)
+      }
     },
     owned,
     async stop() {
       stopper.abort()
       kick()
+      await Promise.all(inFlight)
+      settleDue()
       await Promise.all(inFlight)
       reader.disconnect()
       await running

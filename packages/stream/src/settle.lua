@@ -3,22 +3,22 @@
 -- stream in the same step. Then computes the mark: the stream id below which the group has settled everything.
 --
 -- KEYS  1 the partition's stream   2 the group's dead stream   3 the group's mark   4 the group's fence
--- ARGV  1 group   2 fence of the owner   3 number of finished entries, then their ids
+-- ARGV  1 group   2 fence of the owner   3 whether the mark is wanted: 1 or 0   4 number of finished entries, then their ids
 --       then per dead letter: id, reason, deliveries, number of its field values, the fields
--- Returns the mark, or `F <fence>` when a newer owner has settled already: then nothing was done.
+-- Returns the mark (or `-` where it is not wanted), or `F <fence>` when a newer owner has settled already: then nothing was done.
 
 local stream, deadStream, markKey, fenceKey = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local group, fence, finished = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local group, fence, finished = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[4])
 
 local known = tonumber(redis.call('GET', fenceKey) or '0')
 if fence < known then return 'F ' .. string.format('%.0f', known) end
 if fence > known then redis.call('SET', fenceKey, ARGV[2]) end
 
 for i = 1, finished do
-  redis.call('XACK', stream, group, ARGV[3 + i])
+  redis.call('XACK', stream, group, ARGV[4 + i])
 end
 
-local at = 4 + finished
+local at = 5 + finished
 while at <= #ARGV do
   local id, reason, deliveries, count = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
   -- XACK tells whether it was still pending: a letter that another call has set aside is not set aside twice.
@@ -35,6 +35,8 @@ while at <= #ARGV do
   end
   at = at + 4 + count
 end
+
+if ARGV[3] ~= '1' then return '-' end
 
 -- The smallest id still pending with any consumer, or the first one that nobody has read.
 local mark

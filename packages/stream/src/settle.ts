@@ -29,7 +29,8 @@ export interface Settlement {
  */
 export async function settle(redis: Redis, keys: Keys, group: Group, settlement: Settlement): Promise<boolean> {
   const { partition, fence, done, dead } = settlement
-  const args: (string | number)[] = [group, fence, done.length, ...done]
+  // Only persist's mark means something: below it all is in MySQL.
+  const args: (string | number)[] = [group, fence, group === 'persist' ? 1 : 0, done.length, ...done]
   for (const letter of dead) {
     args.push(letter.streamId, letter.reason, letter.deliveries, letter.fields.length, ...letter.fields)
   }

@@ -49,6 +49,7 @@ async function consumer(
     reader: await b.connect('reader'),
     handler,
     window: over.window ?? 1,
+    gatherMs: 0,
     metrics: b.metrics,
     log,
   })
@@ -202,6 +203,7 @@ t.test('entries written by hand: broken ones are set aside with a reason, and th
   })
   one.own(0, 1)
   await until('the good one arrives', () => seen.length === 1)
+  await until('all letters', async () => (await b.redis.xlen(b.keys.dead(0, 'persist'))) === broken.length)
   const dead = await b.redis.xrange(b.keys.dead(0, 'persist'), '-', '+')
   t.equal(dead.length, broken.length)
   for (const [i, [name, fields, reason]] of broken.entries()) {
