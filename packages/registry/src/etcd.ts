@@ -81,9 +81,10 @@ export async function holdLease(options: {
       const granted = await fresh.grant()
       lease = fresh
       confirmedAt = began
-      await onGranted(granted)
       id = granted
+      await onGranted(granted)
     } catch (error) {
+      id = undefined
       fresh.release()
       throw error
     }
