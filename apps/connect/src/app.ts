@@ -1,16 +1,7 @@
 /** Puts a connect node together, and takes it apart in order. */
 import { randomUUID } from 'node:crypto'
 import { startEdge } from '@tidings/accept'
-import {
-  AppError,
-  Close,
-  MAX_FRAME_BYTES,
-  nodeRpc,
-  rpcToken,
-  serve,
-  startRpcServer,
-  toAppError,
-} from '@tidings/protocol'
+import { AppError, Close, MAX_FRAME_BYTES, nodeRpc, rpcToken, serve, startRpcServer } from '@tidings/protocol'
 import { createSessionLister, type NodeInfo } from '@tidings/registry'
 import {
   gauge,
@@ -23,30 +14,28 @@ import {
 } from '@tidings/service'
 import { createLogReader } from '@tidings/stream'
 import { createAcks } from './ack.js'
-import { authenticate, closeCodeOf, deviceOf, refuseOrigin, SUBPROTOCOL } from './admission.js'
+import { refuseOrigin, SUBPROTOCOL } from './admission.js'
 import { createCatchUp } from './catch-up.js'
 import type { ConnectConfig } from './config.js'
+import { Connection, type ConnectionDeps } from './connection.js'
 import { createDeliver } from './deliver.js'
-import { type FrameDeps, handleFrame } from './frames.js'
-import { createGate } from './gate.js'
+import type { FrameDeps } from './frames.js'
 import { startHeartbeat } from './heartbeat.js'
-import { type OpenDeps, openSession } from './open.js'
+import type { OpenDeps } from './open.js'
 import { createPushService } from './push-service.js'
-import { Session } from './session.js'
+import type { Session } from './session.js'
 import { createSessions } from './sessions.js'
 import { createSlots } from './slots.js'
 import { loadUws, startUwsTransport } from './socket.js'
 import { startWsTransport } from './socket-ws.js'
 import { createStoredReceipts } from './stored.js'
 import { startSweep } from './sweep.js'
-import type { Socket, SocketEvents, Transport, TransportOptions, UpgradeRequest } from './transport.js'
+import type { Transport, TransportOptions } from './transport.js'
 
 export const WS_PATH = '/api/v1/ws'
 export const VERSION = '0.1.0'
 const MAX_BUFFERED_BYTES = 256 * 1024
 const CATCH_UPS_AT_ONCE = 64
-/** Frames that a client may send before it is ready. */
-const MAX_EARLY_FRAMES = 64
 /** Clients of a draining node come back spread over this time. */
 const RECONNECT_SPREAD_MS = 5_000
 
@@ -133,72 +122,13 @@ export async function startConnect(
         .catch((error: unknown) => log.debug({ err: error, session: session.id }, 'not unlisted; its lease ends it'))
     }
 
-    function open(socket: Socket, request: UpgradeRequest): SocketEvents {
-      const gate = createGate(config.rateLimits)
-      const early: string[] = []
-      let session: Session | undefined
-      let ready = false
-
-      async function admit(): Promise<void> {
-        try {
-          const identity = await authenticate(request, edge)
-          const device = deviceOf(request)
-          await edge.seenUsers.check(identity)
-          if (socket.closed) return
-          session = new Session(identity.user, device, identity, socket, onSessionClosed)
-          session.wantsGaps = request.query.get('gap') === '1'
-          const opening = openSession(openDeps, session, {
-            resume: request.query.get('resume') === 'client',
-            fromOldest: request.query.get('from') === 'oldest',
-          })
-          ready = true
-          for (const frame of early.splice(0)) onFrame(session, frame)
-          await opening
-        } catch (thrown) {
-          refuse(thrown)
-        }
-      }
-
-      function refuse(thrown: unknown): void {
-        const error = toAppError(thrown)
-        if (error.code === 'internal') log.error({ err: error.cause ?? error }, 'opening a session failed')
-        const retry = error.retryAfter === undefined ? {} : { retryAfter: error.retryAfter }
-        const frame = { op: 'error', code: error.code, message: error.message, ...retry }
-        if (session) session.tell(frame)
-        else socket.send(JSON.stringify(frame))
-        if (session) session.close(closeCodeOf(error), error.code)
-        else socket.close(closeCodeOf(error), error.code)
-      }
-
-      function onFrame(of: Session, frame: string): void {
-        if (of.closed || !gate.admits(of, frame.length)) return
-        if (handleFrame(frameDeps, of, frame)?.badFrame) gate.bad(of)
-      }
-
-      void admit()
-      return {
-        message(data, isBinary) {
-          if (session) session.lastHeard = performance.now()
-          if (isBinary)
-            return session
-              ? session.close(Close.BadFrames, 'frames are text')
-              : socket.close(Close.BadFrames, 'frames are text')
-          if (session && ready) return onFrame(session, data)
-          if (early.length >= MAX_EARLY_FRAMES) return socket.close(Close.TooManyFrames, 'wait for ready')
-          early.push(data)
-        },
-        pong() {
-          if (session) session.lastHeard = performance.now()
-        },
-        drain() {
-          session?.onDrain()
-        },
-        close(code) {
-          session?.onSocketClosed(code)
-        },
-      }
+    const connections: ConnectionDeps = {
+      edge,
+      opening: openDeps,
+      frames: frameDeps,
+      rateLimits: config.rateLimits,
+      onSessionClosed,
     }
-
     const transport = await startTransport(config.transport, log, {
       host: config.host,
       port: config.port,
@@ -207,7 +137,7 @@ export async function startConnect(
       subprotocol: SUBPROTOCOL,
       path: WS_PATH,
       refuse: (request) => refuseOrigin(request, config.origins),
-      open,
+      open: (socket, request) => new Connection(connections, socket, request),
       onError: (err) => log.error({ err }, 'an event of a socket failed'),
     })
     life.add('transport', () => transport.stop())

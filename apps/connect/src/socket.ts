@@ -31,7 +31,8 @@ export async function loadUws(): Promise<Uws | undefined> {
 }
 
 interface UserData {
-  request: UpgradeRequest
+  /** Until the socket is open; then it is let go. */
+  request: UpgradeRequest | undefined
   socket: UwsSocket | undefined
   events: SocketEvents | undefined
 }
@@ -144,7 +145,8 @@ export async function startUwsTransport(uws: Uws, options: TransportOptions): Pr
       open.add(ws)
       guard(ws, (data) => {
         data.socket = new UwsSocket(ws)
-        data.events = options.open(data.socket, data.request)
+        if (data.request) data.events = options.open(data.socket, data.request)
+        data.request = undefined
       })
     },
     message(ws, message, isBinary) {

@@ -8,7 +8,7 @@ import { createHash } from 'node:crypto'
 import { AppError, countsAsMessage } from '@tidings/protocol'
 import type { Keys } from './keys.js'
 import type { StreamMetrics } from './metrics.js'
-import { isReply, type Redis } from './redis.js'
+import { isReply, type Redis, together } from './redis.js'
 import { loadScript, scriptFile } from './script.js'
 
 /** Most items, and most bytes of content, in one call. */
@@ -80,7 +80,9 @@ export function createAppender(options: {
   function flushDue(): void {
     const partitions = [...due]
     due.clear()
-    for (const partition of partitions) void flush(partition)
+    together(redis, () => {
+      for (const partition of partitions) void flush(partition)
+    })
   }
 
   async function flush(partition: number): Promise<void> {

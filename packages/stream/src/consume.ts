@@ -9,7 +9,7 @@ import { ensureGroups } from './groups.js'
 import type { Group, Keys } from './keys.js'
 import type { StreamMetrics } from './metrics.js'
 import { reclaim, type StreamRow } from './reclaim.js'
-import { BLOCK_MS, type Redis } from './redis.js'
+import { BLOCK_MS, type Redis, together } from './redis.js'
 import { type DeadLetter, settle } from './settle.js'
 
 /** Most entries read in one turn, spread over the partitions that have some. */
@@ -393,7 +393,9 @@ export function startConsumer(options: ConsumerOptions): Consumer {
   function settleDue(): void {
     clearTimeout(settleTimer)
     settleTimer = undefined
-    for (const [state, settlement] of due) track(settleOne(state, settlement))
+    together(redis, () => {
+      for (const [state, settlement] of due) track(settleOne(state, settlement))
+    })
     due.clear()
   }
 
