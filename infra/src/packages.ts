@@ -30,7 +30,7 @@ const run = promisify(execFile)
 const PACKAGES: Record<StoreName, readonly string[]> = {
   redis: ['redis-tools'],
   mysql: ['mariadb-server-core', 'mariadb-client-core'],
-  etcd: ['etcd-server'],
+  etcd: ['etcd-server', 'etcd-client'],
 }
 const INSTALL_BY_HAND =
   process.platform === 'darwin'

@@ -58,7 +58,8 @@ export interface World {
   apis: string[]
   /** Ops ports by app instance. */
   ops: Map<string, number>
-  start(app: AppName): Promise<Stop>
+  /** @param over settings for this process alone */
+  start(app: AppName, over?: Env): Promise<Stop>
   /** Stops one process of an app, in order, as SIGTERM does. */
   stop(app: AppName, index?: number): Promise<void>
   http<T = Record<string, unknown>>(method: string, path: string, options?: HttpOptions): Promise<Reply<T>>
@@ -152,9 +153,9 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
   const tasks: TaskApp[] = []
   const ops = new Map<string, number>()
 
-  async function start(app: AppName): Promise<Stop> {
+  async function start(app: AppName, over: Env = {}): Promise<Stop> {
     const instance = `${app}-${++made[app]}`
-    const own: Env = { ...env, TIDINGS_INSTANCE: instance }
+    const own: Env = { ...env, TIDINGS_INSTANCE: instance, ...over }
     const parts = { log: log.child({ instance }), metrics: createMetrics(app, instance), tracing }
     const stop = await startOne(app, own, parts, instance)
     running[app].push(stop)

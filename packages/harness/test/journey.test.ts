@@ -123,3 +123,33 @@ t.test('logout ends the tokens and the open sockets everywhere', async (t) => {
   const late = await TestClient.open(w.connects[0]!.url, { token: alice.token })
   t.equal(await late.closed(), 4401)
 })
+
+t.test(
+  'each group runs alone: push delivers while nobody persists, and persist takes up later what lies there',
+  async (t) => {
+    const w = await world(t, { count: { task: 0 } })
+    await w.start('task', { TIDINGS_TASK_GROUPS: 'push' })
+    const alice = await w.user()
+    const bob = await w.user()
+    const socket = await bob.connect()
+    const sent = await Promise.all(Array.from({ length: 20 }, () => alice.send(bob)))
+    await socket.until('all delivered', () => socket.seqs().length === 20)
+    const { conversation } = sent[0]!
+    const rows = async () => {
+      const [row] = await w.store.use((db) =>
+        db.select<{ n: number }>('SELECT COUNT(*) AS n FROM entries WHERE conversation = ?', [conversation]),
+      )
+      return Number(row!.n)
+    }
+    t.equal(await rows(), 0)
+    const history = await w.http<{ messages: unknown[]; complete: boolean }>(
+      'GET',
+      `conversations/${conversation}/messages`,
+      { token: bob.token },
+    )
+    t.match(history.body, { head: 20, complete: true })
+    t.equal(history.body.messages.length, 20, 'history is whole before MySQL knows any of it')
+    await w.start('task', { TIDINGS_TASK_GROUPS: 'persist' })
+    await until('all stored', async () => (await rows()) === 20)
+  },
+)
