@@ -70,9 +70,10 @@ export async function startConnect(
     life.add('acks', () => acks.stop())
     const stored = createStoredReceipts(redis, keys, log)
     life.add('stored receipts', () => stored.stop())
-    const sweep = startSweep({ redis, keys, reader, sessions, catchUp, log })
-    life.add('sweep', () => sweep.stop())
     const lister = await createSessionLister(registry, node, log)
+    life.add('session lister', () => lister.stop())
+    const sweep = startSweep({ redis, keys, reader, sessions, catchUp, unlisted: () => lister.waiting > 0, log })
+    life.add('sweep', () => sweep.stop())
     const nodes = new Map<string, NodeInfo>()
     await registry.watchNodes('connect', (listed) => {
       nodes.clear()
@@ -117,9 +118,7 @@ export async function startConnect(
       if (acks.waiting > 0) void acks.flush()
       log.debug({ session: session.id, code }, 'session closed')
       if (stopper.signal.aborted) return
-      lister
-        .unlist(session.user, session.id)
-        .catch((error: unknown) => log.debug({ err: error, session: session.id }, 'not unlisted; its lease ends it'))
+      lister.unlist(session.user, session.id)
     }
 
     const connections: ConnectionDeps = {

@@ -53,7 +53,7 @@ export function createCatchUp(deps: {
   async function repair(session: Session, conversation: string): Promise<number> {
     const flow = session.flow(conversation)
     if (!flow.startReading()) return 0
-    return await slots.run(() => readUntilLive(session, conversation, flow))
+    return await readUntilLive(session, conversation, flow)
   }
 
   async function readUntilLive(session: Session, conversation: string, flow: Flow): Promise<number> {
@@ -67,7 +67,8 @@ export function createCatchUp(deps: {
       const before = flow.position
       let page: Page | undefined
       try {
-        page = await readAfter(session.user, conversation, flow.position, PAGE)
+        // The slot is for the read alone: a slow reader must not hold up the others.
+        page = await slots.run(() => readAfter(session.user, conversation, flow.position, PAGE))
         failures = 0
       } catch (error) {
         if (!(error instanceof AppError) || error.code !== 'unavailable') {
@@ -157,6 +158,6 @@ function beforeNextAtHand(flow: Flow, page: Page | undefined): number {
 function tellGap(session: Session, conversation: string, flow: Flow, to: number): void {
   const from = flow.position + 1
   session.tell({ op: 'gap', conversation, from, to })
-  session.limitAcks(conversation, from - 1)
+  session.limitAcks(conversation, from - 1, to)
   flow.skipTo(to)
 }

@@ -70,6 +70,7 @@ async function endOlder(deps: OpenDeps, session: Session): Promise<void> {
   if (here) {
     here.close(Close.Replaced, 'replaced by a newer session of the device')
     await acks.flush()
+    if (session.closed) return
   }
   let older: { node: string; session: string }[]
   try {
@@ -82,6 +83,9 @@ async function endOlder(deps: OpenDeps, session: Session): Promise<void> {
     )
     deps.sweep.soon(1_000)
     return
+  } finally {
+    // It closed while it was being listed: its close found nothing to take off.
+    if (session.closed) lister.unlist(session.user, session.id)
   }
   await Promise.all(older.filter((other) => other.node !== deps.node).map((other) => endElsewhere(deps, other)))
 }

@@ -23,8 +23,8 @@ export class Session {
   resuming: { done(): void } | undefined
   /** conversation to its flow, or to its position alone as long as nothing happens in it */
   readonly #flows = new Map<string, Flow | number>()
-  /** Conversations with a gap: acks are not taken beyond this seq, for a cursor covers everything below it. */
-  readonly #ackLimits = new Map<string, number>()
+  /** Conversations with a gap that was not paged yet. */
+  readonly #gaps = new Map<string, { limit: number; end: number }>()
   /** What was pushed while the session opened, conversation to highest seq: its positions may be older than that. */
   #hints: Map<string, number> | undefined = new Map()
   #outbox: Frame[] = []
@@ -92,22 +92,23 @@ export class Session {
     return hints
   }
 
-  limitAcks(conversation: string, seq: number): void {
-    const limit = this.#ackLimits.get(conversation)
-    if (limit === undefined || seq < limit) this.#ackLimits.set(conversation, seq)
+  /** A gap was told: up to its end nothing beyond `limit` counts as acknowledged. */
+  limitAcks(conversation: string, limit: number, gapEnd: number): void {
+    const before = this.#gaps.get(conversation)
+    this.#gaps.set(conversation, { limit: before?.limit ?? limit, end: gapEnd })
   }
 
-  /** The client paged a part of a gap: what is contiguous now may be acknowledged. */
-  filled(conversation: string, from: number, to: number): void {
-    const limit = this.#ackLimits.get(conversation)
-    if (limit === undefined || from > limit + 1 || to <= limit) return
-    if (to >= (this.positionOf(conversation) ?? 0)) this.#ackLimits.delete(conversation)
-    else this.#ackLimits.set(conversation, to)
+  /** The client was shown all after `after` up to `to`, on its own request: a gap shrinks from below. */
+  filled(conversation: string, after: number, to: number): void {
+    const gap = this.#gaps.get(conversation)
+    if (!gap || after > gap.limit || to <= gap.limit) return
+    if (to >= gap.end) this.#gaps.delete(conversation)
+    else gap.limit = to
   }
 
-  /** The seq that an ack may move the cursor to. */
+  /** The seq that an ack may move the cursor to: a cursor covers everything below it. */
   ackable(conversation: string, seq: number): number {
-    return Math.min(seq, this.#ackLimits.get(conversation) ?? seq)
+    return Math.min(seq, this.#gaps.get(conversation)?.limit ?? seq)
   }
 
   /** Puts a frame into the outbox; it leaves with `flush`, together with its neighbours. */

@@ -25,6 +25,8 @@ export function startSweep(deps: {
   reader: LogReader
   sessions: Sessions
   catchUp: Pick<CatchUp, 'repairSoon'>
+  /** Are there sessions that nobody can push to? Then looking is all they have. */
+  unlisted(): boolean
   log: Logger
 }): Sweep {
   const { redis, keys, reader, sessions, catchUp, log } = deps
@@ -49,7 +51,7 @@ export function startSweep(deps: {
     running = true
     try {
       await sweep()
-      soon(EVERY_MS)
+      soon(deps.unlisted() ? RETRY_MS : EVERY_MS)
     } catch (error) {
       if (!(error instanceof AppError)) log.error({ err: error }, 'sweeping the heads failed')
       soon(RETRY_MS)
@@ -97,8 +99,10 @@ export function startSweep(deps: {
   function raise(conversation: string, head: number): void {
     for (const user of usersOf(conversation)) {
       for (const session of sessions.of(user)) {
-        if (session.state === 'open' && session.flow(conversation).raise(head))
+        if (session.state === 'opening') session.hint(conversation, head)
+        else if (session.state === 'open' && session.flow(conversation).raise(head)) {
           catchUp.repairSoon(session, conversation)
+        }
       }
     }
   }

@@ -1,6 +1,6 @@
 /** Puts a task worker together, and takes it apart in order. */
 import { randomUUID } from 'node:crypto'
-import { connectRegistry, ownPartitions } from '@tidings/registry'
+import { connectRegistry, type Ownership, ownPartitions } from '@tidings/registry'
 import { gaugeBy, Lifecycle, type Logger, type MetricsRegistry, startOps, type Tracing } from '@tidings/service'
 import {
   connectRedis,
@@ -56,6 +56,7 @@ export async function startTask(
       const { handler, check, tidy } = await start({ config, registry, redis, keys, log, metrics, tracing, life })
       if (check) checks[group] = check
       const reader = await connectRedis(config.redisUrl, 'reader', log)
+      let ownership: Ownership | undefined
       const consumer = startConsumer({
         group,
         consumer: `${config.instance}.${bootId.slice(0, 8)}`,
@@ -65,6 +66,7 @@ export async function startTask(
         handler,
         window,
         gatherMs,
+        onDisowned: (partition) => ownership?.dropped(partition),
         metrics: streamMetrics,
         log,
       })
@@ -81,7 +83,7 @@ export async function startTask(
         life.add(`${group} housekeeping`, () => clearInterval(timer))
       }
       joins.push(async () => {
-        const ownership = await ownPartitions({
+        const joined = await ownPartitions({
           registry,
           group,
           partitions: config.partitions,
@@ -89,7 +91,8 @@ export async function startTask(
           handlers: consumer,
           log,
         })
-        life.add(`${group} partitions`, () => ownership.stop())
+        ownership = joined
+        life.add(`${group} partitions`, () => joined.stop())
       })
     }
 
@@ -117,6 +120,7 @@ export async function startTask(
       address: `${config.ops.host}:${ops.port}`,
       version: VERSION,
       bootId,
+      groups: config.groups,
     })
     for (const join of joins) await join()
     // Taken off the list first, so that the others count their shares without this one at once.

@@ -40,7 +40,10 @@ export function openNodeLink(node: string, address: string, rpcToken: string, lo
   let number = 0
   /** The node is up and confirms in time. */
   let healthy = true
-  let owed = false
+  /** Something was dropped, or may have been before this link was there. */
+  let owed = true
+  /** Number of the frame whose confirmation means that the re-check was told, with nothing dropped since it was queued. */
+  let recheck = 0
   let broken: AbortController | undefined
 
   function enqueue(entries: nodeRpc.PushEntry[], recheck: boolean): number {
@@ -70,8 +73,17 @@ export function openNodeLink(node: string, address: string, rpcToken: string, lo
       clearTimeout(one.timer)
       one.resolve(OWED)
     }
-    if (out.size > 0) owed = true
+    if (out.size > 0) owe()
     out.clear()
+  }
+
+  /** A payload was dropped: the next re-check counts, and none that is under way. */
+  function owe(): void {
+    owed = true
+    const last = queue.at(-1)
+    // One that still waits to be sent says it for this drop too.
+    if (healthy && last?.recheck) recheck = last.number
+    else recheck = healthy ? enqueue([], true) : 0
   }
 
   function tooSlow(): void {
@@ -87,7 +99,8 @@ export function openNodeLink(node: string, address: string, rpcToken: string, lo
       broken = new AbortController()
       const signal = AbortSignal.any([broken.signal, stopper.signal])
       // The first words on a new stream: a node that owes nobody anything still confirms, and that shows that it is well.
-      let first = enqueue([], owed)
+      let first = enqueue([], true)
+      recheck = first
       try {
         for await (const confirmation of rpc.client.push(requests(signal), { signal })) {
           failures = 0
@@ -95,9 +108,10 @@ export function openNodeLink(node: string, address: string, rpcToken: string, lo
             first = 0
             if (!healthy) log.info({ node }, 'a node confirms again')
             healthy = true
-            owed = false
-            continue
+            // Dropped while it connected: said after, not before.
+            if (owed && recheck === 0) recheck = enqueue([], true)
           }
+          if (confirmation.number === recheck) owed = false
           const one = out.get(confirmation.number)
           if (!one) continue
           out.delete(confirmation.number)
@@ -117,9 +131,7 @@ export function openNodeLink(node: string, address: string, rpcToken: string, lo
   return {
     push(entries) {
       if (stopper.signal.aborted || !healthy || out.size >= MAX_OUT) {
-        owed = true
-        // Healthy and full: nothing but this call tells the node, so the re-check follows what is out.
-        if (healthy) enqueue([], true)
+        owe()
         return Promise.resolve(OWED)
       }
       return new Promise((resolve) => {

@@ -14,7 +14,15 @@ import {
   type Tracing,
 } from '@tidings/service'
 import { insertEntries, insertTombstone, raiseFence, type Store } from '@tidings/store'
-import { type Delivery, type Exceptions, type Handler, type Keys, type Redis, trimLog } from '@tidings/stream'
+import {
+  createLogReader,
+  type Delivery,
+  type Exceptions,
+  type Handler,
+  type Keys,
+  type Redis,
+  trimLog,
+} from '@tidings/stream'
 import { LRUCache } from 'lru-cache'
 
 const ROWS_PER_INSERT = 500
@@ -31,6 +39,7 @@ export function createPersister(deps: {
   tracing: Tracing
 }): Handler {
   const { store, redis, keys, log, tracing } = deps
+  const reader = createLogReader(redis, keys)
   const metrics: StageMetrics = stageMetrics(deps.metrics, 'persist')
   /** Fence under which this process has raised its claim in MySQL, by partition. */
   const raised = new Map<number, number>()
@@ -99,8 +108,8 @@ export function createPersister(deps: {
       const seq = Number(named('seq'))
       if (!parseConversation(conversation) || keys.partitionOf(conversation) !== partition) return
       // Written by hand beyond the head: nobody is waiting there, and a tombstone would stand in the way of a real entry.
-      const head = Number((await redis.get(keys.seq(conversation))) ?? 0)
-      if (seq <= head) await insertTombstone(store, { conversation, seq, reason })
+      const [head] = await reader.heads([conversation])
+      if (seq <= head!) await insertTombstone(store, { conversation, seq, reason })
     },
   }
 }

@@ -22,6 +22,9 @@ export function connectEtcd(urls: readonly string[]): Etcd3 {
       // nice-grpc, where it is loaded, reads it as the time that one attempt to connect may take.
       'grpc.min_reconnect_backoff_ms': 2_000,
       'grpc.max_reconnect_backoff_ms': 1_000,
+      // A peer that vanishes without a word would leave a watch silent for as long as TCP hopes.
+      'grpc.keepalive_time_ms': 10_000,
+      'grpc.keepalive_timeout_ms': 5_000,
     },
     // A watch and a keepalive live on; everything else gives up.
     defaultCallOptions: (context) => (context.isStream ? {} : { deadline: Date.now() + CALL_MS }),
@@ -62,7 +65,7 @@ export async function holdLease(options: {
   async function grant(): Promise<void> {
     const fresh = etcd.lease(ttlSeconds)
     fresh.on('keepaliveSucceeded', () => {
-      confirmedAt = performance.now()
+      if (lease === fresh) confirmedAt = performance.now()
     })
     fresh.on('keepaliveFailed', () => {
       if (performance.now() - warnedAt < 5_000) return
@@ -73,6 +76,7 @@ export async function holdLease(options: {
       if (lease !== fresh || stopper.signal.aborted) return
       log.warn('the lease was lost; listing everything again')
       id = undefined
+      lease = undefined
       fresh.release()
       void grantAgain()
     })
@@ -84,16 +88,26 @@ export async function holdLease(options: {
       id = granted
       await onGranted(granted)
     } catch (error) {
-      id = undefined
+      if (lease === fresh) {
+        lease = undefined
+        id = undefined
+      }
       fresh.release()
       throw error
     }
   }
 
+  let granting = false
   async function grantAgain(): Promise<void> {
+    if (granting) return
+    granting = true
     while (!stopper.signal.aborted) {
       try {
-        return await grant()
+        await grant()
+        // It may have been lost again while everything was listed.
+        if (lease === undefined) continue
+        granting = false
+        return
       } catch (error) {
         log.warn({ err: error instanceof Error ? error.message : error }, 'no new lease yet')
         await pause(500, stopper.signal)
@@ -147,27 +161,45 @@ export async function mirror(etcd: Etcd3, prefix: string, handlers: MirrorHandle
   async function load(): Promise<void> {
     const { all, revision } = await readAll(etcd, prefix)
     handlers.reset(all)
-    const fresh = await etcd
-      .watch()
-      .prefix(prefix)
-      .startRevision(String(revision + 1))
-      .create()
-    watcher = fresh
+    await watchFrom(revision + 1)
+  }
+
+  /** Resolves when the watch stands. Whatever ends it later has all read again. */
+  async function watchFrom(revision: number): Promise<void> {
+    const fresh = etcd.watch().prefix(prefix).startRevision(String(revision)).watcher()
+    // All listeners stand before the first event can come.
     fresh.on('put', (kv) => handlers.put(kv.key.toString(), mirrored(kv)))
     fresh.on('delete', (kv) => handlers.delete(kv.key.toString()))
-    const again = (why: string) => (error?: unknown) => {
-      if (watcher !== fresh || stopper.signal.aborted) return
-      watcher = undefined
-      log.warn(
-        { prefix, why, err: error instanceof Error ? error.message : undefined },
-        'the watch ended; reading all again',
-      )
-      fresh.cancel().catch((e: unknown) => log.debug({ err: e }, 'cancelling a watch'))
-      void loadAgain()
-    }
-    fresh.on('error', again('error'))
-    fresh.on('end', again('end'))
-    fresh.on('disconnected', again('disconnected'))
+    let state: 'connecting' | 'connected' | 'ended' = 'connecting'
+    await new Promise<void>((resolve, reject) => {
+      const timer = setTimeout(() => ended(new Error('the watch does not connect')), 2 * CALL_MS)
+      fresh.on('connected', () => {
+        clearTimeout(timer)
+        if (state === 'connecting') state = 'connected'
+        resolve()
+      })
+      function ended(error?: unknown): void {
+        clearTimeout(timer)
+        const before = state
+        state = 'ended'
+        if (before === 'ended' || stopper.signal.aborted) return
+        fresh.cancel().catch((e: unknown) => log.debug({ err: e }, 'cancelling a watch'))
+        if (before === 'connecting') {
+          reject(error ?? new Error('the watch ended'))
+          return
+        }
+        watcher = undefined
+        log.warn(
+          { prefix, err: error instanceof Error ? error.message : undefined },
+          'the watch ended; reading all again',
+        )
+        void loadAgain()
+      }
+      fresh.on('error', ended)
+      fresh.on('end', ended)
+      fresh.on('disconnected', ended)
+    })
+    watcher = fresh
   }
 
   async function loadAgain(): Promise<void> {

@@ -13,6 +13,11 @@ export interface OwnershipHandlers {
   release(partition: number): Promise<void>
 }
 
+export interface Ownership extends Stoppable {
+  /** A newer fence was met: what is held of this partition is over; it is claimed anew if etcd still names this worker. */
+  dropped(partition: number): void
+}
+
 /**
  * Takes this worker's share of a group's partitions and keeps it balanced while workers come and go. While etcd is away, what is
  * owned stays owned; it ends when etcd names another owner, or when a write is fenced off.
@@ -25,7 +30,7 @@ export async function ownPartitions(options: {
   me: string
   handlers: OwnershipHandlers
   log: Logger
-}): Promise<Stoppable> {
+}): Promise<Ownership> {
   const { registry, group, partitions, me, handlers, log } = options
   const { etcd, keys } = registry
   const prefix = keys.partitions(group)
@@ -62,7 +67,8 @@ export async function ownPartitions(options: {
     log,
   )
   await registry.watchNodes('task', (nodes) => {
-    workers = [...nodes.keys()]
+    // A worker that does not serve the group takes no share of it.
+    workers = [...nodes].flatMap(([name, { groups }]) => (groups && !groups.includes(group) ? [] : [name]))
     replan()
   })
   const timer = setInterval(replan, REPLAN_MS)
@@ -130,6 +136,9 @@ export async function ownPartitions(options: {
   }
 
   return {
+    dropped(partition) {
+      held.delete(partition)
+    },
     async stop() {
       if (stopped) return
       stopped = true

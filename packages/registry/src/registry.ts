@@ -19,6 +19,8 @@ export interface NodeInfo {
   version: string
   /** New at every start: the same instance name after a restart is another node. */
   bootId: string
+  /** Of a task worker: the consumer groups that it serves. */
+  groups?: readonly string[]
 }
 
 export interface Registry extends Stoppable {
@@ -181,9 +183,9 @@ const taken = (app: AppName, instance: string, value: string): Error => {
 
 function parseNode(value: string): NodeInfo | undefined {
   try {
-    const { address, version, bootId } = JSON.parse(value) as Partial<NodeInfo>
+    const { address, version, bootId, groups } = JSON.parse(value) as Partial<NodeInfo>
     if (typeof address !== 'string' || typeof bootId !== 'string') return undefined
-    return { address, version: String(version), bootId }
+    return { address, version: String(version), bootId, ...(Array.isArray(groups) && { groups }) }
   } catch (error) {
     if (error instanceof SyntaxError) return undefined
     throw error

@@ -1,11 +1,13 @@
 /** Who is connected where: one key per live session under its node's lease. */
+
 import { AppError } from '@tidings/protocol'
-import type { Logger, Stoppable } from '@tidings/service'
+import { backoffMs, type Logger, pause, type Stoppable } from '@tidings/service'
 import { mirror } from './etcd.js'
 import type { Registry } from './registry.js'
 
 /** etcd takes at most 128 operations in a transaction. */
 const MAX_OPS = 100
+const RETRY = { firstMs: 100, maxMs: 1_000 }
 
 export interface SessionListing {
   user: string
@@ -13,80 +15,88 @@ export interface SessionListing {
   device: string
 }
 
-interface Change {
-  key: string
-  value: string | undefined
+interface Waiter {
   resolve(): void
-  reject(error: Error): void
+  reject(error: AppError): void
 }
 
-export interface SessionLister {
-  /** Lists a session. @returns sessions of the same device that were listed before, anywhere: they are to be ended */
+export interface SessionLister extends Stoppable {
+  /**
+   * Lists a session. @returns sessions of the same device that were listed before, anywhere: they are to be ended
+   * @throws AppError `unavailable` when etcd does not answer; it is listed all the same as soon as etcd does
+   */
   list(listing: SessionListing): Promise<{ node: string; session: string }[]>
-  unlist(user: string, session: string): Promise<void>
+  /** Takes a session off, now or as soon as etcd answers. */
+  unlist(user: string, session: string): void
+  /** Keys that etcd does not yet hold as they should be. */
   readonly waiting: number
 }
 
 /**
- * Lists the sessions of one node; what comes in one turn of the event loop goes out in one transaction. After a lost lease all
- * living ones are listed anew.
+ * Lists the sessions of one node. What etcd should hold is kept here, and every key that differs is written until it does: in one
+ * transaction for what comes in one turn of the event loop, again after a failure, and all of it after a lost lease.
  * @param node this node's listing under nodes/connect
  */
 export async function createSessionLister(registry: Registry, node: string, log: Logger): Promise<SessionLister> {
   const { etcd, keys } = registry
   const live = new Map<string, string>()
-  const queue: Change[] = []
+  const dirty = new Map<string, Waiter[]>()
+  const stopper = new AbortController()
   let running = false
 
   async function flush(): Promise<void> {
     if (running) return
     running = true
-    while (queue.length > 0) {
-      const batch = queue.splice(0, MAX_OPS)
+    for (let failures = 0; dirty.size > 0 && !stopper.signal.aborted; ) {
+      const batch = [...dirty].slice(0, MAX_OPS)
+      for (const [key] of batch) dirty.delete(key)
       try {
-        const leaseId = registry.lease.id
-        const ops = batch.map(({ key, value }) =>
-          value === undefined ? etcd.delete().key(key) : etcd.put(key).value(value).lease(leaseId),
-        )
-        await etcd
-          .if('-', 'Version', '>', -1)
-          .then(...ops)
-          .commit()
-        for (const change of batch) change.resolve()
-      } catch (error) {
-        const cause = error instanceof Error ? error : new Error(String(error))
-        for (const change of batch)
-          change.reject(new AppError('unavailable', 'The session cannot be listed now.', { cause }))
+        await write(batch.map(([key]) => key))
+        failures = 0
+        for (const [, waiters] of batch) for (const waiter of waiters) waiter.resolve()
+      } catch (cause) {
+        if (failures === 0)
+          log.warn({ err: cause instanceof Error ? cause.message : cause }, 'listing sessions waits for etcd')
+        const error = new AppError('unavailable', 'The session cannot be listed now.', { cause })
+        for (const [key, waiters] of batch) {
+          for (const waiter of waiters) waiter.reject(error)
+          if (!dirty.has(key)) dirty.set(key, [])
+        }
+        await pause(backoffMs(failures++, RETRY), stopper.signal)
       }
     }
     running = false
   }
 
-  function enqueue(key: string, value: string | undefined): Promise<void> {
-    return new Promise((resolve, reject) => {
-      queue.push({ key, value, resolve, reject })
-      if (queue.length === 1 && !running) setImmediate(() => void flush())
+  async function write(batch: readonly string[]): Promise<void> {
+    const leaseId = registry.lease.id
+    const ops = batch.map((key) => {
+      const value = live.get(key)
+      return value === undefined ? etcd.delete().key(key) : etcd.put(key).value(value).lease(leaseId)
     })
+    await etcd
+      .if('-', 'Version', '>', -1)
+      .then(...ops)
+      .commit()
   }
 
-  await registry.onLease(async (leaseId) => {
-    const all = [...live]
-    if (all.length > 0) log.info({ sessions: all.length }, 'listing all sessions again')
-    for (let i = 0; i < all.length; i += MAX_OPS) {
-      const ops = all.slice(i, i + MAX_OPS).map(([key, value]) => etcd.put(key).value(value).lease(leaseId))
-      await etcd
-        .if('-', 'Version', '>', -1)
-        .then(...ops)
-        .commit()
-    }
+  function touch(key: string, waiter?: Waiter): void {
+    const waiters = dirty.get(key) ?? []
+    if (waiter) waiters.push(waiter)
+    dirty.set(key, waiters)
+    if (!running) setImmediate(() => void flush())
+  }
+
+  await registry.onLease(async () => {
+    if (live.size > 0) log.info({ sessions: live.size }, 'listing all sessions again')
+    for (const key of live.keys()) touch(key)
   })
 
   return {
     async list({ user, session, device }) {
       const key = keys.session(user, session)
-      const value = JSON.stringify({ node, device })
-      live.set(key, value)
-      await enqueue(key, value)
+      live.set(key, JSON.stringify({ node, device }))
+      await new Promise<void>((resolve, reject) => touch(key, { resolve, reject }))
       const listed = await etcd.getAll().prefix(keys.sessionsOf(user)).exec()
       const mine = listed.kvs.find((kv) => kv.key.toString() === key)
       return listed.kvs.flatMap((kv) => {
@@ -97,12 +107,16 @@ export async function createSessionLister(registry: Registry, node: string, log:
         return [{ node: other.node, session: otherKey.slice(keys.sessionsOf(user).length) }]
       })
     },
-    async unlist(user, session) {
+    unlist(user, session) {
       const key = keys.session(user, session)
-      if (live.delete(key)) await enqueue(key, undefined)
+      if (live.delete(key)) touch(key)
     },
     get waiting() {
-      return queue.length
+      return dirty.size
+    },
+    /** What hangs under the lease ends with it; nothing is tried any more. */
+    async stop() {
+      stopper.abort()
     },
   }
 }

@@ -117,3 +117,17 @@ t.test('worker ids differ, and a clean stop frees them', async (t) => {
   await Promise.all(ids.map((id) => id.stop()))
   t.equal((await readAll(b.etcd, `/${b.namespace}/workers/`)).all.size, 0)
 })
+
+t.test('a session that comes and goes in one breath harms no other, and leaves nothing behind', async (t) => {
+  const b = await bench(t)
+  const registry = await b.registry()
+  const lister = await createSessionLister(registry, 'connect-1', log)
+  t.teardown(() => lister.stop())
+  const lists = Array.from({ length: 50 }, (_, i) => lister.list({ user: `u${i}`, session: 's', device: 'd' }))
+  for (let i = 0; i < 50; i += 2) lister.unlist(`u${i}`, 's')
+  await Promise.all(lists)
+  await until('only those that stayed', async () => {
+    const { all } = await readAll(b.etcd, `/${b.namespace}/users/`)
+    return lister.waiting === 0 && all.size === 25
+  })
+})

@@ -122,16 +122,16 @@ export function createAppender(options: {
       args.push(clientId, item.sentAt, item.trace)
     }
     for (const { item } of batch) args.push(item.clientId === '' ? '' : digestOf(item))
-    // WAIT counts only what its own connection wrote, so it follows on the same one.
-    const appended = script.run(redis, names, args)
-    if (replicas === 0) return (await appended) as string[]
-    const [answers, reached] = await Promise.all([appended, redis.wait(replicas, REPLICA_WAIT_MS)])
+    const answers = (await script.run(redis, names, args)) as string[]
+    if (replicas === 0) return answers
+    // After the script, whichever way it went; and on its connection, for WAIT counts only what its own connection wrote.
+    const reached = await redis.wait(replicas, REPLICA_WAIT_MS)
     if (reached < replicas) {
       throw new AppError('outcome_unknown', 'Too few replicas have it. Repeat it with the same clientId.', {
         retryAfter: 1,
       })
     }
-    return answers as string[]
+    return answers
   }
 
   return {

@@ -20,6 +20,7 @@ const SETTLE_AFTER_MS = 10
 /** A read with fewer entries than this shows that the stream runs thin: then a group that may wait gathers. */
 const THIN_READ = 128
 const RECLAIM_EVERY_MS = 1_000
+const REREAD_EVERY_MS = 10_000
 const RECLAIM_LIMIT = 512
 /** Tries of an entry whose handler fails for a reason of the entry's own. */
 const MAX_DELIVERIES = 5
@@ -59,6 +60,8 @@ interface Owned {
   inHand: Set<string>
   /** Our own pending entries must be read again: a reply may have been lost after Redis gave it. */
   rereadOwn: boolean
+  /** And now and then all the same: a reply can be lost without a sign. */
+  rereadAt: number
   reclaimAt: number
 }
 
@@ -99,12 +102,14 @@ export interface ConsumerOptions {
   window: number
   /** How long to wait for more before the next read when the stream runs thin. */
   gatherMs: number
+  /** Told when a newer owner's fence has ended an ownership. */
+  onDisowned(partition: number): void
   metrics: StreamMetrics
   log: Logger
 }
 
 export function startConsumer(options: ConsumerOptions): Consumer {
-  const { group, consumer, keys, redis, reader, handler, window, gatherMs, metrics, log } = options
+  const { group, consumer, keys, redis, reader, handler, window, gatherMs, onDisowned, metrics, log } = options
   const owned = new Map<number, Owned>()
   const stopper = new AbortController()
   const { signal } = stopper
@@ -157,6 +162,8 @@ export function startConsumer(options: ConsumerOptions): Consumer {
     const message = error instanceof Error ? error.message : String(error)
     if (failures === 0) log.warn({ err: message, group }, 'reading the streams failed')
     await pause(backoffMs(failures++, { firstMs: 100, maxMs: 1_000 }), signal)
+    // Redis may still serve the read that was given up, and nobody would take the reply: a new connection ends it.
+    if (/timed out/i.test(message)) reader.disconnect(true)
     if (/NOGROUP|UNBLOCKED|no longer exists/.test(message)) {
       await ensureGroups(redis, keys, group, owned.keys()).catch((e: unknown) =>
         log.warn({ err: e }, 'creating groups'),
@@ -181,9 +188,10 @@ export function startConsumer(options: ConsumerOptions): Consumer {
     const now = performance.now()
     const rows: Row[] = []
     for (const [partition, state] of [...owned]) {
-      if (!state.rereadOwn) continue
+      if (!state.rereadOwn && now < state.rereadAt) continue
       const own = await readOwnPending(partition)
       state.rereadOwn = false
+      state.rereadAt = now + REREAD_EVERY_MS
       rows.push(...fresh(partition, state, own))
     }
     const due = [...owned].filter(([, state]) => now >= state.reclaimAt)
@@ -279,7 +287,8 @@ export function startConsumer(options: ConsumerOptions): Consumer {
 
   async function handOver(rows: readonly Row[]): Promise<void> {
     for (const row of rows) row.owned.inHand.add(row.streamId)
-    while (handling.size >= window) await Promise.race(handling)
+    // How the other batch ends is its own affair.
+    while (handling.size >= window) await Promise.race(handling).catch(() => undefined)
     const work = process(rows).finally(() => handling.delete(work))
     handling.add(work)
     track(work)
@@ -318,9 +327,11 @@ export function startConsumer(options: ConsumerOptions): Consumer {
       try {
         const { poisoned = [], fenced = [] } = await handler.handle(batch.map((one) => one.delivery))
         const reasons = new Map(poisoned.map((one) => [one.delivery, one.reason]))
-        for (const partition of fenced) disown(partition)
         for (const one of batch) {
-          if (fenced.includes(one.row.partition)) continue
+          if (fenced.includes(one.row.partition)) {
+            disown(one.row.partition, one.row.owned)
+            continue
+          }
           const reason = reasons.get(one.delivery)
           if (reason === undefined) fates.set(one.row, 'done')
           else await bury(one.row, reason, delivery, fates)
@@ -350,9 +361,15 @@ export function startConsumer(options: ConsumerOptions): Consumer {
     }
   }
 
-  /** Another process owns the partition now: what is pending here is its to take over. */
-  function disown(partition: number): void {
-    if (owned.delete(partition)) log.warn({ group, partition }, 'a newer owner has been there; this one stops')
+  /**
+   * Another process owns the partition now: what is pending here is its to take over. A late answer about an ownership that has been
+   * renewed since says nothing about the new one.
+   */
+  function disown(partition: number, state: Owned): void {
+    if (owned.get(partition) !== state) return
+    owned.delete(partition)
+    log.warn({ group, partition, fence: state.fence }, 'a newer owner has been there; this one stops')
+    onDisowned(partition)
   }
 
   async function bury(
@@ -401,7 +418,7 @@ export function startConsumer(options: ConsumerOptions): Consumer {
 
   async function settleOne(state: Owned, settlement: { partition: number } & Settling): Promise<void> {
     try {
-      if (!(await settle(redis, keys, group, settlement))) disown(settlement.partition)
+      if (!(await settle(redis, keys, group, settlement))) disown(settlement.partition, state)
     } finally {
       for (const id of settlement.done) state.inHand.delete(id)
       for (const { streamId } of settlement.dead) state.inHand.delete(streamId)
@@ -412,7 +429,7 @@ export function startConsumer(options: ConsumerOptions): Consumer {
 
   return {
     own(partition, fence) {
-      owned.set(partition, { fence, inHand: new Set(), rereadOwn: true, reclaimAt: 0 })
+      owned.set(partition, { fence, inHand: new Set(), rereadOwn: true, rereadAt: 0, reclaimAt: 0 })
       kick()
     },
     async release(partition) {
@@ -422,6 +439,7 @@ export function startConsumer(options: ConsumerOptions): Consumer {
       kick()
       while (state.inHand.size > 0) {
         settleDue()
+        if (inFlight.size === 0) break
         await Promise.race(inFlight)
       }
     },

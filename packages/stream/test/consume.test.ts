@@ -50,6 +50,7 @@ async function consumer(
     handler,
     window: over.window ?? 1,
     gatherMs: 0,
+    onDisowned: () => undefined,
     metrics: b.metrics,
     log,
   })
