@@ -20,6 +20,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   'apps/logic': ['protocol', 'service', 'stream', 'registry', 'store'],
   'apps/task': ['protocol', 'service', 'stream', 'registry', 'store'],
   'packages/harness': [
+    'infra',
     ...['protocol', 'service', 'stream', 'registry', 'store', 'accept', 'migrations'],
     ...['api', 'connect', 'logic', 'task'],
   ],
