@@ -25,8 +25,11 @@ export interface Janitor {
   tidy(partition: number): Promise<void>
 }
 
-/** Keeps a partition small; run by persist's owner. Remembers marks, so that what is cut was stored half a minute ago. */
-export function createJanitor(redis: Redis, keys: Keys): Janitor {
+/**
+ * Keeps a partition small; run by persist's owner. Remembers marks, so that what is cut was stored half a minute ago.
+ * @param streamKeepsMs how long a stored entry stays in the stream
+ */
+export function createJanitor(redis: Redis, keys: Keys, streamKeepsMs: number = STREAM_KEEPS_MS): Janitor {
   const remembered = new Map<number, { mark: string; at: number }>()
   return {
     async tidy(partition) {
@@ -35,7 +38,7 @@ export function createJanitor(redis: Redis, keys: Keys): Janitor {
       const old = remembered.get(partition)
       const now = performance.now()
       if (!old) remembered.set(partition, { mark, at: now })
-      else if (now - old.at >= STREAM_KEEPS_MS) {
+      else if (now - old.at >= streamKeepsMs) {
         await redis.xtrim(keys.messages(partition), 'MINID', '~', old.mark)
         remembered.set(partition, { mark, at: now })
       }
