@@ -1,6 +1,6 @@
 /** What api reads from the environment. */
-import { EDGE_SETTINGS, type EdgeConfig } from '@tidings/accept'
-import { ConfigError, readEnv } from '@tidings/service'
+import { EDGE_SETTINGS, type EdgeConfig, readEdgeConfig } from '@tidings/accept'
+import { readEnv } from '@tidings/service'
 
 const NAMES = [
   ...EDGE_SETTINGS,
@@ -27,32 +27,11 @@ export interface ApiConfig {
   otlpUrl: string | undefined
 }
 
-function required<T>(name: string, value: T | undefined): T {
-  if (value === undefined)
-    throw new ConfigError(`${name} is not set. npm start sets it; set it yourself where you run api alone.`)
-  return value
-}
-
 /** @throws ConfigError */
 export function readConfig(environment: NodeJS.ProcessEnv): ApiConfig {
   const env = readEnv(environment, NAMES)
   return {
-    edge: {
-      redisUrl: required('TIDINGS_REDIS_URL', env.TIDINGS_REDIS_URL),
-      etcdUrls: required('TIDINGS_ETCD_URL', env.TIDINGS_ETCD_URL),
-      namespace: env.TIDINGS_NAMESPACE,
-      partitions: env.TIDINGS_PARTITIONS,
-      instance: env.TIDINGS_INSTANCE ?? `api-${process.pid}`,
-      nodeLeaseS: env.TIDINGS_NODE_LEASE_S,
-      jwtSecret: required('TIDINGS_JWT_SECRET', env.TIDINGS_JWT_SECRET),
-      jwtPublicKey: env.TIDINGS_JWT_PUBLIC_KEY,
-      jwksUrl: env.TIDINGS_JWKS_URL,
-      jwtIssuer: env.TIDINGS_JWT_ISSUER,
-      jwtAudience: env.TIDINGS_JWT_AUDIENCE,
-      accessTokenS: env.TIDINGS_ACCESS_TOKEN_S,
-      serviceTokens: env.TIDINGS_SERVICE_TOKENS,
-      acceptReplicas: env.TIDINGS_ACCEPT_REPLICAS,
-    },
+    edge: readEdgeConfig(env, 'api'),
     host: env.TIDINGS_HOST,
     port: env.TIDINGS_API_PORT,
     origins: env.TIDINGS_ORIGINS,

@@ -1,5 +1,5 @@
 /** What logic reads from the environment. */
-import { ConfigError, readEnv } from '@tidings/service'
+import { readEnv, requireSetting } from '@tidings/service'
 
 const NAMES = [
   'TIDINGS_REDIS_URL',
@@ -42,25 +42,19 @@ export interface LogicConfig {
   otlpUrl: string | undefined
 }
 
-function required<T>(name: string, value: T | undefined): T {
-  if (value === undefined)
-    throw new ConfigError(`${name} is not set. npm start sets it; set it yourself where you run logic alone.`)
-  return value
-}
-
 /** @throws ConfigError */
 export function readConfig(environment: NodeJS.ProcessEnv): LogicConfig {
   const env = readEnv(environment, NAMES)
   const outsideKey = env.TIDINGS_JWT_PUBLIC_KEY !== undefined || env.TIDINGS_JWKS_URL !== undefined
   return {
-    redisUrl: required('TIDINGS_REDIS_URL', env.TIDINGS_REDIS_URL),
-    mysqlUrl: required('TIDINGS_MYSQL_URL', env.TIDINGS_MYSQL_URL),
-    etcdUrls: required('TIDINGS_ETCD_URL', env.TIDINGS_ETCD_URL),
+    redisUrl: requireSetting('logic', 'TIDINGS_REDIS_URL', env.TIDINGS_REDIS_URL),
+    mysqlUrl: requireSetting('logic', 'TIDINGS_MYSQL_URL', env.TIDINGS_MYSQL_URL),
+    etcdUrls: requireSetting('logic', 'TIDINGS_ETCD_URL', env.TIDINGS_ETCD_URL),
     namespace: env.TIDINGS_NAMESPACE,
     partitions: env.TIDINGS_PARTITIONS,
     instance: env.TIDINGS_INSTANCE ?? `logic-${process.pid}`,
     nodeLeaseS: env.TIDINGS_NODE_LEASE_S,
-    jwtSecret: required('TIDINGS_JWT_SECRET', env.TIDINGS_JWT_SECRET),
+    jwtSecret: requireSetting('logic', 'TIDINGS_JWT_SECRET', env.TIDINGS_JWT_SECRET),
     accessTokenS: env.TIDINGS_ACCESS_TOKEN_S,
     refreshTokenS: env.TIDINGS_REFRESH_TOKEN_S,
     registration: env.TIDINGS_REGISTRATION ?? (outsideKey ? 'closed' : 'open'),

@@ -1,5 +1,5 @@
 /** What task reads from the environment. */
-import { ConfigError, readEnv } from '@tidings/service'
+import { readEnv, requireSetting } from '@tidings/service'
 import type { Group } from '@tidings/stream'
 
 const NAMES = [
@@ -33,25 +33,19 @@ export interface TaskConfig {
   otlpUrl: string | undefined
 }
 
-function required<T>(name: string, value: T | undefined): T {
-  if (value === undefined)
-    throw new ConfigError(`${name} is not set. npm start sets it; set it yourself where you run task alone.`)
-  return value
-}
-
 /** @throws ConfigError */
 export function readConfig(environment: NodeJS.ProcessEnv): TaskConfig {
   const env = readEnv(environment, NAMES)
   return {
-    redisUrl: required('TIDINGS_REDIS_URL', env.TIDINGS_REDIS_URL),
-    mysqlUrl: required('TIDINGS_MYSQL_URL', env.TIDINGS_MYSQL_URL),
-    etcdUrls: required('TIDINGS_ETCD_URL', env.TIDINGS_ETCD_URL),
+    redisUrl: requireSetting('task', 'TIDINGS_REDIS_URL', env.TIDINGS_REDIS_URL),
+    mysqlUrl: requireSetting('task', 'TIDINGS_MYSQL_URL', env.TIDINGS_MYSQL_URL),
+    etcdUrls: requireSetting('task', 'TIDINGS_ETCD_URL', env.TIDINGS_ETCD_URL),
     namespace: env.TIDINGS_NAMESPACE,
     partitions: env.TIDINGS_PARTITIONS,
     instance: env.TIDINGS_INSTANCE ?? `task-${process.pid}`,
     leaseS: env.TIDINGS_WORKER_LEASE_S,
     groups: [...new Set(env.TIDINGS_TASK_GROUPS)] as Group[],
-    jwtSecret: required('TIDINGS_JWT_SECRET', env.TIDINGS_JWT_SECRET),
+    jwtSecret: requireSetting('task', 'TIDINGS_JWT_SECRET', env.TIDINGS_JWT_SECRET),
     ops: { host: env.TIDINGS_OPS_HOST, port: env.TIDINGS_OPS_PORT },
     logLevel: env.TIDINGS_LOG_LEVEL,
     otlpUrl: env.TIDINGS_OTLP_URL,

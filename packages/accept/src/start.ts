@@ -2,11 +2,11 @@
 import { rpcToken } from '@tidings/protocol'
 import { claimWorkerId, connectRegistry, type Registry } from '@tidings/registry'
 import {
-  ConfigError,
   gauge,
   Lifecycle,
   type Logger,
   type MetricsRegistry,
+  requireSetting,
   type Settings,
   stageMetrics,
   type Tracing,
@@ -59,18 +59,14 @@ export interface EdgeConfig {
 
 /** @param app its name, for a default of TIDINGS_INSTANCE and for what is said when something is missing; throws ConfigError */
 export function readEdgeConfig(env: Pick<Settings, (typeof EDGE_SETTINGS)[number]>, app: string): EdgeConfig {
-  const required = <T>(name: string, value: T | undefined): T => {
-    if (value !== undefined) return value
-    throw new ConfigError(`${name} is not set. npm start sets it; set it yourself where you run ${app} alone.`)
-  }
   return {
-    redisUrl: required('TIDINGS_REDIS_URL', env.TIDINGS_REDIS_URL),
-    etcdUrls: required('TIDINGS_ETCD_URL', env.TIDINGS_ETCD_URL),
+    redisUrl: requireSetting(app, 'TIDINGS_REDIS_URL', env.TIDINGS_REDIS_URL),
+    etcdUrls: requireSetting(app, 'TIDINGS_ETCD_URL', env.TIDINGS_ETCD_URL),
     namespace: env.TIDINGS_NAMESPACE,
     partitions: env.TIDINGS_PARTITIONS,
     instance: env.TIDINGS_INSTANCE ?? `${app}-${process.pid}`,
     nodeLeaseS: env.TIDINGS_NODE_LEASE_S,
-    jwtSecret: required('TIDINGS_JWT_SECRET', env.TIDINGS_JWT_SECRET),
+    jwtSecret: requireSetting(app, 'TIDINGS_JWT_SECRET', env.TIDINGS_JWT_SECRET),
     jwtPublicKey: env.TIDINGS_JWT_PUBLIC_KEY,
     jwksUrl: env.TIDINGS_JWKS_URL,
     jwtIssuer: env.TIDINGS_JWT_ISSUER,

@@ -36,6 +36,15 @@ export function readEnv<N extends SettingName>(env: NodeJS.ProcessEnv, names: re
   return Object.freeze({ ...values }) as unknown as Pick<Settings, N>
 }
 
+/**
+ * A setting that has no default because `npm start` gives it.
+ * @param app the process that needs it @throws ConfigError when it is not set
+ */
+export function requireSetting<T>(app: string, name: SettingName, value: T | undefined): T {
+  if (value !== undefined) return value
+  throw new ConfigError(`${name} is not set. npm start sets it; set it yourself where you run ${app} alone.`)
+}
+
 function describe(name: SettingName, value: string | undefined, error: Error): string {
   if (error instanceof EnvMissingError) return `${name} is not set. ${settings[name].desc ?? ''}`.trim()
   const shown = settings[name].docs === 'secret' ? '(hidden)' : `"${value ?? ''}"`
