@@ -68,7 +68,7 @@ export async function startConnect(
     const catchUp = createCatchUp({ reader, logic: logic.client, slots, signal: stopper.signal, log })
     const acks = createAcks(logic.client, log)
     life.add('acks', () => acks.stop())
-    const stored = createStoredReceipts(redis, keys, log)
+    const stored = createStoredReceipts({ redis, keys, logic: logic.client, log })
     life.add('stored receipts', () => stored.stop())
     const lister = await createSessionLister(registry, node, log)
     life.add('session lister', () => lister.stop())

@@ -36,8 +36,9 @@ export function createDeliver(deps: {
           continue
         }
         const flow = session.flow(conversation)
-        // Too much waits for this reader: what it misses now it is shown from the log, at its own pace.
-        const behind = session.congested ? flow.raise(seq) : flow.push(seq, frame, session.show)
+        // A void, or too much waits for this reader: what it misses now it is shown from the log, at its own pace.
+        const hintOnly = frame.length === 0 || session.congested
+        const behind = hintOnly ? flow.raise(seq) : flow.push(seq, frame, session.show)
         if (behind) catchUp.repairSoon(session, conversation)
       }
     }

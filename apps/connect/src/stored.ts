@@ -1,22 +1,37 @@
-/** The second receipt: telling a sender that MySQL has its message, by comparing where it lies in the stream with persist's mark. */
+/**
+ * The second receipt: telling a sender that MySQL has its message, by comparing where it lies in the stream with persist's mark. That
+ * comparison holds within one generation of the partition; after a change, when the stream may have forgotten the entry, MySQL itself is
+ * asked. A sender whose message was forgotten is told so by a `void` of its own, and sends it again.
+ */
+import type { LogicClient } from '@tidings/accept'
+import { logicRpc } from '@tidings/protocol'
 import type { Logger, Stoppable } from '@tidings/service'
-import type { Keys, Redis } from '@tidings/stream'
+import { type Keys, parseGeneration, type Redis } from '@tidings/stream'
 import type { Session } from './session.js'
 
 const POLL_MS = 250
 const MAX_WAITING = 50_000
+const ASK_EVERY_MS = 500
+const ASKED_AT_ONCE = 500
 
-interface Waiting {
-  session: Session
+interface Sent {
   conversation: string
   seq: number
+  id: string
+  streamId: string
+  partition: number
+  generation: number
+}
+
+interface Waiting extends Sent {
+  session: Session
   ms: number
   n: number
 }
 
 export interface StoredReceipts extends Stoppable {
   /** A session's send was accepted; the receipt follows when it is stored. */
-  expect(session: Session, sent: { conversation: string; seq: number; streamId: string; partition: number }): void
+  expect(session: Session, sent: Sent): void
   readonly waiting: number
 }
 
@@ -25,44 +40,106 @@ const parseId = (id: string): { ms: number; n: number } => {
   return { ms: Number(id.slice(0, dash)), n: Number(id.slice(dash + 1)) }
 }
 
+const placeOf = ({ session, conversation }: Waiting): string => `${session.id} ${conversation}`
+
 /** Polls the marks of partitions in which a receipt is due, and no others. */
-export function createStoredReceipts(redis: Redis, keys: Keys, log: Logger): StoredReceipts {
+export function createStoredReceipts(deps: {
+  redis: Redis
+  keys: Keys
+  logic: Pick<LogicClient, 'fateOf' | 'leap'>
+  log: Logger
+}): StoredReceipts {
+  const { redis, keys, logic, log } = deps
   const due = new Map<number, Waiting[]>()
+  /** Sent under a generation that is over; what was sent later in such a conversation waits with it, for receipts are cumulative. */
+  let doubtful: Waiting[] = []
+  let askAt = 0
   let count = 0
   let polling = false
 
   async function poll(): Promise<void> {
     const partitions = [...due.keys()]
-    const marks = await Promise.all(partitions.map((p) => redis.get(keys.mark(p, 'persist'))))
+    const answers = await Promise.all(
+      partitions.map((p) => Promise.all([redis.get(keys.mark(p, 'persist')), redis.get(keys.generation(p))])),
+    )
     for (const [i, partition] of partitions.entries()) {
-      const mark = marks[i]
-      if (mark) tellBelow(partition, parseId(mark))
+      const [mark, record] = answers[i]!
+      const generation = parseGeneration(record ?? '')?.number
+      // Not known just now: nothing can be said of what was sent under any.
+      if (generation !== undefined) compare(partition, generation, mark ? parseId(mark) : { ms: 0, n: 0 })
+    }
+    if (doubtful.length > 0 && performance.now() >= askAt) await askMysql()
+  }
+
+  function compare(partition: number, generation: number, mark: { ms: number; n: number }): void {
+    const left: Waiting[] = []
+    const stored: Waiting[] = []
+    const inDoubt = new Set(doubtful.map(placeOf))
+    for (const one of due.get(partition) ?? []) {
+      if (one.session.closed) count--
+      else if (one.generation !== generation || inDoubt.has(placeOf(one))) {
+        inDoubt.add(placeOf(one))
+        doubtful.push(one)
+      } else if (one.ms > mark.ms || (one.ms === mark.ms && one.n >= mark.n)) left.push(one)
+      else stored.push(one)
+    }
+    if (left.length > 0) due.set(partition, left)
+    else due.delete(partition)
+    tell(stored)
+  }
+
+  async function askMysql(): Promise<void> {
+    askAt = performance.now() + ASK_EVERY_MS
+    const open = doubtful.filter(({ session }) => !session.closed)
+    count -= doubtful.length - open.length
+    doubtful = open
+    const asked = open.slice(0, ASKED_AT_ONCE)
+    if (asked.length === 0) return
+    await leapAll(asked)
+    const entries = asked.map(({ conversation, seq, id }) => ({ conversation, seq, id }))
+    const { fates } = await logic.fateOf({ entries })
+    const forgotten = asked.filter((_, i) => fates[i] === logicRpc.Fate.VOID)
+    const unknown = asked.filter((_, i) => fates[i] === logicRpc.Fate.UNSPECIFIED)
+    for (const { session, conversation, seq } of forgotten) {
+      session.tell({ op: 'void', conversation, from: seq, to: seq })
+    }
+    count -= forgotten.length
+    const before = (one: Waiting): boolean =>
+      unknown.some((other) => placeOf(other) === placeOf(one) && other.seq < one.seq)
+    const stored = asked.filter((one, i) => fates[i] === logicRpc.Fate.STORED && !before(one))
+    const settled = new Set([...stored, ...forgotten])
+    doubtful = doubtful.filter((one) => !settled.has(one))
+    tell(stored)
+  }
+
+  /** What was forgotten becomes void by the leap of its conversation; it may be that nobody else sends anything there. */
+  async function leapAll(asked: readonly Waiting[]): Promise<void> {
+    const byPartition = new Map<number, Set<string>>()
+    for (const { partition, conversation } of asked) {
+      const conversations = byPartition.get(partition)
+      if (conversations) conversations.add(conversation)
+      else byPartition.set(partition, new Set([conversation]))
+    }
+    for (const [partition, conversations] of byPartition) {
+      await logic.leap({ partition, conversations: [...conversations] })
     }
   }
 
-  function tellBelow(partition: number, mark: { ms: number; n: number }): void {
-    const left: Waiting[] = []
-    const stored = new Map<Session, Map<string, number>>()
-    for (const one of due.get(partition) ?? []) {
-      if (one.session.closed) continue
-      if (one.ms > mark.ms || (one.ms === mark.ms && one.n >= mark.n)) {
-        left.push(one)
-        continue
-      }
-      const ofSession = stored.get(one.session) ?? new Map<string, number>()
-      ofSession.set(one.conversation, Math.max(one.seq, ofSession.get(one.conversation) ?? 0))
-      stored.set(one.session, ofSession)
+  function tell(stored: readonly Waiting[]): void {
+    count -= stored.length
+    const bySession = new Map<Session, Map<string, number>>()
+    for (const { session, conversation, seq } of stored) {
+      const ofSession = bySession.get(session) ?? new Map<string, number>()
+      ofSession.set(conversation, Math.max(seq, ofSession.get(conversation) ?? 0))
+      bySession.set(session, ofSession)
     }
-    count += left.length - (due.get(partition)?.length ?? 0)
-    if (left.length > 0) due.set(partition, left)
-    else due.delete(partition)
-    for (const [session, conversations] of stored) {
+    for (const [session, conversations] of bySession) {
       for (const [conversation, upTo] of conversations) session.tell({ op: 'stored', conversation, upTo })
     }
   }
 
   const timer = setInterval(() => {
-    if (polling || due.size === 0 || redis.status !== 'ready') return
+    if (polling || (due.size === 0 && doubtful.length === 0) || redis.status !== 'ready') return
     polling = true
     poll()
       .catch((error: unknown) => log.debug({ err: error }, 'reading the marks failed; it is tried again'))
@@ -72,14 +149,14 @@ export function createStoredReceipts(redis: Redis, keys: Keys, log: Logger): Sto
   }, POLL_MS)
 
   return {
-    expect(session, { conversation, seq, streamId, partition }) {
+    expect(session, sent) {
       // Beyond the bound a client simply keeps its copy until it asks.
       if (count >= MAX_WAITING) return
       count++
-      const waiting = due.get(partition)
-      const one = { session, conversation, seq, ...parseId(streamId) }
+      const waiting = due.get(sent.partition)
+      const one: Waiting = { session, ...sent, ...parseId(sent.streamId) }
       if (waiting) waiting.push(one)
-      else due.set(partition, [one])
+      else due.set(sent.partition, [one])
     },
     get waiting() {
       return count

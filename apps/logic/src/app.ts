@@ -8,7 +8,8 @@ import { connectRedis, createKeys, createLogReader } from '@tidings/stream'
 import type { LogicConfig } from './config.js'
 import { createDevices } from './devices.js'
 import { startForgetting } from './forget.js'
-import { createLogicMetrics } from './metrics.js'
+import { startGenerations } from './generations.js'
+import { createGenerationMetrics, createLogicMetrics } from './metrics.js'
 import { createPasswords } from './passwords.js'
 import { startRevocations } from './revocations.js'
 import { createLogicService } from './server.js'
@@ -44,8 +45,18 @@ export async function startLogic(
     const writeBehind = startWriteBehind({ store, log })
     life.add('cursors', () => writeBehind.stop())
     metrics.watchWriteBehind(() => writeBehind.depth)
+    const generations = startGenerations({
+      redis,
+      keys,
+      store,
+      reader,
+      log,
+      metrics: createGenerationMetrics(env.metrics),
+    })
+    life.add('generations', () => generations.stop())
     const revocations = startRevocations({ redis, keys, store, accessTokenS: config.accessTokenS, log })
     life.add('revocations', () => revocations.stop())
+    generations.onLost(revocations.publishAgain)
     const forgetting = startForgetting(store, log)
     life.add('forgetting', () => forgetting.stop())
     const devices = createDevices({ redis, keys, store, writeBehind, log })
@@ -64,6 +75,7 @@ export async function startLogic(
       reader,
       devices,
       writeBehind,
+      generations,
       revocations,
       log,
       passwords: await createPasswords(),

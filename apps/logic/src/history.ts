@@ -1,6 +1,6 @@
 /** Ranges of a conversation: the newest entries from its log in Redis, those below from MySQL, as one. */
 import { AppError, type Conversation, type Entry, type logicRpc, requireParty } from '@tidings/protocol'
-import { findUser, readEntries, type Store, type StoredEntry, voidRange } from '@tidings/store'
+import { findUser, readEntries, type Store, type StoredEntry } from '@tidings/store'
 import type { LogReader } from '@tidings/stream'
 import { readHeads } from './heads.js'
 import { limitOf, seqOf, userOf } from './input.js'
@@ -69,11 +69,15 @@ async function readDown(
   upper: number,
   limit: number,
 ): Promise<Gathered> {
-  const log = (await reader.before(conversation, upper, limit)).map(fromLog)
+  const log = (await reader.before(conversation, upper, limit)).flatMap(fromLog)
   const alone = gatherDown(log, upper, limit)
   if (alone.complete) return alone
   const stored = (await readEntries(store, conversation, { before: upper, limit })).map(fromStore)
-  return gatherDown([...log, ...stored], upper, limit)
+  const both = gatherDown([...log, ...stored], upper, limit)
+  if (both.complete) return both
+  // What lies below `upper` may be the inside of a void that ends at or above it.
+  const around = (await readEntries(store, conversation, { after: upper - 1, limit: 1 })).map(fromStore)
+  return gatherDown([...log, ...stored, ...around], upper, limit)
 }
 
 /** The oldest rows above `after`, up to the head. */
@@ -85,20 +89,14 @@ async function readUp(
   limit: number,
 ): Promise<Gathered> {
   if (after >= head) return { rows: [], voids: [], complete: true }
-  const log = (await reader.after(conversation, after, limit)).map(fromLog)
+  const log = (await reader.after(conversation, after, limit)).flatMap(fromLog)
   const alone = gatherUp(log, after, head, limit)
   if (alone.complete) return alone
   const stored = (await readEntries(store, conversation, { after, limit })).map(fromStore)
-  const both = gatherUp([...log, ...stored], after, head, limit)
-  if (both.complete) return both
-  // What follows `after` may be the inside of a void that begins at or below it.
-  const around = (await readEntries(store, conversation, { before: after + 1, limit: 1 })).map(fromStore)
-  return gatherUp([...log, ...stored, ...around], after, head, limit)
+  return gatherUp([...log, ...stored], after, head, limit)
 }
 
-const fromLog = (entry: Entry): Span => {
-  if (entry.type === 'void') return voidRange(entry)
-  return { from: entry.seq, to: entry.seq, entry }
-}
+/** A void in a log is a leap's, and may have rows in it that were on their way to MySQL: only MySQL says what is void. */
+const fromLog = (entry: Entry): Span[] => (entry.type === 'void' ? [] : [{ from: entry.seq, to: entry.seq, entry }])
 
 const fromStore = ({ entry, void: range }: StoredEntry): Span => range ?? { from: entry.seq, to: entry.seq, entry }

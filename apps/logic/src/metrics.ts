@@ -1,11 +1,24 @@
 /** The series of logic: how long each method took and how it ended, and what waits for MySQL. */
-import { gauge, type MetricsRegistry, type StageMetrics, stageMetrics } from '@tidings/service'
+import { counter, gauge, type MetricsRegistry, type StageMetrics, stageMetrics } from '@tidings/service'
 
 export interface LogicMetrics {
   /** @param name a method of the service */
   method(name: string): StageMetrics
   /** @param read how many cursors and devices wait to be stored */
   watchWriteBehind(read: () => number): void
+}
+
+export interface GenerationMetrics {
+  /** A partition began a new generation because its Redis may have forgotten something. */
+  lost(): void
+  /** A conversation leapt. */
+  leapt(): void
+}
+
+export function createGenerationMetrics(registry: MetricsRegistry): GenerationMetrics {
+  const lost = counter(registry, 'tidings_generations_lost_total', 'Times that Redis may have forgotten entries.')
+  const leapt = counter(registry, 'tidings_leaps_total', 'Conversations that leapt in a new generation.')
+  return { lost: () => lost(1), leapt: () => leapt(1) }
 }
 
 export const createLogicMetrics = (registry: MetricsRegistry): LogicMetrics => ({

@@ -18,6 +18,8 @@ const RETRY = { firstMs: 200, maxMs: 2_000 }
 export interface Revocations extends Stoppable {
   /** Tells the edges. Never fails: what cannot be told now is told as soon as Redis takes it. */
   publish(sessionId: string): Promise<void>
+  /** Redis may have forgotten: all that still matter are told again. */
+  publishAgain(): void
   /** Is everything told? */
   readonly settled: boolean
 }
@@ -82,6 +84,7 @@ export function startRevocations(options: {
         owe()
       }
     },
+    publishAgain: owe,
     get settled() {
       return !owed && running === undefined
     },

@@ -1,16 +1,18 @@
 /** RPC methods to functions, measured; no rule is here. */
 import { type logicRpc, toAppError } from '@tidings/protocol'
 import type { Tracing } from '@tidings/service'
+import type { Generations } from '@tidings/stream'
 import { type AccountDeps, login, register } from './accounts.js'
 import { type ConversationDeps, listConversations } from './conversations.js'
 import { ack, type CursorDeps, openDevice } from './cursors.js'
+import { fateOf, leapAll, openPartition } from './generations.js'
 import { type HistoryDeps, readHistory } from './history.js'
 import type { LogicMetrics } from './metrics.js'
 import { permit } from './permit.js'
 import { logout, refresh } from './sessions.js'
 import { getUser, seeUser } from './users.js'
 
-export type LogicDeps = AccountDeps & CursorDeps & ConversationDeps & HistoryDeps
+export type LogicDeps = AccountDeps & CursorDeps & ConversationDeps & HistoryDeps & { generations: Generations }
 
 export function createLogicService(
   deps: LogicDeps,
@@ -60,5 +62,16 @@ export function createLogicService(
       await ack(deps, request)
       return {}
     }),
+    openGeneration: measured('openGeneration', async (request: logicRpc.OpenGenerationRequest) => {
+      await openPartition(deps, request)
+      return {}
+    }),
+    leap: measured('leap', async (request: logicRpc.LeapRequest) => {
+      await leapAll(deps, request)
+      return {}
+    }),
+    fateOf: measured('fateOf', async (request: logicRpc.FateOfRequest) => ({
+      fates: await fateOf(deps.store, request),
+    })),
   }
 }

@@ -70,7 +70,7 @@ t.test('declared voids are told, and a hole that nobody declared makes the page 
   await redis.del(keys.log(V))
   await redis.set(keys.seq(V), 1_000_010)
   await insertTombstone(store, { conversation: V, seq: 5, reason: 'rejected' })
-  const leap = { ...entries[0]!, id: '7300000000000000001', seq: 7, type: 'void', content: '{"from":7,"to":1000009}' }
+  const leap = { ...entries[0]!, id: '0', seq: 1_000_009, type: 'void', content: '{"from":7,"to":1000009}' }
   const last = { ...entries[0]!, id: '7300000000000000002', seq: 1_000_010 }
   await insertEntries(
     store,

@@ -18,6 +18,8 @@ import {
 } from '@tidings/stream'
 import type { Test } from 'tap'
 import { createDevices } from '../src/devices.js'
+import { startGenerations } from '../src/generations.js'
+import { createGenerationMetrics } from '../src/metrics.js'
 import { createPasswords } from '../src/passwords.js'
 import { startRevocations } from '../src/revocations.js'
 import type { LogicDeps } from '../src/server.js'
@@ -69,7 +71,15 @@ export async function world(t: Test): Promise<World> {
   const writeBehind = startWriteBehind({ store, log })
   const revocations = startRevocations({ redis, keys, store, accessTokenS: 600, log })
   const metrics = createStreamMetrics(createMetrics('logic', 'test'))
-  const appender = createAppender({ redis, keys, replicas: 0, metrics })
+  const generations = startGenerations({
+    redis,
+    keys,
+    store,
+    reader,
+    log,
+    metrics: createGenerationMetrics(createMetrics('logic', 'generations')),
+  })
+  const appender = createAppender({ redis, keys, replicas: 0, generations, metrics })
   let lastId = 7_261_234_567_890_123_456n
 
   async function forgetRedis(): Promise<void> {
@@ -79,6 +89,7 @@ export async function world(t: Test): Promise<World> {
 
   t.after(async () => {
     proxy.heal()
+    await generations.stop()
     await revocations.stop()
     await writeBehind.stop()
     await forgetRedis()
@@ -95,6 +106,7 @@ export async function world(t: Test): Promise<World> {
       store,
       reader,
       writeBehind,
+      generations,
       revocations,
       log,
       devices: createDevices({ redis, keys, store, writeBehind, log }),

@@ -11,6 +11,8 @@ export interface Where {
   nodesOf(user: string): Iterable<string>
 }
 
+const NOTHING = Buffer.alloc(0)
+
 /** Who must see an entry of this conversation. */
 export function recipientsOf(conversation: string): readonly string[] {
   const parsed = parseConversation(conversation)
@@ -37,7 +39,8 @@ export function route(delivery: Delivery, where: Where, byNode: Map<string, node
     }
   }
   if (!usersByNode) return
-  const frame = Buffer.from(messageFrame(entry))
+  // A void is shown to nobody: it only says how far the conversation reaches.
+  const frame = entry.type === 'void' ? NOTHING : Buffer.from(messageFrame(entry))
   for (const [node, users] of usersByNode) {
     const pushed = {
       partition,

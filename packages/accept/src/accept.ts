@@ -22,7 +22,7 @@ export interface AcceptDeps {
 /** Sends of one sender to one conversation that wait for a permit; later ones queue up behind them. */
 export interface Acceptor {
   /** @throws AppError; see the table of codes */
-  accept(draft: Draft): Promise<Accepted & Pick<Appended, 'streamId' | 'partition'>>
+  accept(draft: Draft): Promise<Accepted & Pick<Appended, 'streamId' | 'partition' | 'generation'>>
 }
 
 /**

@@ -1,9 +1,7 @@
 /** Message ids: 41 bits of milliseconds, 10 bits of worker id, 12 bits of count (Twitter's Snowflake, 2010). */
-import { AppError } from '@tidings/protocol'
+import { AppError, SNOWFLAKE_EPOCH_MS as EPOCH_MS } from '@tidings/protocol'
 import type { WorkerId } from '@tidings/registry'
 
-/** 2026-01-01: ids are good for 69 years from here. */
-const EPOCH_MS = 1_767_225_600_000
 const COUNTS = 4_096
 /** A clock that was set back further than this is a fault, not jitter. */
 const MOST_BACK_MS = 1_000

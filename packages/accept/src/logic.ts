@@ -15,6 +15,9 @@ const REPEATABLE = new Set([
   'readHistory',
   'openDevice',
   'ack',
+  'openGeneration',
+  'leap',
+  'fateOf',
 ])
 
 export type LogicClient = Balanced<logicRpc.LogicDefinition>['client']

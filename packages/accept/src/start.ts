@@ -120,6 +120,14 @@ export async function startEdge(
       redis,
       keys,
       replicas: config.acceptReplicas,
+      generations: {
+        async open(partition) {
+          await logic.client.openGeneration({ partition })
+        },
+        async leap(partition, conversations) {
+          await logic.client.leap({ partition, conversations: [...conversations] })
+        },
+      },
       metrics: createStreamMetrics(metrics),
     })
     gauge(metrics, 'tidings_append_waiting', 'Accepted items that wait to be written.', () => appender.waiting)

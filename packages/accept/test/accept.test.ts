@@ -72,7 +72,15 @@ t.test(
         idle: async () => undefined,
         async append(item) {
           order.push(item.clientId)
-          return { id: item.id, seq: order.length, sentAt: 0, streamId: '0-0', partition: 0, duplicate: false }
+          return {
+            id: item.id,
+            seq: order.length,
+            sentAt: 0,
+            streamId: '0-0',
+            partition: 0,
+            generation: 1,
+            duplicate: false,
+          }
         },
       },
       metrics: stageMetrics(createMetrics('test', 'test'), 'accept'),

@@ -34,3 +34,34 @@ export function messageJson(entry: Entry): string {
 
 /** The frame that delivers an entry to a device. */
 export const messageFrame = (entry: Entry): string => `{"op":"message","message":${messageJson(entry)}}`
+
+/** Seqs, both ends included. */
+export interface SeqRange {
+  from: number
+  to: number
+}
+
+/**
+ * The seqs that an entry of type `void` declares empty, both ends included: a void stands at its last seq, so that whoever reads on from
+ * inside it finds it next. Its first is `from` in its content, or its own seq.
+ */
+export function voidRange(entry: Pick<Entry, 'seq' | 'content'>): SeqRange {
+  const { from } = JSON.parse(entry.content) as { from?: unknown }
+  return { from: typeof from === 'number' && Number.isSafeInteger(from) ? from : entry.seq, to: entry.seq }
+}
+
+/**
+ * What of a range is left when parts of it are taken.
+ * @param taken ascending
+ * @returns ascending
+ */
+export function rangesBetween({ from, to }: SeqRange, taken: readonly SeqRange[]): SeqRange[] {
+  const left: SeqRange[] = []
+  let next = from
+  for (const part of taken) {
+    if (part.from > next) left.push({ from: next, to: Math.min(part.from - 1, to) })
+    next = Math.max(next, part.to + 1)
+  }
+  if (next <= to) left.push({ from: next, to })
+  return left
+}

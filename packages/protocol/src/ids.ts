@@ -82,3 +82,12 @@ export function requireParty(id: string, user: string): Conversation {
   }
   return conversation
 }
+
+/** 2026-01-01: Snowflakes are good for 69 years from here. Their layout is in accept's ids.ts. */
+export const SNOWFLAKE_EPOCH_MS = 1_767_225_600_000
+/** Bits below the milliseconds. */
+const SNOWFLAKE_LOW_BITS = 22n
+
+/** The lowest id that a message of this time can have. @param ms milliseconds since 1970 */
+export const firstIdAt = (ms: number): string =>
+  String(BigInt(Math.max(0, Math.floor(ms) - SNOWFLAKE_EPOCH_MS)) << SNOWFLAKE_LOW_BITS)

@@ -1,5 +1,5 @@
 /** Entries: written in batches by persist, read by history. The only file with SQL on the table `entries`. */
-import { type Entry, parseConversation } from '@tidings/protocol'
+import { type Entry, parseConversation, rangesBetween, voidRange } from '@tidings/protocol'
 import { ER_DUPLICATE, errnoOf } from './away.js'
 import { type Db, type Store, transaction } from './db.js'
 import { holdFences } from './fences.js'
@@ -33,21 +33,21 @@ const DATA_ERRORS: ReadonlySet<number> = new Set([
   1048, 1264, 1265, 1292, 1300, 1364, 1366, 1367, 1406, 1411, 1525, 1690, 3819, 3854, 4025, 22007, 22001,
 ])
 
-const COLUMNS = 'conversation, seq, id, n, from_user, type, content, client_id, sent_at, void_to'
+const COLUMNS = 'conversation, seq, id, n, from_user, type, content, client_id, sent_at, void_from'
 // Never IGNORE and never ON DUPLICATE KEY: both lose an entry silently when a seq was given out twice.
 const INSERT = `INSERT INTO entries (${COLUMNS}) VALUES ?`
 
 const toValues = (entry: Entry): unknown[] => [
   entry.conversation,
   entry.seq,
-  entry.id,
+  entry.type === 'void' ? null : entry.id,
   entry.n,
   entry.from,
   entry.type,
   entry.content,
   entry.clientId,
   entry.sentAt,
-  entry.type === 'void' ? voidRange(entry).to : null,
+  entry.type === 'void' ? voidRange(entry).from : null,
 ]
 
 const byKey = ({ entry: a }: FencedEntry, { entry: b }: FencedEntry): number =>
@@ -104,12 +104,30 @@ async function insertAll(db: Db, batch: readonly FencedEntry[], group: string, m
       rows = []
       bytes = 0
     }
-    rows.push(toValues(entry))
+    rows.push(...(entry.type === 'void' ? (await clipped(db, entry)).map(toValues) : [toValues(entry)]))
     bytes += entry.content.length
   }
   if (rows.length > 0) await db.run(INSERT, [rows])
   await addMembersOf(db, open, members)
   return { fencedPartitions, conflicts: [] }
+}
+
+/**
+ * A leap's void as the voids between the rows that are there: entries that were on their way here when Redis forgot them. Nothing comes
+ * into the range after it, for what is older was finished by this owner, or fenced off. Index: entries_pk.
+ */
+async function clipped(db: Db, entry: Entry): Promise<Entry[]> {
+  const { from, to } = voidRange(entry)
+  const rows = await db.select<{ seq: string; void_from: string | null }>(
+    'SELECT seq, void_from FROM entries WHERE conversation = ? AND seq BETWEEN ? AND ? ORDER BY seq',
+    [entry.conversation, from, to],
+  )
+  const taken = rows.map((row) => ({ from: Number(row.void_from ?? row.seq), to: Number(row.seq) }))
+  return rangesBetween({ from, to }, taken).map((range) => ({
+    ...entry,
+    seq: range.to,
+    content: JSON.stringify(range),
+  }))
 }
 
 /** The slow way, after a batch was refused: what is there is compared, the rest goes in one by one. */
@@ -121,6 +139,11 @@ async function insertEach(db: Db, batch: readonly FencedEntry[], group: string, 
   )
   const conflicts: Conflict[] = []
   for (const { entry } of open) {
+    if (entry.type === 'void') {
+      // What is there of it already counts as a row, so a repetition adds nothing.
+      for (const part of await clipped(db, entry)) await db.run(INSERT, [[toValues(part)]])
+      continue
+    }
     const id = there.get(keyOf(entry.conversation, entry.seq))
     const reason = id === entry.id ? undefined : await insertOne(db, entry, id)
     if (reason !== undefined) conflicts.push({ entry, reason })
@@ -162,7 +185,7 @@ function describe(error: Error & { code?: string; errno?: number }): string {
 
 async function replaceTombstone(db: Db, entry: Entry): Promise<void> {
   await db.run(
-    `UPDATE entries SET id = ?, n = ?, from_user = ?, type = ?, content = ?, client_id = ?, sent_at = ?, void_to = ?, reason = NULL
+    `UPDATE entries SET id = ?, n = ?, from_user = ?, type = ?, content = ?, client_id = ?, sent_at = ?, void_from = ?, reason = NULL
       WHERE conversation = ? AND seq = ? AND id IS NULL`,
     [...toValues(entry).slice(2), entry.conversation, entry.seq],
   )
@@ -237,7 +260,7 @@ interface EntryRow {
   content: string
   client_id: string
   sent_at: string
-  void_to: string | null
+  void_from: string | null
 }
 
 function fromRow(row: EntryRow): StoredEntry {
@@ -254,14 +277,7 @@ function fromRow(row: EntryRow): StoredEntry {
     trace: '',
   }
   if (row.type !== 'void') return { entry }
-  return { entry, void: { from: entry.seq, to: Math.max(entry.seq, Number(row.void_to ?? 0)) } }
-}
-
-/** The seqs that an entry of type `void` declares empty: its own, and those up to `to` in its content where that is further. */
-export function voidRange(entry: Entry): { from: number; to: number } {
-  const content = JSON.parse(entry.content) as { to?: unknown }
-  const to = typeof content.to === 'number' && Number.isSafeInteger(content.to) ? content.to : 0
-  return { from: entry.seq, to: Math.max(entry.seq, to) }
+  return { entry, void: { from: Number(row.void_from ?? entry.seq), to: entry.seq } }
 }
 
 // Index: entries_pk, a range of one conversation in key order.
@@ -318,7 +334,7 @@ export async function maxSeq(store: Store, conversation: string): Promise<number
 /** As `maxSeq`, for many; a conversation without rows is left out. @throws AppError `unavailable` */
 export async function maxSeqs(store: Store, conversations: readonly string[]): Promise<Map<string, number>> {
   const rows = await newestEntries(store, conversations)
-  return new Map([...rows].map(([conversation, { entry, void: range }]) => [conversation, range?.to ?? entry.seq]))
+  return new Map([...rows].map(([conversation, { entry }]) => [conversation, entry.seq]))
 }
 
 /** For the tests that read EXPLAIN. */

@@ -79,8 +79,8 @@ export const entries = mysqlTable(
     content: jsonText('content').notNull(),
     clientId: ascii('client_id', { length: 64 }).notNull(),
     sentAt: count('sent_at').notNull(),
-    /** Last seq of the range, for a row of type `void`. */
-    voidTo: count('void_to'),
+    /** First seq of the range, for a row of type `void`, which stands at its last. */
+    voidFrom: count('void_from'),
     /** Why, for a tombstone. */
     reason: unicode('reason', { length: 255 }),
   },
@@ -146,6 +146,15 @@ export const partitionFences = mysqlTable(
   },
   (table) => [primaryKey({ name: 'partition_fences_pk', columns: [table.group, table.partition] })],
 )
+
+/** Under which number a partition was last opened for appends: what Redis may forget. */
+export const partitionGenerations = mysqlTable('partition_generations', {
+  partition: int('partition_no').primaryKey(),
+  number: count('number').notNull(),
+  /** The word of a clean stop that was not opened since, or ''. */
+  closed: ascii('closed', { length: 32 }).notNull(),
+  beganAt: moment('began_at').notNull(),
+})
 
 /** Facts about the data set itself, such as its number of partitions. */
 export const meta = mysqlTable('meta', {

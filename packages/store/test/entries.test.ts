@@ -154,12 +154,32 @@ t.test('a tombstone is a void that gives way to its entry, and never replaces on
   t.match((await readEntries(store, c, all))[1], { entry: requeued, void: undefined })
 })
 
-t.test('a void entry declares its range', async (t) => {
-  const c = 'dm:alice:leap'
-  const leap = entryOf(c, 3, { type: 'void', content: '{"from":3,"to":1000002}', n: 0 })
-  await insertEntries(store, fenced(leap, entryOf(c, 1_000_003)), 'persist')
-  t.match((await readEntries(store, c, all))[0], { void: { from: 3, to: 1_000_002 } })
-})
+t.test(
+  'a void stands at its last seq and leaves out the rows that are in its range, however often it comes',
+  async (t) => {
+    const c = 'dm:alice:leap'
+    const late = [entryOf(c, 4), entryOf(c, 5), entryOf(c, 9)]
+    await insertEntries(store, fenced(entryOf(c, 2), ...late), 'persist')
+    const leap = entryOf(c, 1_000_002, { id: '0', from: '', type: 'void', content: '{"from":3,"to":1000002}', n: 2 })
+    const after = entryOf(c, 1_000_003)
+    const told = async () => (await readEntries(store, c, all)).map(({ entry, void: range }) => range ?? entry.seq)
+    const expected = [2, { from: 3, to: 3 }, 4, 5, { from: 6, to: 8 }, 9, { from: 10, to: 1_000_002 }, 1_000_003]
+    await insertEntries(store, fenced(leap, after), 'persist')
+    t.same(await told(), expected)
+    t.same((await insertEntries(store, fenced(leap, after), 'persist')).conflicts, [], 'again, as after a lost reply')
+    t.same(await told(), expected)
+    const next = entryOf(c, 2_000_004, {
+      id: '0',
+      from: '',
+      type: 'void',
+      content: '{"from":1000004,"to":2000004}',
+      n: 3,
+    })
+    await insertEntries(store, fenced(leap, next), 'persist')
+    t.same((await told()).at(-1), { from: 1_000_004, to: 2_000_004 }, 'one that is known beside one that is not')
+    t.same([...(await maxSeqs(store, [c]))], [[c, 2_000_004]])
+  },
+)
 
 t.test('pages run up and down, the newest row of many conversations comes in one query', async (t) => {
   const c = 'dm:alice:pages'

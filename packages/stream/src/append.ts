@@ -5,7 +5,8 @@
  * nothing was written, `outcome_unknown` that nobody can tell, so repeat it with the same clientId.
  */
 import { createHash } from 'node:crypto'
-import { AppError, countsAsMessage } from '@tidings/protocol'
+import { AppError, countsAsMessage, type Entry } from '@tidings/protocol'
+import type { Generations } from './generations.js'
 import type { Keys } from './keys.js'
 import type { StreamMetrics } from './metrics.js'
 import { isReply, type Redis, together } from './redis.js'
@@ -17,6 +18,8 @@ const MAX_BYTES = 1024 * 1024
 /** Items that may wait in this process before new ones are refused. */
 const MAX_WAITING = 4_096
 const REPLICA_WAIT_MS = 500
+/** How often one batch may be told to open its partition, or to let conversations leap. */
+const MAX_DETOURS = 4
 
 const script = loadScript(scriptFile('append.lua', import.meta.url))
 
@@ -39,6 +42,8 @@ export interface Appended {
   sentAt: number
   /** Where the entry lies in the partition's stream. */
   streamId: string
+  /** Number of the generation that answered: in a later one, the stream may not hold the entry any more. */
+  generation: number
   partition: number
   /** An earlier send with the same clientId and body was answered; this is that answer. */
   duplicate: boolean
@@ -69,9 +74,11 @@ export function createAppender(options: {
   redis: Redis
   keys: Keys
   replicas: number
+  /** Asked when Redis has forgotten, or may have. */
+  generations: Generations
   metrics: StreamMetrics
 }): Appender {
-  const { redis, keys, replicas, metrics } = options
+  const { redis, keys, replicas, generations, metrics } = options
   const lanes = Array.from({ length: keys.partitions }, () => ({ queue: [] as Waiting[], busy: false }))
   const due = new Set<number>()
   let waiting = 0
@@ -91,14 +98,17 @@ export function createAppender(options: {
     lane.busy = true
     const batch = takeBatch(lane.queue)
     const began = performance.now()
+    let left = batch
     try {
-      const answers = await call(partition, batch)
-      for (const [i, one] of batch.entries()) answer(one, answers[i]!, partition)
+      for (let detours = 0; left.length > 0; detours++) {
+        if (detours > MAX_DETOURS) throw notAccepted(new Error('the partition keeps changing its generation'))
+        left = await appendSome(partition, left)
+      }
       metrics.append.done(performance.now() - began, batch.length)
     } catch (error) {
       const failure = asAppendError(error)
-      metrics.append.failed(failure.code, batch.length)
-      for (const one of batch) one.reject(failure)
+      metrics.append.failed(failure.code, left.length)
+      for (const one of left) one.reject(failure)
     }
     waiting -= batch.length
     lane.busy = false
@@ -109,8 +119,41 @@ export function createAppender(options: {
     }
   }
 
+  /**
+   * One call, and what it asks for: that the partition is opened for the server that answered, or that conversations leap. All items of
+   * such a conversation wait for it, and the partition's later items wait behind them, so the order of sends stands.
+   * @returns the items that were not answered
+   */
+  async function appendSome(partition: number, batch: readonly Waiting[]): Promise<Waiting[]> {
+    const [generation, ...answers] = await call(partition, batch)
+    if (generation === 'G') {
+      await helped(generations.open(partition))
+      return [...batch]
+    }
+    const behind: Waiting[] = []
+    for (const [i, one] of batch.entries()) {
+      if (answers[i] === 'L') behind.push(one)
+      else answer(one, answers[i]!, partition, Number(generation))
+    }
+    if (behind.length > 0) {
+      try {
+        await helped(generations.leap(partition, [...new Set(behind.map(({ item }) => item.conversation))]))
+      } catch (error) {
+        const failure = asAppendError(error)
+        metrics.append.failed(failure.code, behind.length)
+        for (const one of behind) one.reject(failure)
+        return []
+      }
+    }
+    return behind
+  }
+
+  /** @returns the number of the generation, then one answer per item; or `G` alone */
   async function call(partition: number, batch: readonly Waiting[]): Promise<string[]> {
-    const names = [keys.messages(partition), keys.recent(partition)]
+    const names = [
+      ...[keys.messages(partition), keys.recent(partition)],
+      ...[keys.generation(partition), keys.leapt(partition)],
+    ]
     const args: (string | number)[] = []
     for (const { item } of batch) {
       const { conversation, from, clientId } = item
@@ -166,10 +209,14 @@ function takeBatch(queue: Waiting[]): Waiting[] {
 }
 
 /** What makes two sends with one clientId the same send. */
-const digestOf = ({ type, content }: AppendItem): string =>
+const digestOf = ({ type, content }: Pick<AppendItem, 'type' | 'content'>): string =>
   createHash('sha256').update(type).update('\n').update(content).digest('base64url').slice(0, 22)
 
-function answer({ item, resolve, reject }: Waiting, reply: string, partition: number): void {
+/** What a once-key holds for an entry that is in MySQL: in the stream it lies nowhere any more, so every mark is beyond it. */
+export const onceValue = (entry: Pick<Entry, 'id' | 'seq' | 'type' | 'content' | 'sentAt'>): string =>
+  `${digestOf(entry)} ${entry.id} ${entry.seq} ${entry.sentAt} 0-0`
+
+function answer({ item, resolve, reject }: Waiting, reply: string, partition: number, generation: number): void {
   const parts = reply.split(' ')
   switch (parts[0]) {
     case 'A':
@@ -179,6 +226,7 @@ function answer({ item, resolve, reject }: Waiting, reply: string, partition: nu
         sentAt: item.sentAt,
         streamId: parts[2]!,
         partition,
+        generation,
         duplicate: false,
       })
       return
@@ -189,6 +237,7 @@ function answer({ item, resolve, reject }: Waiting, reply: string, partition: nu
         sentAt: Number(parts[3]),
         streamId: parts[4]!,
         partition,
+        generation,
         duplicate: true,
       })
       return
@@ -205,6 +254,15 @@ const notAccepted = (cause: unknown): AppError =>
     cause,
     retryAfter: 1,
   })
+
+/** Whoever helps has not appended anything, whatever comes of it. */
+async function helped(help: Promise<void>): Promise<void> {
+  try {
+    await help
+  } catch (error) {
+    throw notAccepted(error)
+  }
+}
 
 function asAppendError(error: unknown): AppError {
   if (error instanceof AppError) return error

@@ -7,6 +7,7 @@ import {
   MAX_CONTENT_BYTES,
   parseConversation,
   USER_ID,
+  voidRange,
 } from '@tidings/protocol'
 
 /** Field names, in the order in which append.lua writes them. */
@@ -93,15 +94,19 @@ export function decodeEntry(
   conversationPartition: (conversation: string) => number,
 ): Entry {
   const entry = decodeTrusted(fields)
-  if (!DECIMAL.test(entry.id) || entry.id === '0' || BigInt(entry.id) > 9_223_372_036_854_775_807n) {
-    throw new PoisonError('id is not a decimal 64-bit number')
-  }
   const conversation = parseConversation(entry.conversation)
   if (!conversation) throw new PoisonError('conversation is not a conversation id')
   if (conversationPartition(entry.conversation) !== partition) {
     throw new PoisonError('the conversation belongs to another partition')
   }
   if (entry.seq < 1) throw new PoisonError('seq is below 1')
+  if (entry.type === 'void') {
+    checkVoid(entry)
+    return entry
+  }
+  if (!DECIMAL.test(entry.id) || entry.id === '0' || BigInt(entry.id) > 9_223_372_036_854_775_807n) {
+    throw new PoisonError('id is not a decimal 64-bit number')
+  }
   if (!USER_ID.test(entry.from)) throw new PoisonError('from is not a user id')
   if (conversation.kind === 'dm' && !isParty(conversation, entry.from)) {
     throw new PoisonError('from is not in the conversation')
@@ -110,6 +115,14 @@ export function decodeEntry(
   if (!CLIENT_ID_OR_NONE.test(entry.clientId)) throw new PoisonError('clientId has forbidden characters')
   checkContentText(entry.content)
   return entry
+}
+
+/** Written by leap.lua alone: nobody sent it, and it has no id. */
+function checkVoid(entry: Entry): void {
+  checkContentText(entry.content)
+  const { from } = voidRange(entry)
+  if (entry.id !== '0' || entry.from !== '') throw new PoisonError('a void has no id and no sender')
+  if (from < 1 || from > entry.seq) throw new PoisonError('from of a void is not a seq up to its own')
 }
 
 function checkContentText(content: string): void {

@@ -17,6 +17,10 @@ export interface Keys {
   mark(partition: number, group: Group): string
   /** string: the highest fence that settled for a group */
   fence(partition: number, group: Group): string
+  /** string: `<number> <server id>`, see generation.ts; behind the number `closed:<word>` after a clean stop */
+  generation(partition: number): string
+  /** set: the conversations whose head is known to be beyond all that was given out before this generation */
+  leapt(partition: number): string
   /** string: the head of a conversation */
   seq(conversation: string): string
   /** string: how many seqs of a conversation no person counts as messages; missing means none */
@@ -52,6 +56,8 @@ export function createKeys(namespace: string, partitions: number): Keys {
     recent: (p) => key(p, 'recent'),
     mark: (p, group) => key(p, `mark:${group}`),
     fence: (p, group) => key(p, `fence:${group}`),
+    generation: (p) => key(p, 'generation'),
+    leapt: (p) => key(p, 'leapt'),
     seq: (c) => key(of(c), `seq:${c}`),
     skip: (c) => key(of(c), `skip:${c}`),
     log: (c) => key(of(c), `log:${c}`),

@@ -16,8 +16,8 @@ const item = (over: Partial<AppendItem> = {}): AppendItem => ({
 })
 
 t.test('seq rises by one, and log and stream hold the same plain fields', async (t) => {
-  const { redis, keys, metrics } = await bench(t)
-  const appender = createAppender({ redis, keys, replicas: 0, metrics })
+  const { redis, keys, metrics, generations } = await bench(t)
+  const appender = createAppender({ redis, keys, replicas: 0, generations, metrics })
   const all = await Promise.all(Array.from({ length: 300 }, () => appender.append(item())))
   t.same(
     all.map(({ seq }) => seq),
@@ -42,8 +42,8 @@ t.test('seq rises by one, and log and stream hold the same plain fields', async 
 })
 
 t.test('n counts what a person counts as messages', async (t) => {
-  const { redis, keys, metrics } = await bench(t)
-  const appender = createAppender({ redis, keys, replicas: 0, metrics })
+  const { redis, keys, metrics, generations } = await bench(t)
+  const appender = createAppender({ redis, keys, replicas: 0, generations, metrics })
   for (const type of ['text', 'edit', 'x-app', 'reaction', 'image']) await appender.append(item({ type }))
   const entries = await createLogReader(redis, keys).after('dm:alice:bob', 0, 10)
   t.same(
@@ -59,8 +59,8 @@ t.test('n counts what a person counts as messages', async (t) => {
 })
 
 t.test('promise 3: the same clientId is appended once, and another body is a conflict', async (t) => {
-  const { redis, keys, metrics } = await bench(t)
-  const appender = createAppender({ redis, keys, replicas: 0, metrics })
+  const { redis, keys, metrics, generations } = await bench(t)
+  const appender = createAppender({ redis, keys, replicas: 0, generations, metrics })
   const first = await appender.append(item({ clientId: 'c-1' }))
   const again = await appender.append(item({ clientId: 'c-1', sentAt: 99 }))
   t.same({ ...again, duplicate: false }, first, 'the answer first given')
@@ -81,8 +81,8 @@ t.test('promise 3: the same clientId is appended once, and another body is a con
 })
 
 t.test('a key of the wrong type fails its own items alone, and no seq is used', async (t) => {
-  const { redis, keys, metrics } = await bench(t, 1)
-  const appender = createAppender({ redis, keys, replicas: 0, metrics })
+  const { redis, keys, metrics, generations } = await bench(t, 1)
+  const appender = createAppender({ redis, keys, replicas: 0, generations, metrics })
   await appender.append(item())
   await redis.hset(keys.seq('dm:carol:dave'), 'x', '1')
   await redis.set(keys.log('dm:erin:frank'), 'x')
@@ -102,8 +102,8 @@ t.test('a key of the wrong type fails its own items alone, and no seq is used', 
 })
 
 t.test('a stream that refuses leaves the seq free', async (t) => {
-  const { redis, keys, metrics } = await bench(t, 1)
-  const appender = createAppender({ redis, keys, replicas: 0, metrics })
+  const { redis, keys, metrics, generations } = await bench(t, 1)
+  const appender = createAppender({ redis, keys, replicas: 0, generations, metrics })
   await appender.append(item())
   const stream = await redis.dump(keys.messages(0))
   t.ok(stream)
@@ -118,8 +118,8 @@ t.test('a stream that refuses leaves the seq free', async (t) => {
 })
 
 t.test('Redis itself refuses a seq that was given out before', async (t) => {
-  const { redis, keys, metrics } = await bench(t)
-  const appender = createAppender({ redis, keys, replicas: 0, metrics })
+  const { redis, keys, metrics, generations } = await bench(t)
+  const appender = createAppender({ redis, keys, replicas: 0, generations, metrics })
   await appender.append(item())
   await appender.append(item())
   await redis.set(keys.seq('dm:alice:bob'), '1')
@@ -129,23 +129,23 @@ t.test('Redis itself refuses a seq that was given out before', async (t) => {
 })
 
 t.test('the script is sent again after SCRIPT FLUSH, and once', async (t) => {
-  const { redis, keys, metrics } = await bench(t)
-  const appender = createAppender({ redis, keys, replicas: 0, metrics })
+  const { redis, keys, metrics, generations } = await bench(t)
+  const appender = createAppender({ redis, keys, replicas: 0, generations, metrics })
   await appender.append(item())
   await redis.script('FLUSH')
   t.equal((await appender.append(item())).seq, 2)
 })
 
 t.test('a replica that is not there leaves the outcome unknown; nothing is said to be accepted', async (t) => {
-  const { redis, keys, metrics } = await bench(t)
-  const appender = createAppender({ redis, keys, replicas: 1, metrics })
+  const { redis, keys, metrics, generations } = await bench(t)
+  const appender = createAppender({ redis, keys, replicas: 1, generations, metrics })
   await t.rejects(appender.append(item({ clientId: 'c-9' })), { code: 'outcome_unknown', retryAfter: 1 })
 })
 
 t.test('without Redis: refused at once, and nothing is queued', async (t) => {
-  const { connect, keys, metrics } = await bench(t)
+  const { connect, keys, metrics, generations } = await bench(t)
   const redis = await connect('command')
-  const appender = createAppender({ redis, keys, replicas: 0, metrics })
+  const appender = createAppender({ redis, keys, replicas: 0, generations, metrics })
   redis.disconnect()
   await until('disconnected', () => redis.status !== 'ready')
   const began = performance.now()
@@ -154,8 +154,8 @@ t.test('without Redis: refused at once, and nothing is queued', async (t) => {
 })
 
 t.test('a queue that is full says so', async (t) => {
-  const { redis, keys, metrics } = await bench(t)
-  const appender = createAppender({ redis, keys, replicas: 0, metrics })
+  const { redis, keys, metrics, generations } = await bench(t)
+  const appender = createAppender({ redis, keys, replicas: 0, generations, metrics })
   const results = await Promise.allSettled(Array.from({ length: 5_000 }, () => appender.append(item())))
   const refused = results.filter((r) => r.status === 'rejected')
   t.equal(refused.length, 5_000 - 4_096)

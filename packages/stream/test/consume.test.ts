@@ -74,7 +74,13 @@ t.test('entries come in order, are settled, and the mark follows', async (t) => 
   const b = await bench(t, 1)
   const seen: Delivery[] = []
   const one = await consumer(t, b, collect(seen))
-  const appender = createAppender({ redis: b.redis, keys: b.keys, replicas: 0, metrics: b.metrics })
+  const appender = createAppender({
+    redis: b.redis,
+    keys: b.keys,
+    replicas: 0,
+    generations: b.generations,
+    metrics: b.metrics,
+  })
   await appender.append(item())
   one.own(0, 7)
   const sent = await Promise.all(Array.from({ length: 500 }, () => appender.append(item())))
@@ -96,7 +102,13 @@ t.test('a partition that is taken or given away counts at once, though a read is
   const b = await bench(t, 4)
   const seen: Delivery[] = []
   const one = await consumer(t, b, collect(seen))
-  const appender = createAppender({ redis: b.redis, keys: b.keys, replicas: 0, metrics: b.metrics })
+  const appender = createAppender({
+    redis: b.redis,
+    keys: b.keys,
+    replicas: 0,
+    generations: b.generations,
+    metrics: b.metrics,
+  })
   const mine = b.keys.partitionOf('dm:alice:bob')
   one.own((mine + 1) % 4, 1)
   await appender.append(item())
@@ -115,7 +127,13 @@ t.test('a partition that is taken or given away counts at once, though a read is
 
 t.test('what a dead consumer left pending is taken over, oldest first', async (t) => {
   const b = await bench(t, 1)
-  const appender = createAppender({ redis: b.redis, keys: b.keys, replicas: 0, metrics: b.metrics })
+  const appender = createAppender({
+    redis: b.redis,
+    keys: b.keys,
+    replicas: 0,
+    generations: b.generations,
+    metrics: b.metrics,
+  })
   await ensureGroups(b.redis, b.keys, 'persist', [0])
   for (let i = 0; i < 5; i++) await appender.append(item())
   await b.redis.xreadgroup('GROUP', 'persist', 'dead-one', 'COUNT', 3, 'STREAMS', b.keys.messages(0), '>')
@@ -134,7 +152,13 @@ t.test(
   'a worker that wakes up late and reads after it lost the partition: its entries are taken from it',
   async (t) => {
     const b = await bench(t, 1)
-    const appender = createAppender({ redis: b.redis, keys: b.keys, replicas: 0, metrics: b.metrics })
+    const appender = createAppender({
+      redis: b.redis,
+      keys: b.keys,
+      replicas: 0,
+      generations: b.generations,
+      metrics: b.metrics,
+    })
     const seen: Delivery[] = []
     const one = await consumer(t, b, collect(seen))
     one.own(0, 2)
@@ -151,7 +175,13 @@ t.test(
 
 t.test('a fence that is too low settles nothing and ends the ownership', async (t) => {
   const b = await bench(t, 1)
-  const appender = createAppender({ redis: b.redis, keys: b.keys, replicas: 0, metrics: b.metrics })
+  const appender = createAppender({
+    redis: b.redis,
+    keys: b.keys,
+    replicas: 0,
+    generations: b.generations,
+    metrics: b.metrics,
+  })
   await b.redis.set(b.keys.fence(0, 'persist'), '9')
   const one = await consumer(t, b, collect([]))
   one.own(0, 8)
@@ -230,7 +260,13 @@ t.test('an entry for another partition is dead', async (t) => {
 
 t.test('a dependency that is away pauses, counts against no entry, and loses nothing', async (t) => {
   const b = await bench(t, 1)
-  const appender = createAppender({ redis: b.redis, keys: b.keys, replicas: 0, metrics: b.metrics })
+  const appender = createAppender({
+    redis: b.redis,
+    keys: b.keys,
+    replicas: 0,
+    generations: b.generations,
+    metrics: b.metrics,
+  })
   const seen: Delivery[] = []
   let calls = 0
   const one = await consumer(t, b, {
@@ -249,7 +285,13 @@ t.test('a dependency that is away pauses, counts against no entry, and loses not
 
 t.test('one bad entry harms no other: it alone is tried five times and set aside', async (t) => {
   const b = await bench(t, 1)
-  const appender = createAppender({ redis: b.redis, keys: b.keys, replicas: 0, metrics: b.metrics })
+  const appender = createAppender({
+    redis: b.redis,
+    keys: b.keys,
+    replicas: 0,
+    generations: b.generations,
+    metrics: b.metrics,
+  })
   for (let i = 0; i < 5; i++) await appender.append(item())
   await ensureGroups(b.redis, b.keys, 'persist', [0])
   const done: number[] = []
@@ -281,7 +323,13 @@ t.test('one bad entry harms no other: it alone is tried five times and set aside
 
 t.test('groups that vanish are made again from the beginning, without a hot loop', async (t) => {
   const b = await bench(t, 1)
-  const appender = createAppender({ redis: b.redis, keys: b.keys, replicas: 0, metrics: b.metrics })
+  const appender = createAppender({
+    redis: b.redis,
+    keys: b.keys,
+    replicas: 0,
+    generations: b.generations,
+    metrics: b.metrics,
+  })
   const seen: Delivery[] = []
   const one = await consumer(t, b, collect(seen))
   one.own(0, 1)
@@ -295,7 +343,13 @@ t.test('groups that vanish are made again from the beginning, without a hot loop
 
 t.test('a reader that loses its connection reads its own pending entries again', async (t) => {
   const b = await bench(t, 1)
-  const appender = createAppender({ redis: b.redis, keys: b.keys, replicas: 0, metrics: b.metrics })
+  const appender = createAppender({
+    redis: b.redis,
+    keys: b.keys,
+    replicas: 0,
+    generations: b.generations,
+    metrics: b.metrics,
+  })
   const seen = new Set<number>()
   const one = await consumer(t, b, {
     async handle(batch) {
@@ -316,7 +370,13 @@ t.test('a reader that loses its connection reads its own pending entries again',
 
 t.test('idle logs expire only when all of it is stored, and an append takes that back', async (t) => {
   const b = await bench(t, 1)
-  const appender = createAppender({ redis: b.redis, keys: b.keys, replicas: 0, metrics: b.metrics })
+  const appender = createAppender({
+    redis: b.redis,
+    keys: b.keys,
+    replicas: 0,
+    generations: b.generations,
+    metrics: b.metrics,
+  })
   await appender.append(item())
   const janitor = createJanitor(b.redis, b.keys)
   await b.redis.zadd(b.keys.recent(0), Date.now() - 2 * 3_600_000, 'dm:alice:bob')
@@ -334,7 +394,13 @@ t.test(
   'trimming never cuts what is not stored: the stream stays above the mark, the log above the stored seq and the newest thousand',
   async (t) => {
     const b = await bench(t, 1)
-    const appender = createAppender({ redis: b.redis, keys: b.keys, replicas: 0, metrics: b.metrics })
+    const appender = createAppender({
+      redis: b.redis,
+      keys: b.keys,
+      replicas: 0,
+      generations: b.generations,
+      metrics: b.metrics,
+    })
     const sent = await Promise.all(Array.from({ length: 3_000 }, () => appender.append(item())))
     const janitor = createJanitor(b.redis, b.keys, 0)
     await janitor.tidy(0)

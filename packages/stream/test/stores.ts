@@ -2,7 +2,17 @@
 import { randomBytes } from 'node:crypto'
 import { createLogger, createMetrics } from '@tidings/service'
 import type { Test } from 'tap'
-import { connectRedis, createKeys, createStreamMetrics, type Keys, type Redis } from '../src/index.js'
+import {
+  connectRedis,
+  createKeys,
+  createStreamMetrics,
+  type Generations,
+  type Keys,
+  type LedgerRow,
+  leapConversation,
+  openGeneration,
+  type Redis,
+} from '../src/index.js'
 
 export const log = createLogger({ app: 'test', instance: 'test', level: process.env.TEST_LOG ?? 'silent' })
 
@@ -11,7 +21,29 @@ export interface Bench {
   keys: Keys
   url: string
   metrics: ReturnType<typeof createStreamMetrics>
+  /** As logic provides them, with a ledger that lasts as long as the test, and nothing in MySQL. */
+  generations: Generations
   connect(use: 'command' | 'reader'): Promise<Redis>
+}
+
+/** @param rows the ledger by partition */
+export function generationsOf(redis: Redis, keys: Keys, rows = new Map<number, LedgerRow>()): Generations {
+  return {
+    async open(partition) {
+      await openGeneration(redis, keys, partition, {
+        read: async () => rows.get(partition),
+        async write(seen, row) {
+          if (rows.get(partition) !== seen) return false
+          rows.set(partition, row)
+          return true
+        },
+      })
+    },
+    async leap(_, conversations) {
+      const nothing = { seq: 0, n: 0, sends: [], newer: false }
+      for (const conversation of conversations) await leapConversation(redis, keys, conversation, async () => nothing)
+    },
+  }
 }
 
 export async function bench(t: Test, partitions = 4): Promise<Bench> {
@@ -30,7 +62,14 @@ export async function bench(t: Test, partitions = 4): Promise<Bench> {
     if (names.length > 0) await redis.del(names)
     for (const one of opened) one.disconnect()
   })
-  return { redis, keys, url, connect, metrics: createStreamMetrics(createMetrics('test', 'test')) }
+  return {
+    redis,
+    keys,
+    url,
+    connect,
+    generations: generationsOf(redis, keys),
+    metrics: createStreamMetrics(createMetrics('test', 'test')),
+  }
 }
 
 /** Waits for a fact. */

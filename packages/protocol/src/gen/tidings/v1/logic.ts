@@ -12,6 +12,15 @@ export const protobufPackage = "tidings.v1";
 
 export const protobufFileName = "tidings/v1/logic.proto";
 
+export enum Fate {
+  /** UNSPECIFIED - Neither stored nor declared void yet. */
+  UNSPECIFIED = 0,
+  STORED = 1,
+  /** VOID - Its place holds nothing: it was forgotten, and is to be sent again. */
+  VOID = 2,
+  UNRECOGNIZED = -1,
+}
+
 export interface User {
   id: string;
   displayName: string;
@@ -182,6 +191,36 @@ export interface AckRequest {
 }
 
 export interface AckResponse {
+}
+
+export interface OpenGenerationRequest {
+  partition: number;
+}
+
+export interface OpenGenerationResponse {
+}
+
+export interface LeapRequest {
+  partition: number;
+  conversations: string[];
+}
+
+export interface LeapResponse {
+}
+
+export interface SentEntry {
+  conversation: string;
+  seq: number;
+  id: string;
+}
+
+export interface FateOfRequest {
+  entries: SentEntry[];
+}
+
+/** One answer per entry, in order. */
+export interface FateOfResponse {
+  fates: Fate[];
 }
 
 function createBaseUser(): User {
@@ -2285,6 +2324,417 @@ export const AckResponse: MessageFns<AckResponse> = {
   },
 };
 
+function createBaseOpenGenerationRequest(): OpenGenerationRequest {
+  return { partition: 0 };
+}
+
+export const OpenGenerationRequest: MessageFns<OpenGenerationRequest> = {
+  encode(message: OpenGenerationRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.partition !== 0) {
+      writer.uint32(8).uint32(message.partition);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OpenGenerationRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOpenGenerationRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.partition = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<OpenGenerationRequest>): OpenGenerationRequest {
+    return OpenGenerationRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<OpenGenerationRequest>): OpenGenerationRequest {
+    const message = createBaseOpenGenerationRequest();
+    message.partition = object.partition ?? 0;
+    return message;
+  },
+};
+
+function createBaseOpenGenerationResponse(): OpenGenerationResponse {
+  return {};
+}
+
+export const OpenGenerationResponse: MessageFns<OpenGenerationResponse> = {
+  encode(_: OpenGenerationResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OpenGenerationResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOpenGenerationResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<OpenGenerationResponse>): OpenGenerationResponse {
+    return OpenGenerationResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<OpenGenerationResponse>): OpenGenerationResponse {
+    const message = createBaseOpenGenerationResponse();
+    return message;
+  },
+};
+
+function createBaseLeapRequest(): LeapRequest {
+  return { partition: 0, conversations: [] };
+}
+
+export const LeapRequest: MessageFns<LeapRequest> = {
+  encode(message: LeapRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.partition !== 0) {
+      writer.uint32(8).uint32(message.partition);
+    }
+    for (const v of message.conversations) {
+      writer.uint32(18).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LeapRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLeapRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.partition = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.conversations.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<LeapRequest>): LeapRequest {
+    return LeapRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<LeapRequest>): LeapRequest {
+    const message = createBaseLeapRequest();
+    message.partition = object.partition ?? 0;
+    message.conversations = object.conversations?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseLeapResponse(): LeapResponse {
+  return {};
+}
+
+export const LeapResponse: MessageFns<LeapResponse> = {
+  encode(_: LeapResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LeapResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLeapResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<LeapResponse>): LeapResponse {
+    return LeapResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<LeapResponse>): LeapResponse {
+    const message = createBaseLeapResponse();
+    return message;
+  },
+};
+
+function createBaseSentEntry(): SentEntry {
+  return { conversation: "", seq: 0, id: "" };
+}
+
+export const SentEntry: MessageFns<SentEntry> = {
+  encode(message: SentEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.conversation !== "") {
+      writer.uint32(10).string(message.conversation);
+    }
+    if (message.seq !== 0) {
+      writer.uint32(16).uint64(message.seq);
+    }
+    if (message.id !== "") {
+      writer.uint32(26).string(message.id);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SentEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSentEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.conversation = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.seq = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SentEntry>): SentEntry {
+    return SentEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SentEntry>): SentEntry {
+    const message = createBaseSentEntry();
+    message.conversation = object.conversation ?? "";
+    message.seq = object.seq ?? 0;
+    message.id = object.id ?? "";
+    return message;
+  },
+};
+
+function createBaseFateOfRequest(): FateOfRequest {
+  return { entries: [] };
+}
+
+export const FateOfRequest: MessageFns<FateOfRequest> = {
+  encode(message: FateOfRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.entries) {
+      SentEntry.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FateOfRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFateOfRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.entries.push(SentEntry.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FateOfRequest>): FateOfRequest {
+    return FateOfRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FateOfRequest>): FateOfRequest {
+    const message = createBaseFateOfRequest();
+    message.entries = object.entries?.map((e) => SentEntry.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseFateOfResponse(): FateOfResponse {
+  return { fates: [] };
+}
+
+export const FateOfResponse: MessageFns<FateOfResponse> = {
+  encode(message: FateOfResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.fates.length !== 0) {
+      writer.uint32(10).fork();
+      for (const v of message.fates) {
+        writer.int32(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FateOfResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFateOfResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag === 8) {
+              message.fates.push(reader.int32() as any);
+
+              continue;
+            }
+
+            if (tag === 10) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.fates.push(reader.int32() as any);
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FateOfResponse>): FateOfResponse {
+    return FateOfResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FateOfResponse>): FateOfResponse {
+    const message = createBaseFateOfResponse();
+    message.fates = object.fates?.map((e) => e) || [];
+    return message;
+  },
+};
+
 /** The rules: accounts, sessions, permits, history, cursors. Served by every logic process alike; any one may answer. */
 export type LogicDefinition = typeof LogicDefinition;
 export const LogicDefinition = {
@@ -2390,6 +2840,33 @@ export const LogicDefinition = {
       responseStream: false,
       options: {},
     },
+    /** Makes sure that a partition may be appended to by the Redis that answers now; see packages/stream/src/generation.ts. */
+    openGeneration: {
+      name: "OpenGeneration",
+      requestType: OpenGenerationRequest as typeof OpenGenerationRequest,
+      requestStream: false,
+      responseType: OpenGenerationResponse as typeof OpenGenerationResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Makes sure that conversations of one partition are given no seq that was given before Redis forgot. */
+    leap: {
+      name: "Leap",
+      requestType: LeapRequest as typeof LeapRequest,
+      requestStream: false,
+      responseType: LeapResponse as typeof LeapResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** What became of entries that were accepted before Redis forgot, as MySQL knows it. */
+    fateOf: {
+      name: "FateOf",
+      requestType: FateOfRequest as typeof FateOfRequest,
+      requestStream: false,
+      responseType: FateOfResponse as typeof FateOfResponse,
+      responseStream: false,
+      options: {},
+    },
   },
 } as const;
 
@@ -2425,6 +2902,15 @@ export interface LogicServiceImplementation<CallContextExt = {}> {
   ): Promise<DeepPartial<OpenDeviceResponse>>;
   /** Moves cursors forward. Cumulative; never backwards. */
   ack(request: AckRequest, context: CallContext & CallContextExt): Promise<DeepPartial<AckResponse>>;
+  /** Makes sure that a partition may be appended to by the Redis that answers now; see packages/stream/src/generation.ts. */
+  openGeneration(
+    request: OpenGenerationRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<OpenGenerationResponse>>;
+  /** Makes sure that conversations of one partition are given no seq that was given before Redis forgot. */
+  leap(request: LeapRequest, context: CallContext & CallContextExt): Promise<DeepPartial<LeapResponse>>;
+  /** What became of entries that were accepted before Redis forgot, as MySQL knows it. */
+  fateOf(request: FateOfRequest, context: CallContext & CallContextExt): Promise<DeepPartial<FateOfResponse>>;
 }
 
 export interface LogicClient<CallOptionsExt = {}> {
@@ -2459,6 +2945,15 @@ export interface LogicClient<CallOptionsExt = {}> {
   ): Promise<OpenDeviceResponse>;
   /** Moves cursors forward. Cumulative; never backwards. */
   ack(request: DeepPartial<AckRequest>, options?: CallOptions & CallOptionsExt): Promise<AckResponse>;
+  /** Makes sure that a partition may be appended to by the Redis that answers now; see packages/stream/src/generation.ts. */
+  openGeneration(
+    request: DeepPartial<OpenGenerationRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<OpenGenerationResponse>;
+  /** Makes sure that conversations of one partition are given no seq that was given before Redis forgot. */
+  leap(request: DeepPartial<LeapRequest>, options?: CallOptions & CallOptionsExt): Promise<LeapResponse>;
+  /** What became of entries that were accepted before Redis forgot, as MySQL knows it. */
+  fateOf(request: DeepPartial<FateOfRequest>, options?: CallOptions & CallOptionsExt): Promise<FateOfResponse>;
 }
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | undefined;

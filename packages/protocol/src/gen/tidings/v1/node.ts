@@ -18,7 +18,7 @@ export interface PushEntry {
   fence: number;
   conversation: string;
   seq: number;
-  /** The finished frame, UTF-8: made once, sent as it is. */
+  /** The finished frame, UTF-8: made once, sent as it is. Empty for a void: then only its seq is told. */
   frame: Buffer;
   /** Who must see it; only their sessions get it. */
   users: string[];

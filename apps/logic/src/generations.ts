@@ -1,0 +1,230 @@
+/**
+ * Generations: helping appends over a Redis that was restarted, promoted or flushed (packages/stream/src/generation.ts says why). Logic
+ * does it, for it alone may ask both Redis and MySQL. It also looks by itself, so that what MySQL has and Redis forgot reaches the
+ * devices although nobody sends anything.
+ */
+import { AppError, firstIdAt, logicRpc, parseConversation } from '@tidings/protocol'
+import { backoffMs, type Logger, pause, type Stoppable } from '@tidings/service'
+import {
+  anyNewerThanGeneration,
+  conversationsSince,
+  fatesOf,
+  generationLedger,
+  newestEntries,
+  newestSends,
+  type Store,
+} from '@tidings/store'
+import {
+  type Generations,
+  type Keys,
+  type LogReader,
+  leapConversation,
+  onceValue,
+  openGeneration,
+  type Redis,
+  readGeneration,
+  redisAway,
+  type StoredFacts,
+} from '@tidings/stream'
+import type { GenerationMetrics } from './metrics.js'
+
+/** Conversations of one call that leap at the same time. */
+const LEAPS_AT_ONCE = 8
+const MAX_LEAPS = 1_000
+const MAX_ASKED = 1_000
+const LOOK_EVERY_MS = 5_000
+const RETRY = { firstMs: 200, maxMs: 2_000 }
+/** A clientId is good for a day. */
+const ONCE_MS = 86_400_000
+/** Sends of a conversation whose once-keys come back: far more than a server forgets. */
+const MAX_SENDS = 500
+/** Far longer than what a failover or an unclean restart forgets. */
+const FORGOTTEN_MS = 600_000
+const MAX_BEHIND = 100_000
+
+export interface GenerationDeps {
+  redis: Redis
+  keys: Keys
+  store: Store
+  reader: LogReader
+  log: Logger
+  metrics: GenerationMetrics
+}
+
+export interface GenerationKeeper extends Generations, Stoppable {
+  /** Told the partitions whose Redis may have forgotten something. */
+  onLost(listener: (partition: number) => void): void
+}
+
+export function startGenerations(deps: GenerationDeps): GenerationKeeper {
+  const { redis, keys, log, metrics } = deps
+  const stopper = new AbortController()
+  const listeners: ((partition: number) => void)[] = []
+  const opening = new Map<number, Promise<void>>()
+  /** Partitions whose conversations are still to be compared with MySQL. */
+  const behind = new Set<number>()
+  let looking: Promise<void> | undefined
+
+  /** One at a time per partition here; over all processes the ledger sees to it. */
+  function open(partition: number): Promise<void> {
+    let running = opening.get(partition)
+    if (!running) {
+      running = openOnce(partition).finally(() => opening.delete(partition))
+      opening.set(partition, running)
+    }
+    return running
+  }
+
+  async function openOnce(partition: number): Promise<void> {
+    const { kind, number } = await openGeneration(redis, keys, partition, generationLedger(deps.store, partition))
+    if (kind !== 'lost') return
+    metrics.lost()
+    log.warn({ partition, generation: number }, 'redis may have forgotten entries: conversations leap from now on')
+    behind.add(partition)
+    for (const listener of listeners) listener(partition)
+    lookSoon()
+  }
+
+  async function leap(partition: number, conversations: readonly string[]): Promise<void> {
+    await open(partition)
+    for (let at = 0; at < conversations.length; at += LEAPS_AT_ONCE) {
+      await Promise.all(conversations.slice(at, at + LEAPS_AT_ONCE).map(leapOne))
+    }
+  }
+
+  async function leapOne(conversation: string): Promise<void> {
+    // What listed the conversation for its people may be forgotten too; and first, so that nobody finds the head without it.
+    await indexAgain(conversation)
+    const leapt = await leapConversation(redis, keys, conversation, (head) => storedAbove(deps, conversation, head))
+    if (!leapt) return
+    metrics.leapt()
+    log.info({ conversation, from: leapt.from, to: leapt.to }, 'a conversation leapt')
+  }
+
+  async function indexAgain(conversation: string): Promise<void> {
+    try {
+      await Promise.all(usersOf(conversation).map((user) => redis.sadd(keys.conversations(user), conversation)))
+    } catch (error) {
+      throw redisAway(error)
+    }
+  }
+
+  /** Rows that Redis does not know of: their conversations leap now, so that the sweep of every node finds them. */
+  async function showForgotten(): Promise<void> {
+    const partitions = new Set(behind)
+    const rows = await conversationsSince(deps.store, firstIdAt(Date.now() - FORGOTTEN_MS), MAX_BEHIND)
+    const concerned = rows.filter(({ conversation }) => partitions.has(keys.partitionOf(conversation)))
+    const heads = await deps.reader.heads(concerned.map(({ conversation }) => conversation))
+    const forgotten = concerned.filter(({ seq }, i) => seq > heads[i]!)
+    for (const { conversation } of forgotten) await leap(keys.partitionOf(conversation), [conversation])
+    for (const partition of partitions) behind.delete(partition)
+  }
+
+  async function look(): Promise<void> {
+    for (let partition = 0; partition < keys.partitions; partition++) {
+      const { generation, server } = await readGeneration(redis, keys, partition)
+      if (generation?.server !== server) await open(partition)
+    }
+    if (behind.size > 0) await showForgotten()
+  }
+
+  async function lookUntilDone(): Promise<void> {
+    for (let attempt = 0; !stopper.signal.aborted; attempt++) {
+      try {
+        await look()
+        if (behind.size === 0) return
+      } catch (error) {
+        if (!(error instanceof AppError)) log.error({ err: error }, 'looking after the generations failed')
+        await pause(backoffMs(attempt, RETRY), stopper.signal)
+      }
+    }
+  }
+
+  function lookSoon(): void {
+    looking ??= lookUntilDone().finally(() => {
+      looking = undefined
+      // Found while the last look ended.
+      if (behind.size > 0 && !stopper.signal.aborted) lookSoon()
+    })
+  }
+
+  const timer = setInterval(lookSoon, LOOK_EVERY_MS)
+  redis.on('ready', lookSoon)
+  lookSoon()
+  return {
+    open,
+    leap,
+    onLost: (listener) => void listeners.push(listener),
+    async stop() {
+      clearInterval(timer)
+      redis.off('ready', lookSoon)
+      stopper.abort()
+      await looking
+    },
+  }
+}
+
+function usersOf(conversation: string): readonly string[] {
+  const parsed = parseConversation(conversation)
+  if (parsed?.kind === 'dm') return [...new Set(parsed.users)]
+  return parsed?.kind === 'feed' ? [parsed.user] : []
+}
+
+/** What MySQL knows of a conversation whose head in Redis is `head`. @throws AppError `unavailable` */
+async function storedAbove({ store, keys }: GenerationDeps, conversation: string, head: number): Promise<StoredFacts> {
+  const newest = (await newestEntries(store, [conversation])).get(conversation)?.entry
+  const users = usersOf(conversation)
+  if (!newest) {
+    const partition = keys.partitionOf(conversation)
+    const newer = head === 0 && users.length > 0 && (await anyNewerThanGeneration(store, partition, users))
+    return { seq: 0, n: 0, sends: [], newer }
+  }
+  if (newest.seq <= head) return { seq: newest.seq, n: newest.n, sends: [], newer: false }
+  const now = Date.now()
+  const sends = await newestSends(store, conversation, { above: head, since: now - ONCE_MS, limit: MAX_SENDS })
+  return {
+    seq: newest.seq,
+    n: newest.n,
+    sends: sends.map((send) => ({ ...send, value: onceValue(send), ageMs: Math.max(0, now - send.sentAt) })),
+    newer: false,
+  }
+}
+
+/** @throws AppError `invalid_request`, `unavailable` */
+export async function openPartition(
+  deps: { keys: Keys; generations: Generations },
+  { partition }: logicRpc.OpenGenerationRequest,
+): Promise<void> {
+  await deps.generations.open(partitionOf(deps.keys, partition))
+}
+
+/** @throws AppError `invalid_request`, `unavailable`: some may have leapt; repeat all */
+export async function leapAll(
+  deps: { keys: Keys; generations: Generations },
+  request: logicRpc.LeapRequest,
+): Promise<void> {
+  const { conversations } = request
+  const partition = partitionOf(deps.keys, request.partition)
+  const fit = conversations.every((name) => parseConversation(name) && deps.keys.partitionOf(name) === partition)
+  if (!fit || conversations.length > MAX_LEAPS) {
+    throw new AppError('invalid_request', `At most ${MAX_LEAPS} conversations, all of the partition.`)
+  }
+  await deps.generations.leap(partition, conversations)
+}
+
+function partitionOf(keys: Keys, partition: number): number {
+  if (Number.isInteger(partition) && partition >= 0 && partition < keys.partitions) return partition
+  throw new AppError('invalid_request', 'There is no such partition.')
+}
+
+const FATES = {
+  stored: logicRpc.Fate.STORED,
+  void: logicRpc.Fate.VOID,
+  unknown: logicRpc.Fate.UNSPECIFIED,
+}
+
+/** @throws AppError `invalid_request`, `unavailable` */
+export async function fateOf(store: Store, { entries }: logicRpc.FateOfRequest): Promise<logicRpc.Fate[]> {
+  if (entries.length > MAX_ASKED) throw new AppError('invalid_request', `At most ${MAX_ASKED} entries.`)
+  return (await fatesOf(store, entries)).map((fate) => FATES[fate])
+}
