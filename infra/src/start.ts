@@ -3,6 +3,7 @@ import { statSync } from 'node:fs'
 import { migrate } from '@tidings/migrations'
 import { ConfigError, type Settings } from '@tidings/service'
 import { checkout } from './checkout.js'
+import { closePartitions, type DataSet } from './close.js'
 import {
   type DataFolder,
   dataFolder,
@@ -61,8 +62,12 @@ export async function run(apps: (stage: Stage) => Promise<void>): Promise<number
   const release = takeLock(data)
   const interrupted = untilInterrupted()
   const state: State = { children: [] }
+  let dataSet: DataSet | undefined
   const supervisor = new Supervisor({
     say,
+    beforeStores: async () => {
+      if (dataSet) await closePartitions(dataSet, say)
+    },
     changed: (children) => {
       state.children = children
       writeState(data, state)
@@ -70,7 +75,9 @@ export async function run(apps: (stage: Stage) => Promise<void>): Promise<number
   })
   try {
     await endLeftovers(data)
-    const up = bringUp(config, data, supervisor, state, apps)
+    const up = bringUp(config, data, supervisor, state, apps, (ours) => {
+      dataSet = ours
+    })
     // Interrupted half-way: the steps still under way fail one after the other, and nobody waits for them.
     up.catch(() => undefined)
     await Promise.race([up, interrupted])
@@ -115,6 +122,8 @@ async function bringUp(
   supervisor: Supervisor,
   state: State,
   apps: (stage: Stage) => Promise<void>,
+  /** Told what lies in a Redis of our own, once it may be used. */
+  ours: (dataSet: DataSet) => void,
 ): Promise<void> {
   const dataSet = dataSetName(config.TIDINGS_REDIS_URL, config.TIDINGS_NAMESPACE)
   const refusal = partitionsRefusal(data, dataSet, config.TIDINGS_PARTITIONS)
@@ -135,6 +144,14 @@ async function bringUp(
     await Promise.all(
       plans.map((plan) => endListing(urls.TIDINGS_ETCD_URL, config.TIDINGS_NAMESPACE, plan.app, plan.instance)),
     )
+  }
+  if (!config.TIDINGS_REDIS_URL) {
+    ours({
+      redisUrl: urls.TIDINGS_REDIS_URL,
+      mysqlUrl: urls.TIDINGS_MYSQL_URL,
+      namespace: config.TIDINGS_NAMESPACE,
+      partitions: config.TIDINGS_PARTITIONS,
+    })
   }
   await apps({ data, config, plans, supervisor })
   const { api, websocket } = addresses(config, plans)

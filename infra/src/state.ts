@@ -63,10 +63,20 @@ export function stillRunning(children: readonly Child[]): Child[] {
   return children.filter((child) => isRunning(child))
 }
 
-/** Ends processes, stage by stage, all within five seconds. What does not end in its time is killed. */
-export async function endInOrder(children: readonly Child[], say: (line: string) => void): Promise<void> {
+/**
+ * Ends processes, stage by stage, all within five seconds. What does not end in its time is killed.
+ * @param beforeStores called when no app runs any more and the stores still do
+ */
+export async function endInOrder(
+  children: readonly Child[],
+  say: (line: string) => void,
+  beforeStores?: () => Promise<void>,
+): Promise<void> {
   const deadline = Date.now() + STOP_TOTAL_MS
   for (const [index, names] of STOP_ORDER.entries()) {
+    if (names.includes('redis') && children.some((child) => child.name === 'redis' && isRunning(child))) {
+      await beforeStores?.()
+    }
     const later = LEAST_MS.slice(index + 1).reduce((sum, ms) => sum + ms, 0)
     const graceMs = Math.max(100, deadline - later - Date.now())
     const stage = children.filter((child) => names.includes(child.name))

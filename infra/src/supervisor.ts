@@ -41,6 +41,8 @@ export interface SupervisorOptions {
   say: (line: string) => void
   /** Called at once when the set of processes has changed. */
   changed: (children: Child[]) => void
+  /** Called at the stop, when no app runs any more and the stores still do. */
+  beforeStores?: () => Promise<void>
   /** Wait before the first restart in a row; it doubles up to ten seconds. */
   backoffMs?: number
   /** How long a first start that ends at once is tried again. */
@@ -117,7 +119,7 @@ export class Supervisor {
 
   async #stop(): Promise<void> {
     for (const timer of this.#timers) clearTimeout(timer)
-    await endInOrder(this.children, this.options.say)
+    await endInOrder(this.children, this.options.say, this.options.beforeStores)
     // One that was between fork and note when the stop began is noted by now.
     await endInOrder(this.children, this.options.say)
   }

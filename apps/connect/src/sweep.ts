@@ -32,6 +32,8 @@ export function startSweep(deps: {
   const { redis, keys, reader, sessions, catchUp, log } = deps
   /** Per partition, the score up to which all changes were looked at. */
   const marks = new Array<number>(keys.partitions).fill(Date.now() - 60_000)
+  /** Per partition, the generation that the mark is of: scores are of one server's clock. */
+  const generations = new Array<string | null | undefined>(keys.partitions).fill(undefined)
   let timer: NodeJS.Timeout
   let dueAt = 0
   let running = false
@@ -65,7 +67,13 @@ export function startSweep(deps: {
     const newest = [...marks]
     await Promise.all(
       marks.map(async (mark, partition) => {
-        const rows = await readRecent(partition, mark - OVERLAP_MS)
+        const generation = await readGeneration(partition)
+        const known = generations[partition]
+        // Another server, and perhaps another clock: everything in its index is looked at once.
+        const since = known === undefined || known === generation ? mark - OVERLAP_MS : 0
+        if (since === 0) newest[partition] = 0
+        const rows = await readRecent(partition, since)
+        generations[partition] = generation
         for (let i = 0; i + 1 < rows.length; i += 2) {
           newest[partition] = Math.max(newest[partition]!, Number(rows[i + 1]))
           if (isHere(rows[i]!)) changed.push(rows[i]!)
@@ -78,6 +86,14 @@ export function startSweep(deps: {
       for (const [j, conversation] of part.entries()) raise(conversation, heads[j]!)
     }
     for (const [partition, mark] of newest.entries()) marks[partition] = mark
+  }
+
+  async function readGeneration(partition: number): Promise<string | null> {
+    try {
+      return await redis.get(keys.generation(partition))
+    } catch (error) {
+      throw redisAway(error)
+    }
   }
 
   async function readRecent(partition: number, after: number): Promise<string[]> {

@@ -32,7 +32,7 @@ import type { GenerationMetrics } from './metrics.js'
 const LEAPS_AT_ONCE = 8
 const MAX_LEAPS = 1_000
 const MAX_ASKED = 1_000
-const LOOK_EVERY_MS = 5_000
+const LOOK_EVERY_MS = 2_000
 const RETRY = { firstMs: 200, maxMs: 2_000 }
 /** A clientId is good for a day. */
 const ONCE_MS = 86_400_000
@@ -121,10 +121,10 @@ export function startGenerations(deps: GenerationDeps): GenerationKeeper {
   }
 
   async function look(): Promise<void> {
-    for (let partition = 0; partition < keys.partitions; partition++) {
-      const { generation, server } = await readGeneration(redis, keys, partition)
-      if (generation?.server !== server) await open(partition)
-    }
+    const partitions = Array.from({ length: keys.partitions }, (_, partition) => partition)
+    const seen = await Promise.all(partitions.map((partition) => readGeneration(redis, keys, partition)))
+    const others = partitions.filter((p) => seen[p]!.generation?.server !== seen[p]!.server)
+    await Promise.all(others.map(open))
     if (behind.size > 0) await showForgotten()
   }
 

@@ -63,7 +63,11 @@ const IN_ONE_PLACE: readonly PlaceRule[] = [
     only: ['packages/store/src/', 'packages/harness/src/world.ts'],
   },
   { what: 'XACK', found: /xack/i, only: ['packages/stream/src/settle.lua', 'packages/stream/src/reclaim.lua'] },
-  { what: 'XADD', found: /xadd/i, only: ['packages/stream/src/append.lua', 'packages/stream/src/settle.lua'] },
+  {
+    what: 'XADD',
+    found: /xadd/i,
+    only: ['append', 'leap', 'settle'].map((name) => `packages/stream/src/${name}.lua`),
+  },
 ]
 
 interface Source {

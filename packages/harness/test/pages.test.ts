@@ -149,6 +149,7 @@ t.test('every Redis key, table and etcd prefix is in the state tables of ARCHITE
   const keys = createKeys('tidings', 16)
   const made = [
     ...[keys.messages(0), keys.dead(0, 'push'), keys.recent(0), keys.mark(0, 'push'), keys.fence(0, 'push')],
+    ...[keys.generation(0), keys.leapt(0)],
     ...[keys.seq('c'), keys.skip('c'), keys.log('c'), keys.read('c'), keys.once('c', 'u', 'k')],
     ...[keys.conversations('u'), keys.devices('u'), keys.cursor('u', 'd'), keys.revoked(), keys.ticket('x')],
   ]

@@ -1,4 +1,5 @@
 /** Generations in Redis: reading a partition's record, writing it, and letting conversations leap. Decided in generation.ts. */
+import { setTimeout as delay } from 'node:timers/promises'
 import { AppError } from '@tidings/protocol'
 import {
   closedAs,
@@ -23,6 +24,7 @@ const leapScript = loadScript(scriptFile('leap.lua', import.meta.url))
 /** What may change under a caller is looked at again this often. */
 const LOOKS = 5
 const ONCE_SECONDS = 86_400
+const HALFWAY_MS = 100
 
 /** How an append is helped over a change of servers. Both may take a round trip to MySQL. */
 export interface Generations {
@@ -92,6 +94,11 @@ export async function openGeneration(redis: Redis, keys: Keys, partition: number
     const row = await ledger.read()
     const opening = decideOpening(generation, server, row)
     if (opening.kind === 'current') return opening
+    if (opening.kind === 'lost' && looks === 0) {
+      // Somebody may be half-way through opening it: the ledger is written before the record.
+      await delay(HALFWAY_MS)
+      continue
+    }
     // Before Redis learns of it: a number that Redis forgets again must not be given a second time.
     if (!(await ledger.write(row, { number: opening.number, closed: '' }))) continue
     const next = formatGeneration({ number: opening.number, server })

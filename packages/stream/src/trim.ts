@@ -20,6 +20,12 @@ export async function trimLog(redis: Redis, keys: Keys, conversation: string, st
   if (keepFrom > 1) await redis.xtrim(keys.log(conversation), 'MINID', '~', `${keepFrom}-0`)
 }
 
+function idBefore(a: string, b: string): boolean {
+  const [aMs, aCount] = a.split('-').map(Number) as [number, number]
+  const [bMs, bCount] = b.split('-').map(Number) as [number, number]
+  return aMs < bMs || (aMs === bMs && aCount < bCount)
+}
+
 export interface Janitor {
   /** One round over a partition: trims its stream, lets idle logs expire. */
   tidy(partition: number): Promise<void>
@@ -37,7 +43,8 @@ export function createJanitor(redis: Redis, keys: Keys, streamKeepsMs: number = 
       if (mark === null) return
       const old = remembered.get(partition)
       const now = performance.now()
-      if (!old) remembered.set(partition, { mark, at: now })
+      // A mark that went back is another server's, and what was remembered says nothing about its stream.
+      if (!old || idBefore(mark, old.mark)) remembered.set(partition, { mark, at: now })
       else if (now - old.at >= streamKeepsMs) {
         await redis.xtrim(keys.messages(partition), 'MINID', '~', old.mark)
         remembered.set(partition, { mark, at: now })
