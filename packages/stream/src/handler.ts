@@ -1,0 +1,30 @@
+/** What a group gives to be fed: a handler. It returns or throws; what becomes of an entry is decided in fates.ts. */
+import type { Entry } from '@tidings/protocol'
+
+/** An entry in a handler's hands. */
+export interface Delivery {
+  partition: number
+  /** The owner's fence, to travel with everything that is done for this entry. */
+  fence: number
+  streamId: string
+  entry: Entry
+}
+
+/** What a handler could not simply finish. */
+export interface Exceptions {
+  /** Entries that can never succeed, with the reason: they become dead letters. */
+  poisoned?: readonly { delivery: Delivery; reason: string }[]
+  /** Partitions that turned out to have a newer owner: nothing of them is settled here, and this process stops reading them. */
+  fenced?: readonly number[]
+}
+
+export interface Handler {
+  /**
+   * Does the group's work for entries in stream order. Returning settles them all, but for the exceptions.
+   * @throws PoisonError when the one entry given can never succeed; AppError `unavailable` when the world is down and not the
+   * entry: the group pauses and nothing is counted; anything else is tried again and given up after five deliveries
+   */
+  handle(batch: readonly Delivery[]): Promise<Exceptions>
+  /** Told before an entry is set aside, with its raw fields. May throw `unavailable`, which pauses. */
+  bury?(partition: number, fields: readonly string[], reason: string): Promise<void>
+}

@@ -1,0 +1,29 @@
+/** What a consumer knows of a partition that its process owns, and of an entry read from it. */
+
+export interface Owned {
+  readonly partition: number
+  readonly fence: number
+  /** Ids in a handler's hands: read again after a lost reply, they are not handled twice at once. */
+  readonly inHand: Set<string>
+  /** Our own pending entries must be read again: a reply may have been lost after Redis gave it. */
+  rereadOwn: boolean
+  /** And now and then all the same: a reply can be lost without a sign. */
+  rereadAt: number
+  reclaimAt: number
+}
+
+export interface Row {
+  owned: Owned
+  streamId: string
+  fields: string[]
+}
+
+/** A partition at the moment when its ownership begins: everything is due. */
+export const newlyOwned = (partition: number, fence: number): Owned => ({
+  partition,
+  fence,
+  inHand: new Set(),
+  rereadOwn: true,
+  rereadAt: 0,
+  reclaimAt: 0,
+})

@@ -1,0 +1,132 @@
+/** Reading a group's entries: our own pending ones after a lost reply, what others left pending, and what is new. */
+import type { Logger } from '@tidings/service'
+import type { Group, Keys } from './keys.js'
+import type { StreamMetrics } from './metrics.js'
+import type { Owned, Row } from './owned.js'
+import { reclaim, type StreamRow } from './reclaim.js'
+import { BLOCK_MS, type Redis } from './redis.js'
+
+/** Most entries read in one turn, spread over the partitions that have some. */
+const READ_ENTRIES = 512
+const LEAST_PER_PARTITION = 32
+const RECLAIM_EVERY_MS = 1_000
+const REREAD_EVERY_MS = 10_000
+const RECLAIM_LIMIT = 512
+
+type Reply = [key: string, rows: StreamRow[]][] | null
+
+export interface Reads {
+  /** What is due of the older duties: own pending entries first, then those that others left. */
+  takeOver(): Promise<Row[]>
+  /** What is new. Waits up to BLOCK_MS for it. */
+  readNew(reader: Redis): Promise<Row[]>
+}
+
+/**
+ * @param owned the partitions to read; entries of one that is given away meanwhile stay pending, for its new owner
+ * @param onGone told of entries that were deleted from the stream before they were settled
+ */
+export function createReads(deps: {
+  group: Group
+  consumer: string
+  keys: Keys
+  redis: Redis
+  owned: ReadonlyMap<number, Owned>
+  onGone(owned: Owned, streamIds: readonly string[]): void
+  metrics: StreamMetrics
+  log: Logger
+}): Reads {
+  const { group, consumer, keys, redis, owned, onGone, metrics, log } = deps
+  let perPartition = READ_ENTRIES
+
+  async function readOwnPending(partition: number): Promise<StreamRow[]> {
+    const rows: StreamRow[] = []
+    for (let after = '0'; ; ) {
+      const reply = (await redis.xreadgroup(
+        'GROUP',
+        group,
+        consumer,
+        'COUNT',
+        READ_ENTRIES,
+        'STREAMS',
+        keys.messages(partition),
+        after,
+      )) as Reply
+      const page = reply?.[0]?.[1] ?? []
+      rows.push(...page)
+      if (page.length < READ_ENTRIES) return rows
+      after = page.at(-1)![0]
+    }
+  }
+
+  async function reclaimFrom(state: Owned, now: number): Promise<Row[]> {
+    const { partition } = state
+    const { rows, lost } = await reclaim(redis, keys, { group, consumer, partition, limit: RECLAIM_LIMIT })
+    state.reclaimAt = rows.length === RECLAIM_LIMIT ? now : now + RECLAIM_EVERY_MS
+    if (rows.length > 0) metrics.reclaimed(rows.length)
+    if (lost > 0) tellLost(partition, lost)
+    return fresh(state, rows)
+  }
+
+  function tellLost(partition: number, lost: number): void {
+    metrics.lost(lost)
+    log.error({ group, partition, lost }, 'pending entries were deleted from the stream: they are lost')
+  }
+
+  /** Leaves out what is in hand already, and what is gone from the stream. */
+  function fresh(state: Owned, found: readonly StreamRow[]): Row[] {
+    const rows: Row[] = []
+    const gone: string[] = []
+    for (const [streamId, fields] of found) {
+      if (state.inHand.has(streamId)) continue
+      if (fields) rows.push({ owned: state, streamId, fields })
+      else gone.push(streamId)
+    }
+    if (gone.length > 0) {
+      tellLost(state.partition, gone.length)
+      onGone(state, gone)
+    }
+    return rows
+  }
+
+  return {
+    async takeOver() {
+      const now = performance.now()
+      const rows: Row[] = []
+      for (const state of [...owned.values()]) {
+        if (!state.rereadOwn && now < state.rereadAt) continue
+        const own = await readOwnPending(state.partition)
+        state.rereadOwn = false
+        state.rereadAt = now + REREAD_EVERY_MS
+        rows.push(...fresh(state, own))
+      }
+      const due = [...owned.values()].filter((state) => now >= state.reclaimAt)
+      const taken = await Promise.all(due.map((state) => reclaimFrom(state, now)))
+      return rows.concat(...taken)
+    },
+
+    async readNew(reader) {
+      const partitions = [...owned.keys()]
+      const reply = (await reader.xreadgroup(
+        'GROUP',
+        group,
+        consumer,
+        'COUNT',
+        perPartition,
+        'BLOCK',
+        BLOCK_MS,
+        'STREAMS',
+        ...partitions.map((p) => keys.messages(p)),
+        ...partitions.map(() => '>'),
+      )) as Reply
+      if (!reply) return []
+      perPartition = Math.max(LEAST_PER_PARTITION, Math.floor(READ_ENTRIES / reply.length))
+      const byKey = new Map(partitions.map((p) => [keys.messages(p), p]))
+      return reply.flatMap(([key, found]) => {
+        const state = owned.get(byKey.get(key)!)
+        // Released while the read was blocked: these are now pending with us, and the new owner takes them over.
+        return state ? fresh(state, found) : []
+      })
+    },
+  }
+}

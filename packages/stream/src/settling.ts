@@ -1,0 +1,78 @@
+/** Settling what has a fate: gathered for a few milliseconds, then one call per partition. */
+import type { Fates } from './fates.js'
+import type { Group, Keys } from './keys.js'
+import type { Owned } from './owned.js'
+import { type Redis, together } from './redis.js'
+import { type DeadLetter, settle } from './settle.js'
+
+/** How long a finished entry may wait for others to be settled with. */
+const SETTLE_AFTER_MS = 10
+
+/** What is about to be settled of one partition. */
+interface Due {
+  done: string[]
+  dead: DeadLetter[]
+}
+
+export interface Settling {
+  /** Settles soon, together with what else comes. */
+  soon(fates: Fates): void
+  /** Settles now what waits. */
+  now(): void
+  /** Settles ids whose entries are gone from the stream. */
+  gone(owned: Owned, streamIds: readonly string[]): void
+}
+
+/**
+ * @param track takes the calls that are under way; what fails stays pending
+ * @param disown told of a partition that has a newer owner
+ */
+export function createSettling(deps: {
+  group: Group
+  keys: Keys
+  redis: Redis
+  track(work: Promise<void>): void
+  disown(owned: Owned): void
+}): Settling {
+  const { group, keys, redis, track, disown } = deps
+  const due = new Map<Owned, Due>()
+  let timer: NodeJS.Timeout | undefined
+
+  async function settleOne(owned: Owned, { done, dead }: Due): Promise<void> {
+    const { partition, fence, inHand } = owned
+    try {
+      if (!(await settle(redis, keys, group, { partition, fence, done, dead }))) disown(owned)
+    } finally {
+      for (const id of done) inHand.delete(id)
+      for (const { streamId } of dead) inHand.delete(streamId)
+    }
+  }
+
+  function now(): void {
+    clearTimeout(timer)
+    timer = undefined
+    together(redis, () => {
+      for (const [owned, one] of due) track(settleOne(owned, one))
+    })
+    due.clear()
+  }
+
+  return {
+    soon(fates) {
+      for (const [{ owned, streamId }, fate] of fates) {
+        let one = due.get(owned)
+        if (!one) {
+          one = { done: [], dead: [] }
+          due.set(owned, one)
+        }
+        if (fate === 'done') one.done.push(streamId)
+        else one.dead.push(fate)
+      }
+      if (due.size > 0) timer ??= setTimeout(now, SETTLE_AFTER_MS)
+    },
+    now,
+    gone({ partition, fence }, streamIds) {
+      track(settle(redis, keys, group, { partition, fence, done: streamIds, dead: [] }).then(() => undefined))
+    },
+  }
+}
