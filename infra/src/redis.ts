@@ -4,8 +4,8 @@ import { Redis } from 'ioredis'
 import { ownedBy } from './folders.js'
 import type { Place, Store } from './store.js'
 
-/** Describes a Redis in a place, on a port. */
-export function redis(place: Place, port: number): Store {
+/** Describes a Redis in a place, on a port. @param more further arguments of redis-server */
+export function redis(place: Place, port: number, more: readonly string[] = []): Store {
   const url = `redis://127.0.0.1:${port}`
   return {
     name: 'redis',
@@ -27,6 +27,7 @@ export function redis(place: Place, port: number): Store {
         '--save', '',
         '--maxmemory-policy', 'noeviction',
         ...(place.fast ? ['--appendfsync', 'no'] : []),
+        ...more,
       ],
       env: { ...process.env, ...place.programs.redis.env },
       cwd: place.folder,

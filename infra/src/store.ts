@@ -113,11 +113,16 @@ export function didNotStart(
   )
 }
 
+/** Stores to end with us: where the system cannot tie a child to its parent, this still catches most ends. */
+const tied = new Set<() => void>()
+process.on('exit', () => {
+  for (const killNow of tied) killNow()
+})
+
 function handleOf(store: Store, first: Running, remove: () => void): RunningStore {
   let running = first
-  // Asked for at our own end as well: where the system cannot tie a child to its parent, this still catches most ends.
   const killNow = (): void => void signal(running.who, 'SIGKILL')
-  process.on('exit', killNow)
+  tied.add(killNow)
   return {
     name: store.name,
     url: store.url,
@@ -127,7 +132,7 @@ function handleOf(store: Store, first: Running, remove: () => void): RunningStor
     },
     async stop() {
       await end(running.who, 10_000)
-      process.off('exit', killNow)
+      tied.delete(killNow)
       remove()
     },
     async kill() {
@@ -138,8 +143,7 @@ function handleOf(store: Store, first: Running, remove: () => void): RunningStor
     thaw: () => void signal(running.who, 'SIGCONT'),
     async restart() {
       running = await launch(store.command(), store.log, { tied: true })
-      process.off('exit', killNow)
-      process.on('exit', killNow)
+      tied.add(killNow)
       await untilReady(running, () => store.probe(), STORE_READY_MS).catch((error: unknown) => {
         throw didNotStart({ instance: store.name, log: store.log }, running, reasonOf(error), error)
       })

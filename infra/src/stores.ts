@@ -54,7 +54,8 @@ export async function startEtcd(options: StartOptions = {}): Promise<RunningStor
   )
 }
 
-async function placeOf(name: StoreName, options: StartOptions): Promise<{ place: Place; remove: () => void }> {
+/** A folder, the programs and the account for one store. */
+export async function placeOf(name: StoreName, options: StartOptions): Promise<{ place: Place; remove: () => void }> {
   const programs = options.programs ?? (await findBinaries(checkout, silent, [name]))
   const account = storeAccount()
   const dir = options.dir ?? mkdtempSync(join(tmpdir(), `tidings-${name}-`))

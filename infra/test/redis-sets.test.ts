@@ -1,0 +1,51 @@
+import { test } from 'tap'
+import { startRedisCluster, startRedisReplicated } from '../src/index.js'
+import { withRedis } from '../src/redis.js'
+
+test('a primary with a replica: the link stalls and resumes, a failover names the other', async (t) => {
+  const set = await startRedisReplicated()
+  t.teardown(() => set.stop())
+  const [first, replica] = set.servers
+  t.equal((await set.primary()).port, first!.port)
+  const valueAt = (url: string): Promise<string | null> => withRedis(url, (client) => client.get('key'))
+  await set.stallReplication()
+  const reached = await withRedis(first!.url, async (client) => {
+    await client.set('key', 'value')
+    return await client.wait(1, 200)
+  })
+  t.equal(reached, 0, 'nothing passes')
+  t.equal(await valueAt(replica!.url), null)
+  set.resumeReplication()
+  await t.resolves(
+    (async () => {
+      while ((await valueAt(replica!.url)) !== 'value') await new Promise((resolve) => setTimeout(resolve, 20))
+    })(),
+    'what was on its way arrives',
+  )
+  await set.failover()
+  t.equal((await set.primary()).port, replica!.port)
+})
+
+test('a cluster of three shards: a slot moves with its keys, a replica takes over', async (t) => {
+  const cluster = await startRedisCluster({ replicas: true })
+  t.teardown(() => cluster.stop())
+  const slot = await cluster.slotOf('{p}')
+  const from = await cluster.shardOf('{p}')
+  const to = (from + 1) % 3
+  await withRedis(cluster.shards[from]!.url, async (client) => {
+    for (let i = 0; i < 50; i++) await client.set(`{p}:${i}`, i)
+  })
+  let seen = 0
+  await cluster.moveSlot(slot, to, async () => {
+    seen = await withRedis(cluster.shards[to]!.url, async (client) =>
+      Number(await client.cluster('COUNTKEYSINSLOT', slot)),
+    )
+  })
+  t.ok(seen > 0 && seen < 50, 'midway some keys are here and some there')
+  t.equal(await cluster.shardOf('{p}'), to)
+  t.equal(await withRedis(cluster.shards[to]!.url, (client) => client.get('{p}:49')), '49')
+  await cluster.shards[to]!.kill()
+  await cluster.promoted(to)
+  await cluster.whole()
+  t.equal(await withRedis(cluster.replicas[to]!.url, (client) => client.get('{p}:49')), '49')
+})
