@@ -1,5 +1,6 @@
 /** Every setting of Tidings, as data: name, type, default, meaning. docs/settings.md is generated from this file. */
 import { type CleanedEnv, makeExactValidator, makeValidator } from 'envalid'
+import { parseRedisUrl } from './redis-url.js'
 
 /** Thrown by a parser below; readEnv puts the variable and its value in front. */
 const wrong = (fix: string): Error => new Error(`cannot be used: ${fix}`)
@@ -27,6 +28,15 @@ const url = (...protocols: string[]) =>
     }
     return text
   })
+
+const redisUrl = makeExactValidator<string>((text) => {
+  if (!parseRedisUrl(text)) {
+    throw wrong(
+      'give redis://host:port, redis+sentinel://host:port,host:port/name or redis+cluster://host:port,host:port (rediss for TLS).',
+    )
+  }
+  return text
+})
 
 const matching = (pattern: RegExp, fix: string) =>
   makeExactValidator<string>((text) => {
@@ -100,14 +110,11 @@ export const settings = {
     desc: 'How many connect nodes npm start runs; further ones count up from TIDINGS_CONNECT_PORT.',
   }),
   // The stores
-  TIDINGS_REDIS_URL: url(
-    'redis:',
-    'rediss:',
-  )({
+  TIDINGS_REDIS_URL: redisUrl({
     default: undefined,
-    example: 'redis URL',
+    example: 'redis, redis+sentinel or redis+cluster URL',
     docs: 'secret',
-    desc: 'The Redis that holds the streams. Given: npm start uses it and starts none.',
+    desc: 'The Redis that holds the streams: redis://host:port, redis+sentinel://host:port,…/name or redis+cluster://host:port,…; rediss for TLS. Given: npm start uses it and starts none.',
   }),
   TIDINGS_MYSQL_URL: url('mysql:')({
     default: undefined,
@@ -273,7 +280,7 @@ export const settings = {
   )({
     default: 0,
     example: '0 to 8',
-    desc: 'How many Redis replicas must have an entry before it counts as accepted.',
+    desc: 'How many Redis replicas must have an entry before it counts as accepted; on a cluster, of its shard.',
   }),
   TIDINGS_HEARTBEAT_MS: int(
     100,
