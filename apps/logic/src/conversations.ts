@@ -1,11 +1,11 @@
 /** The conversations of a user, newest first. */
 import { AppError, type Entry, type logicRpc, parseConversation } from '@tidings/protocol'
 import { findUsers, newestEntries, readEntries, readPositions, type Store } from '@tidings/store'
-import type { Keys, LogReader, Redis } from '@tidings/stream'
+import { type Keys, type LogReader, type Redis, together } from '@tidings/stream'
 import type { Devices } from './devices.js'
 import { toHistoryEntry } from './history.js'
 import { limitOf, userOf } from './input.js'
-import { replies } from './replies.js'
+import { orAway } from './replies.js'
 
 const LIMIT = { default: 50, max: 100 }
 /** Conversations in one round trip. */
@@ -133,9 +133,9 @@ async function readUpTo(
   user: string,
   conversations: readonly string[],
 ): Promise<{ seq: number; n: number }[]> {
-  const pipeline = redis.pipeline()
-  for (const conversation of conversations) pipeline.hget(keys.read(conversation), user)
-  const known = (await replies(pipeline)) as (string | null)[]
+  const known = await orAway(
+    together(redis, () => Promise.all(conversations.map((conversation) => redis.hget(keys.read(conversation), user)))),
+  )
   const stored = await readPositions(
     store,
     user,

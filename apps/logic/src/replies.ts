@@ -3,7 +3,7 @@ import { type Redis, redisAway } from '@tidings/stream'
 
 export type Pipeline = ReturnType<Redis['pipeline']>
 
-/** The replies of a pipeline, in order. @throws AppError `unavailable` */
+/** The replies of a pipeline, in order; on a cluster its keys must be of one partition. @throws AppError `unavailable` */
 export async function replies(pipeline: Pipeline): Promise<unknown[]> {
   if (pipeline.length === 0) return []
   const answers = await orAway(pipeline.exec())

@@ -5,7 +5,7 @@
 import type { Logger, Stoppable } from '@tidings/service'
 import { backoffMs, pause } from '@tidings/service'
 import { revokedSince, type Store } from '@tidings/store'
-import type { Keys, Redis } from '@tidings/stream'
+import { type Keys, onReconnect, type Redis } from '@tidings/stream'
 import { replies } from './replies.js'
 
 const DAY_MS = 24 * 60 * 60 * 1_000
@@ -70,7 +70,7 @@ export function startRevocations(options: {
     })
   }
 
-  redis.on('ready', owe)
+  const ended = onReconnect(redis, owe)
   owe()
   return {
     async publish(sessionId) {
@@ -89,7 +89,7 @@ export function startRevocations(options: {
       return !owed && running === undefined
     },
     async stop() {
-      redis.off('ready', owe)
+      ended()
       stopper.abort()
       await running
     },

@@ -1,3 +1,4 @@
+import { connectRedis } from '@tidings/stream'
 import t from 'tap'
 import { login, register } from '../src/accounts.js'
 import { createPasswords } from '../src/passwords.js'
@@ -5,7 +6,7 @@ import { permit } from '../src/permit.js'
 import { startRevocations } from '../src/revocations.js'
 import { logout, refresh } from '../src/sessions.js'
 import { getUser, seeUser } from '../src/users.js'
-import { log, until, world } from './world.js'
+import { given, log, until, world } from './world.js'
 
 const { deps, redis, keys, store, mysql, people, forgetRedis } = await world(t)
 const PASSWORD = 'correct horse 🐎'
@@ -128,9 +129,7 @@ t.test('a logout is of one’s own session, may be repeated, and outlives a Redi
 
 t.test('a logout while Redis is away succeeds and is told when it is back', async (t) => {
   const grant = await account('offline')
-  const other = redis.duplicate({ lazyConnect: false, retryStrategy: () => 50 })
-  other.on('error', () => undefined)
-  await until(() => other.status === 'ready')
+  const other = await connectRedis(given('TIDINGS_REDIS_URL'), 'command', log)
   const revocations = startRevocations({ redis: other, keys, store, accessTokenS: 600, log })
   t.after(async () => {
     await revocations.stop()

@@ -55,14 +55,13 @@ export async function startTask(
       await ensureGroups(redis, keys, group, all)
       const { handler, check, tidy } = await start({ config, registry, redis, keys, log, metrics, tracing, life })
       if (check) checks[group] = check
-      const reader = await connectRedis(config.redisUrl, 'reader', log)
       let ownership: Ownership | undefined
       const consumer = startConsumer({
         group,
         consumer: `${config.instance}.${bootId.slice(0, 8)}`,
         keys,
         redis,
-        reader,
+        url: config.redisUrl,
         handler,
         window,
         gatherMs,

@@ -3,7 +3,7 @@
  * MySQL knows the conversation.
  */
 import { parseConversation } from '@tidings/protocol'
-import { type Keys, type Redis, redisAway } from '@tidings/stream'
+import { type Keys, onReconnect, type Redis, redisAway } from '@tidings/stream'
 import { LRUCache } from 'lru-cache'
 
 const MAX_REMEMBERED = 50_000
@@ -14,7 +14,7 @@ const MAX_REMEMBERED = 50_000
  */
 export function createConversationIndex(redis: Redis, keys: Keys): (conversation: string) => undefined | Promise<void> {
   const remembered = new LRUCache<string, true>({ max: MAX_REMEMBERED })
-  redis.on('ready', () => remembered.clear())
+  onReconnect(redis, () => remembered.clear())
 
   async function add(conversation: string, users: readonly string[]): Promise<void> {
     try {

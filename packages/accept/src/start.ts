@@ -116,8 +116,10 @@ export async function startEdge(
     life.add('worker id', () => worker.stop())
     const revocations = await watchRevocations({ redis, keys, keepMs: config.accessTokenS * 1_000, log })
     life.add('revocations', () => revocations.stop())
+    const writer = config.acceptReplicas > 0 ? await connectRedis(config.redisUrl, 'command', log) : redis
+    life.add('redis writer', () => writer.disconnect())
     const appender = createAppender({
-      redis,
+      redis: writer,
       keys,
       replicas: config.acceptReplicas,
       generations: {

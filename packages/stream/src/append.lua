@@ -47,6 +47,8 @@ local function append(item)
     if kept then
       local known, answer = string.match(kept, '^(%S+) (.*)$')
       if known ~= digest then return 'C' end
+      -- Written again as it is: whoever waits for replicas now waits for what the first call wrote, too.
+      redis.call('SET', onceKey, kept, 'KEEPTTL')
       return 'D ' .. answer
     end
   end

@@ -6,10 +6,11 @@
  */
 import { createHash } from 'node:crypto'
 import { AppError, countsAsMessage, type Entry } from '@tidings/protocol'
+import { isRefused } from './cluster.js'
 import type { Generations } from './generations.js'
 import type { Keys } from './keys.js'
 import type { StreamMetrics } from './metrics.js'
-import { isReply, type Redis, together } from './redis.js'
+import { type Redis, together } from './redis.js'
 import { loadScript, scriptFile } from './script.js'
 
 /** Most items, and most bytes of content, in one call. */
@@ -67,8 +68,8 @@ export interface Appender {
 /**
  * Everything appended in one turn of the event loop goes out as one call per partition, with one call in flight per partition; what
  * comes meanwhile waits for the next. So batches form by themselves under load and nothing is delayed at rest.
- * @param redis a `command` connection
- * @param replicas how many replicas must have the entry before it counts as appended
+ * @param redis a `command` connection; one of its own where replicas are waited for, since waiting holds up what comes behind
+ * @param replicas how many replicas must have the entry before it counts as appended; a duplicate waits for them too
  */
 export function createAppender(options: {
   redis: Redis
@@ -165,16 +166,15 @@ export function createAppender(options: {
       args.push(clientId, item.sentAt, item.trace)
     }
     for (const { item } of batch) args.push(item.clientId === '' ? '' : digestOf(item))
-    const answers = (await script.run(redis, names, args)) as string[]
-    if (replicas === 0) return answers
-    // After the script, whichever way it went; and on its connection, for WAIT counts only what its own connection wrote.
-    const reached = await redis.wait(replicas, REPLICA_WAIT_MS)
+    if (replicas === 0) return (await script.run(redis, names, args)) as string[]
+    const waiting = { count: replicas, waitMs: REPLICA_WAIT_MS }
+    const { answer, reached } = await script.runReplicated(redis, names, args, waiting)
     if (reached < replicas) {
       throw new AppError('outcome_unknown', 'Too few replicas have it. Repeat it with the same clientId.', {
         retryAfter: 1,
       })
     }
-    return answers
+    return answer as string[]
   }
 
   return {
@@ -266,8 +266,8 @@ async function helped(help: Promise<void>): Promise<void> {
 
 function asAppendError(error: unknown): AppError {
   if (error instanceof AppError) return error
-  // Redis itself said no (out of memory, loading, read only, moved): the script has not run.
-  if (isReply(error)) return notAccepted(error)
+  // Redis itself said no (out of memory, loading, read only, moved), or was not asked: the script has not run.
+  if (isRefused(error)) return notAccepted(error)
   return new AppError('outcome_unknown', 'The message store did not answer. Repeat it with the same clientId.', {
     cause: error,
     retryAfter: 1,

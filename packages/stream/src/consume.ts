@@ -1,20 +1,23 @@
 /**
- * The consume loop of one group: read (reads.ts), hand to the handler and decide (fates.ts), settle (settling.ts). Promise: an entry
- * is settled only after its handler has finished with it.
+ * The consumer of one group: read (reads.ts, in lanes), hand to the handler and decide (fates.ts), settle (settling.ts). Promise: an
+ * entry is settled only after its handler has finished with it.
+ *
+ * On one server a single lane reads all partitions in one blocking call. On a cluster each partition has a lane: Redis refuses a
+ * command with keys of two slots, even when both lie on one node, and a shard that is away must not hold up the others.
  */
-import { backoffMs, type Logger, pause } from '@tidings/service'
+import type { Logger } from '@tidings/service'
+import { readsApart } from './cluster.js'
 import { createFates, type Fates } from './fates.js'
 import { ensureGroups } from './groups.js'
 import type { Handler } from './handler.js'
 import type { Group, Keys } from './keys.js'
+import { type Lane, startLane } from './lane.js'
 import type { StreamMetrics } from './metrics.js'
 import { newlyOwned, type Owned, type Row } from './owned.js'
+import { createReader } from './reader.js'
 import { createReads } from './reads.js'
 import type { Redis } from './redis.js'
 import { createSettling } from './settling.js'
-
-/** A read with fewer entries than this shows that the stream runs thin: then a group that may wait gathers. */
-const THIN_READ = 128
 
 export interface Consumer {
   /** This process owns the partition now. */
@@ -32,8 +35,8 @@ export interface ConsumerOptions {
   keys: Keys
   /** For all that is quick. */
   redis: Redis
-  /** For the blocking read alone. */
-  reader: Redis
+  /** TIDINGS_REDIS_URL, for connections that block. */
+  url: string
   handler: Handler
   /** How many batches may be in the handler's hands at once. */
   window: number
@@ -46,7 +49,7 @@ export interface ConsumerOptions {
 }
 
 export function startConsumer(options: ConsumerOptions): Consumer {
-  const { group, consumer, keys, redis, reader, handler, window, gatherMs, onDisowned, metrics, log } = options
+  const { group, consumer, keys, redis, url, handler, window, gatherMs, onDisowned, metrics, log } = options
   const owned = new Map<number, Owned>()
   const stopper = new AbortController()
   const { signal } = stopper
@@ -54,82 +57,38 @@ export function startConsumer(options: ConsumerOptions): Consumer {
   /** The part of it that is in the handler's hands. */
   const handling = new Set<Promise<void>>()
   const settling = createSettling({ group, keys, redis, track, disown })
-  const reads = createReads({ group, consumer, keys, redis, owned, onGone: settling.gone, metrics, log })
   const decide = createFates({ group, keys, handler, signal, disown, metrics, log })
-  let readerId: number | undefined
-  let wake: (() => void) | undefined
-  let failures = 0
+  const apart = readsApart(redis)
+  const lanes = new Map<number, Lane>()
+  const shared = apart ? undefined : openLane(0)
 
-  reader.on('ready', onReaderReady)
-  if (reader.status === 'ready') onReaderReady()
-  function onReaderReady(): void {
-    rereadAll()
-    reader.client('ID').then(
-      (id) => {
-        readerId = Number(id)
-      },
-      (error: unknown) => log.debug({ err: error }, 'no client id; a change of partitions waits for the read to end'),
-    )
+  /** @param partition one of those it is to read: on a cluster the only one */
+  function openLane(partition: number): Lane {
+    const ofLane = new Map<number, Owned>()
+    const reader = createReader({ url, redis, key: keys.messages(partition), log })
+    const reads = createReads({ group, consumer, keys, redis, owned: ofLane, onGone: settling.gone, metrics, log })
+    return startLane({
+      owned: ofLane,
+      reader,
+      reads,
+      takes: handOver,
+      repair: (error) => repair(error, ofLane.keys()),
+      gatherMs,
+      metrics,
+      log: log.child({ group }),
+    })
   }
 
-  function rereadAll(): void {
-    for (const state of owned.values()) state.rereadOwn = true
-  }
-
-  /** Ends a wait or a blocking read, so that a change of partitions counts at once. */
-  function kick(): void {
-    wake?.()
-    if (readerId === undefined || redis.status !== 'ready') return
-    redis.client('UNBLOCK', readerId).catch((error: unknown) => log.debug({ err: error }, 'unblock'))
-  }
-
-  async function loop(): Promise<void> {
-    while (!signal.aborted) {
-      try {
-        const rows = await next()
-        failures = 0
-        if (rows.length > 0) await handOver(rows)
-        if (rows.length > 0 && rows.length < THIN_READ && gatherMs > 0) await pause(gatherMs, signal)
-      } catch (error) {
-        if (signal.aborted) return
-        metrics.readFailed()
-        rereadAll()
-        await recover(error)
-      }
-    }
-  }
-
-  async function recover(error: unknown): Promise<void> {
-    const message = error instanceof Error ? error.message : String(error)
-    if (failures === 0) log.warn({ err: message, group }, 'reading the streams failed')
-    await pause(backoffMs(failures++, { firstMs: 100, maxMs: 1_000 }), signal)
-    // Redis may still serve the read that was given up, and nobody would take the reply: a new connection ends it.
-    if (/timed out/i.test(message)) reader.disconnect(true)
-    if (/NOGROUP|UNBLOCKED|no longer exists/.test(message)) {
-      await ensureGroups(redis, keys, group, owned.keys()).catch((e: unknown) =>
-        log.warn({ err: e }, 'creating groups'),
-      )
-    }
-  }
-
-  /** What to do next, oldest duty first. */
-  async function next(): Promise<Row[]> {
-    if (owned.size === 0) {
-      await new Promise<void>((resolve) => {
-        wake = resolve
-      })
-      wake = undefined
-      return []
-    }
-    const left = await reads.takeOver()
-    return left.length > 0 ? left : await reads.readNew(reader)
+  async function repair(error: Error, partitions: Iterable<number>): Promise<void> {
+    if (!/NOGROUP|UNBLOCKED|no longer exists/.test(error.message)) return
+    await ensureGroups(redis, keys, group, partitions).catch((e: unknown) => log.warn({ err: e }, 'creating groups'))
   }
 
   function track(work: Promise<void>): void {
     const tracked = work
       .catch((error: unknown) => {
         log.warn({ err: error, group }, 'settling failed; the entries stay pending')
-        rereadAll()
+        for (const state of owned.values()) state.rereadOwn = true
       })
       .finally(() => inFlight.delete(tracked))
     inFlight.add(tracked)
@@ -162,23 +121,40 @@ export function startConsumer(options: ConsumerOptions): Consumer {
   function disown(state: Owned): void {
     const { partition, fence } = state
     if (owned.get(partition) !== state) return
-    owned.delete(partition)
+    stopReading(partition)
     log.warn({ group, partition, fence }, 'a newer owner has been there; this one stops')
     onDisowned(partition)
   }
 
-  const running = loop()
+  function startReading(state: Owned): void {
+    const { partition } = state
+    owned.set(partition, state)
+    const lane = shared ?? lanes.get(partition) ?? openLane(partition)
+    if (!shared) lanes.set(partition, lane)
+    lane.owned.set(partition, state)
+    lane.kick()
+  }
+
+  function stopReading(partition: number): void {
+    owned.delete(partition)
+    const lane = shared ?? lanes.get(partition)
+    if (!lane?.owned.delete(partition)) return
+    if (shared) {
+      shared.kick()
+    } else {
+      lanes.delete(partition)
+      track(lane.stop())
+    }
+  }
 
   return {
     own(partition, fence) {
-      owned.set(partition, newlyOwned(partition, fence))
-      kick()
+      startReading(newlyOwned(partition, fence))
     },
     async release(partition) {
       const state = owned.get(partition)
       if (!state) return
-      owned.delete(partition)
-      kick()
+      stopReading(partition)
       while (state.inHand.size > 0) {
         settling.now()
         if (inFlight.size === 0) break
@@ -188,12 +164,11 @@ export function startConsumer(options: ConsumerOptions): Consumer {
     owned,
     async stop() {
       stopper.abort()
-      kick()
+      const reading = [...(shared ? [shared] : []), ...lanes.values()].map((lane) => lane.stop())
       await Promise.all(inFlight)
       settling.now()
       await Promise.all(inFlight)
-      reader.disconnect()
-      await running
+      await Promise.all(reading)
     },
   }
 }

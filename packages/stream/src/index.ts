@@ -1,4 +1,5 @@
 export * from './append.js'
+export * from './cluster.js'
 export * from './consume.js'
 export * from './entry.js'
 export * from './generation.js'

@@ -2,8 +2,7 @@
 import type { Entry } from '@tidings/protocol'
 import { decodeTrusted } from './entry.js'
 import type { Keys } from './keys.js'
-import type { Redis } from './redis.js'
-import { redisAway } from './redis.js'
+import { type Redis, redisAway, together } from './redis.js'
 
 type Row = [id: string, fields: string[]]
 
@@ -33,34 +32,27 @@ export function createLogReader(redis: Redis, keys: Keys): LogReader {
       return rows.reverse().map(decodeRow)
     },
     async heads(conversations) {
-      const pipeline = redis.pipeline()
-      for (const conversation of conversations) pipeline.get(keys.seq(conversation))
-      return (await results(pipeline.exec())).map((head) => Number(head ?? 0))
+      const heads = await orAway(
+        together(redis, () => Promise.all(conversations.map((conversation) => redis.get(keys.seq(conversation))))),
+      )
+      return heads.map((head) => Number(head ?? 0))
     },
     async newest(conversations) {
-      const pipeline = redis.pipeline()
-      for (const conversation of conversations) pipeline.xrevrange(keys.log(conversation), '+', '-', 'COUNT', 1)
-      return (await results(pipeline.exec())).map((rows) => {
-        const row = (rows as Row[])[0]
-        return row && decodeRow(row)
-      })
+      const newest = await orAway(
+        together(redis, () =>
+          Promise.all(conversations.map((each) => redis.xrevrange(keys.log(each), '+', '-', 'COUNT', 1))),
+        ),
+      )
+      return newest.map(([row]) => row && decodeRow(row))
     },
   }
 }
 
+/** The first failure fails them all, for half an answer would read as "nothing there". */
 async function orAway<T>(reply: Promise<T>): Promise<T> {
   try {
     return await reply
   } catch (error) {
     throw redisAway(error)
   }
-}
-
-/** The replies of a pipeline; the first failure fails them all, for half an answer would read as "nothing there". */
-async function results(exec: Promise<[Error | null, unknown][] | null>): Promise<unknown[]> {
-  const replies = await orAway(exec)
-  return (replies ?? []).map(([error, reply]) => {
-    if (error) throw redisAway(error)
-    return reply
-  })
 }

@@ -4,7 +4,7 @@ import type { Group, Keys } from './keys.js'
 import type { StreamMetrics } from './metrics.js'
 import type { Owned, Row } from './owned.js'
 import { reclaim, type StreamRow } from './reclaim.js'
-import { BLOCK_MS, type Redis } from './redis.js'
+import { BLOCK_MS, type Connection, type Redis } from './redis.js'
 
 /** Most entries read in one turn, spread over the partitions that have some. */
 const READ_ENTRIES = 512
@@ -19,7 +19,7 @@ export interface Reads {
   /** What is due of the older duties: own pending entries first, then those that others left. */
   takeOver(): Promise<Row[]>
   /** What is new. Waits up to BLOCK_MS for it. */
-  readNew(reader: Redis): Promise<Row[]>
+  readNew(reader: Connection): Promise<Row[]>
 }
 
 /**

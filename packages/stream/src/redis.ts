@@ -1,51 +1,171 @@
-/** Connections to Redis, one kind per use, with the options that keep a lost reply from becoming a second entry. */
+/**
+ * Connections to Redis: one server, the primary that Sentinel names, or a cluster, with the options that keep a lost reply from
+ * becoming a second entry. Everything else of this package takes a `Redis` and does not ask which it is; cluster.ts knows.
+ */
 import { AppError } from '@tidings/protocol'
-import type { Logger } from '@tidings/service'
-import { Redis, type RedisOptions, ReplyError } from 'ioredis'
+import { type Logger, parseRedisUrl, type RedisAddress, type RedisUrl } from '@tidings/service'
+import { Cluster, type Command, Redis as Connection, type RedisOptions, ReplyError } from 'ioredis'
 
-export type { Redis } from 'ioredis'
+export { Redis as Connection } from 'ioredis'
+/** Where commands go. On a cluster each command finds the node of its key by itself. */
+export type Redis = Connection | Cluster
 
 /** How long one XREADGROUP waits for something new. */
 export const BLOCK_MS = 1_000
+/** How long a first connection may take, with sentinels or nodes that do not answer. */
+const CONNECT_WITHIN_MS = 10_000
+/** A node that hangs says nothing: only asking the others shows that its slots have moved. */
+const SLOTS_EVERY_MS = 2_000
 
 const reconnectMs = (attempt: number): number => Math.min(50 * 2 ** Math.min(attempt, 5), 1_000)
 
-// RESP2: under RESP3 the client spends more on decoding maps than on the entries themselves.
-const COMMON: RedisOptions = { protocol: 2, connectTimeout: 1_000, retryStrategy: reconnectMs, enableReadyCheck: true }
-
 /** Nothing is queued while Redis is away and nothing is sent twice: a command fails at once, or its outcome is unknown. */
-const COMMAND: RedisOptions = {
-  ...COMMON,
+const ONCE = {
+  // RESP2: under RESP3 the client spends more on decoding maps than on the entries themselves.
+  protocol: 2,
+  connectTimeout: 1_000,
+  enableReadyCheck: true,
   maxRetriesPerRequest: 0,
   enableOfflineQueue: false,
   autoResendUnfulfilledCommands: false,
-  commandTimeout: 1_000,
-}
+} satisfies RedisOptions
 
-/** For XREADGROUP BLOCK alone: a reply that does not come ends the call, so that the loop turns. */
-const READER: RedisOptions = {
-  ...COMMON,
-  maxRetriesPerRequest: 0,
-  enableOfflineQueue: false,
-  autoResendUnfulfilledCommands: false,
-  commandTimeout: BLOCK_MS + 2_000,
-}
+const COMMAND = {
+  ...ONCE,
+  commandTimeout: 1_000,
+  retryStrategy: reconnectMs,
+  // A primary that has become a replica: the next connection finds the new one. The command itself was refused and is not repeated.
+  reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
+} satisfies RedisOptions
+
+/** For one blocking read at a time: a reply that does not come ends the call. It does not come back by itself; reader.ts makes anew. */
+const READER = { ...ONCE, commandTimeout: BLOCK_MS + 2_000, retryStrategy: () => null } satisfies RedisOptions
 
 /**
  * A connection that is kept up by itself. Commands fail at once while it is down.
- * @param use `command` for everything quick, `reader` for one blocking read at a time
+ * @param url TIDINGS_REDIS_URL
+ * @param use `command` for everything quick; `reader` for blocking reads, once: it ends at its first failure
+ * @param node for a reader on a cluster: whose streams it reads
+ * @throws Error, without the password, when nobody answers
  */
-export async function connectRedis(url: string, use: 'command' | 'reader', log: Logger): Promise<Redis> {
-  const redis = new Redis(url, { ...(use === 'reader' ? READER : COMMAND), lazyConnect: true })
-  let lastLogged = 0
-  redis.on('error', (error: Error) => {
+export function connectRedis(url: string, use: 'command', log: Logger): Promise<Redis>
+export function connectRedis(url: string, use: 'reader', log: Logger, node?: RedisAddress): Promise<Connection>
+export async function connectRedis(
+  url: string,
+  use: 'command' | 'reader',
+  log: Logger,
+  node?: RedisAddress,
+): Promise<Redis> {
+  const target = parseRedisUrl(url)
+  if (!target) throw new Error('TIDINGS_REDIS_URL is not the URL of a Redis')
+  const redis =
+    target.kind === 'cluster' && !node
+      ? clusterClient(target)
+      : singleClient(url, target, use === 'reader' ? READER : COMMAND, node)
+  logErrors(redis, log)
+  const overdue = setTimeout(() => redis.disconnect(), CONNECT_WITHIN_MS)
+  try {
+    await redis.connect()
+    // The nodes of a cluster are connected to at their first command; a process starts with all that answer.
+    if (redis instanceof Cluster) await Promise.allSettled(redis.nodes('master').map((each) => each.ping()))
+    return redis
+  } catch (error) {
+    redis.disconnect()
+    throw error
+  } finally {
+    clearTimeout(overdue)
+  }
+}
+
+const login = ({ username, password, tls }: RedisUrl): Pick<RedisOptions, 'username' | 'password' | 'tls'> => ({
+  ...(username !== undefined && { username }),
+  ...(password !== undefined && { password }),
+  ...(tls && { tls: {} }),
+})
+
+function singleClient(
+  url: string,
+  target: RedisUrl,
+  options: typeof COMMAND | typeof READER,
+  node: RedisAddress | undefined,
+): Connection {
+  const own = { ...options, lazyConnect: true }
+  if (node) return new Connection({ ...own, ...login(target), ...node })
+  if (target.kind === 'single') return new Connection(url, own)
+  return new Connection({
+    ...own,
+    ...login(target),
+    sentinels: rotated(target.addresses),
+    name: target.primary,
+    sentinelCommandTimeout: 1_000,
+    sentinelRetryStrategy: options.retryStrategy,
+    ...(target.tls && { sentinelTLS: {}, enableTLSForSentinelMode: true }),
+    // A primary that hangs keeps its connections: the sentinels say when another one has taken over.
+    failoverDetector: options === COMMAND,
+  })
+}
+
+let turn = 0
+/** A sentinel that is cut off may know an old primary: each connection begins with another one. */
+function rotated(addresses: readonly RedisAddress[]): RedisAddress[] {
+  const at = turn++ % addresses.length
+  return [...addresses.slice(at), ...addresses.slice(0, at)]
+}
+
+function clusterClient(target: RedisUrl): Cluster {
+  const { retryStrategy, enableOfflineQueue: _, ...redisOptions } = COMMAND
+  return new Once(target.addresses, {
+    lazyConnect: true,
+    redisOptions: { ...redisOptions, ...login(target) },
+    clusterRetryStrategy: retryStrategy,
+    // Else a command whose connection was cut is sent a second time.
+    retryDelayOnFailover: 0,
+    // "The cluster is down" is an answer for the caller, not something to wait for.
+    retryDelayOnClusterDown: 0,
+    // MOVED and ASK are followed at once. Scripts do not go this way (cluster.ts), and commands of one key never meet TRYAGAIN.
+    retryDelayOnMoved: 0,
+    retryDelayOnTryAgain: 50,
+    slotsRefreshTimeout: 1_000,
+    slotsRefreshInterval: SLOTS_EVERY_MS,
+    // A node that is being connected to lets commands wait, no longer than commandTimeout. `Once` keeps them from waiting for a cluster.
+    enableOfflineQueue: true,
+  })
+}
+
+/** A cluster client that queues nothing while it has no cluster: ioredis would hold it without end. */
+class Once extends Cluster {
+  override sendCommand(command: Command, ...rest: [stream?: never, node?: unknown]): unknown {
+    // CLUSTER is how it finds its nodes.
+    if (this.status !== 'ready' && command.name !== 'cluster') {
+      command.reject(new Error('The cluster is not connected.'))
+      return command.promise
+    }
+    return super.sendCommand(command, ...rest)
+  }
+}
+
+function logErrors(redis: Redis, log: Logger): void {
+  let lastLogged = Number.NEGATIVE_INFINITY
+  const tell = (error: Error): void => {
     const now = performance.now()
     if (now - lastLogged < 5_000) return
     lastLogged = now
     log.warn({ err: error.message }, 'redis connection')
-  })
-  await redis.connect()
-  return redis
+  }
+  redis.on('error', tell)
+  if (redis instanceof Cluster) redis.on('node error', tell)
+}
+
+/**
+ * Tells whenever a connection was lost or made anew: what this Redis was told before, the next one may not know.
+ * @returns ends the telling
+ */
+export function onReconnect(redis: Redis, tell: () => void): () => void {
+  const events = redis instanceof Cluster ? ['ready', '+node', '-node'] : ['ready']
+  for (const event of events) redis.on(event, tell)
+  return () => {
+    for (const event of events) redis.off(event, tell)
+  }
 }
 
 /** Did Redis itself answer with an error? Otherwise the outcome of the command is unknown or it was never sent. */
@@ -55,13 +175,16 @@ export const isReply = (error: unknown): error is Error => error instanceof Repl
 export const redisAway = (cause: unknown): AppError =>
   new AppError('unavailable', 'The message store does not answer now. Try again shortly.', { cause, retryAfter: 1 })
 
-/** The commands that `issue` gives in this turn leave in one write instead of one each. */
-export function together(redis: Redis, issue: () => void): void {
-  const { stream } = redis
-  stream?.cork()
+/**
+ * The commands that `issue` gives in this turn leave in one write per connection instead of one each. They may be about any keys,
+ * unlike those of a pipeline, which on a cluster must all lie on one node.
+ */
+export function together<T>(redis: Redis, issue: () => T): T {
+  const streams = (redis instanceof Cluster ? redis.nodes('master') : [redis]).map(({ stream }) => stream)
+  for (const stream of streams) stream?.cork()
   try {
-    issue()
+    return issue()
   } finally {
-    stream?.uncork()
+    for (const stream of streams) stream?.uncork()
   }
 }

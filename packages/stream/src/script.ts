@@ -1,26 +1,60 @@
 /** Lua scripts: EVALSHA first, and the whole text when Redis does not know it (after a restart, a failover or SCRIPT FLUSH). */
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import type { Redis } from './redis.js'
+import { onServerOf } from './cluster.js'
+import type { Connection, Redis } from './redis.js'
+
+/** Replicas that must have what a script wrote, and how long to wait for them. */
+export interface Replicas {
+  count: number
+  waitMs: number
+}
 
 export interface Script {
+  /** @param keys at least one; on a cluster all of one partition */
   run(redis: Redis, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown>
+  /**
+   * The same, and then waits for replicas.
+   * @returns what the script answered, and how many replicas have all that its connection has written
+   */
+  runReplicated(
+    redis: Redis,
+    keys: readonly string[],
+    args: readonly (string | number)[],
+    replicas: Replicas,
+  ): Promise<{ answer: unknown; reached: number }>
 }
 
 /** @param file a .lua file; it lies beside the sources, two folders above the compiled code: `scriptFile('x.lua', import.meta.url)` */
 export function loadScript(file: URL): Script {
   const text = readFileSync(file, 'utf8')
   const sha = createHash('sha1').update(text).digest('hex')
-  return {
-    async run(redis, keys, args) {
+
+  async function evaluate<T>(
+    redis: Redis,
+    keys: readonly string[],
+    args: readonly (string | number)[],
+    withAnswer: (connection: Connection, answer: Promise<unknown>) => Promise<T>,
+  ): Promise<T> {
+    return await onServerOf(redis, keys[0]!, async (connection) => {
       try {
-        return await redis.evalsha(sha, keys.length, ...keys, ...args)
+        return await withAnswer(connection, connection.evalsha(sha, keys.length, ...keys, ...args))
       } catch (error) {
         // Redis did not run anything: sending it again cannot do it twice.
         if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw error
-        return await redis.eval(text, keys.length, ...keys, ...args)
+        return await withAnswer(connection, connection.eval(text, keys.length, ...keys, ...args))
       }
-    },
+    })
+  }
+
+  return {
+    run: (redis, keys, args) => evaluate(redis, keys, args, (_connection, answer) => answer),
+    runReplicated: (redis, keys, args, { count, waitMs }) =>
+      evaluate(redis, keys, args, async (connection, answer) => {
+        // Sent right behind the script: WAIT counts what its own connection wrote, and after a cut that would be nothing.
+        const [given, reached] = await Promise.all([answer, connection.wait(count, waitMs)])
+        return { answer: given, reached }
+      }),
   }
 }
 

@@ -144,7 +144,7 @@ t.test('a replica that is not there leaves the outcome unknown; nothing is said 
 
 t.test('without Redis: refused at once, and nothing is queued', async (t) => {
   const { connect, keys, metrics, generations } = await bench(t)
-  const redis = await connect('command')
+  const redis = await connect()
   const appender = createAppender({ redis, keys, replicas: 0, generations, metrics })
   redis.disconnect()
   await until('disconnected', () => redis.status !== 'ready')

@@ -48,7 +48,7 @@ async function consumer(
     consumer: over.name ?? 'one',
     keys: b.keys,
     redis: b.redis,
-    reader: await b.connect('reader'),
+    url: b.url,
     handler,
     window: over.window ?? 1,
     gatherMs: 0,

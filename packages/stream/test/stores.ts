@@ -23,7 +23,7 @@ export interface Bench {
   metrics: ReturnType<typeof createStreamMetrics>
   /** As logic provides them, with a ledger that lasts as long as the test, and nothing in MySQL. */
   generations: Generations
-  connect(use: 'command' | 'reader'): Promise<Redis>
+  connect(): Promise<Redis>
 }
 
 /** @param rows the ledger by partition */
@@ -51,12 +51,12 @@ export async function bench(t: Test, partitions = 4): Promise<Bench> {
   if (!url) throw new Error('TIDINGS_REDIS_URL is not set: run the tests by npm test')
   const keys = createKeys(`t${randomBytes(6).toString('hex')}`, partitions)
   const opened: Redis[] = []
-  const connect = async (use: 'command' | 'reader'): Promise<Redis> => {
-    const redis = await connectRedis(url, use, log)
+  const connect = async (): Promise<Redis> => {
+    const redis = await connectRedis(url, 'command', log)
     opened.push(redis)
     return redis
   }
-  const redis = await connect('command')
+  const redis = await connect()
   t.teardown(async () => {
     const names = await redis.keys(`${keys.namespace}:*`)
     if (names.length > 0) await redis.del(names)

@@ -1,0 +1,83 @@
+/**
+ * Which server holds a key. On a cluster a partition's keys lie in one slot (its number is their hash tag), the slot on one shard, and
+ * it may move at any time. What a node refuses for that reason was surely not executed: it is tried again in place for a while.
+ */
+import type { RedisAddress } from '@tidings/service'
+import { Cluster, Command } from 'ioredis'
+import { type Connection, isReply, type Redis } from './redis.js'
+
+/** How long a call waits for a slot to arrive where it moves to. */
+const IN_PLACE_MS = 1_000
+const RETRY_MS = 50
+
+/** The command was never sent: there is no connection to the node that holds its key. */
+export class NotSent extends Error {
+  override readonly name = 'NotSent'
+}
+
+/** Surely not executed: Redis refused it, or it was never sent. */
+export const isRefused = (error: unknown): error is Error => isReply(error) || error instanceof NotSent
+
+/** Refused only because the keys lie elsewhere, or are on their way. */
+const isMoving = (error: unknown): boolean => isReply(error) && /^(?:MOVED|ASK|TRYAGAIN) /.test(`${error.message} `)
+
+const slotOf = (key: string): number => new Command('exists', [key]).getSlot()!
+
+/** Does each partition need a connection of its own for blocking reads? Then one read cannot name the streams of two of them. */
+export const readsApart = (redis: Redis): boolean => redis instanceof Cluster
+
+/** Asks the cluster again who holds which slot. Never fails: the next command shows whether it helped. */
+const askForSlots = (cluster: Cluster): Promise<void> =>
+  new Promise((resolve) => cluster.refreshSlotsCache(() => resolve()))
+
+/** The address of the node that holds a key, as the cluster says now; nothing where all keys lie on one server. */
+export async function addressOf(redis: Redis, key: string): Promise<RedisAddress | undefined> {
+  if (!(redis instanceof Cluster)) return undefined
+  await askForSlots(redis)
+  const address = redis.slots[slotOf(key)]?.[0]
+  if (address === undefined) throw new NotSent('No node of the cluster holds this slot.')
+  const colon = address.lastIndexOf(':')
+  return { host: address.slice(0, colon), port: Number(address.slice(colon + 1)) }
+}
+
+/** The connection that serves a key, when there is one that is ready. */
+function connectionOf(redis: Redis, key: string): Connection | undefined {
+  if (!(redis instanceof Cluster)) return redis
+  const address = redis.slots[slotOf(key)]?.[0]
+  const node = redis.nodes('master').find(({ options }) => `${options.host}:${options.port}` === address)
+  return node?.status === 'ready' ? node : undefined
+}
+
+/**
+ * Runs a call on the connection of the server that holds a key: for scripts, and for commands that must share a connection. Nothing
+ * is repeated that may have been executed.
+ * @param call may run several times, each time after a refusal; it must begin with its first command, and all of its keys lie with `key`
+ * @throws NotSent when that server is away; the last refusal when the slot does not arrive in time; else what the call throws
+ */
+export async function onServerOf<T>(
+  redis: Redis,
+  key: string,
+  call: (connection: Connection) => Promise<T>,
+): Promise<T> {
+  const end = performance.now() + IN_PLACE_MS
+  for (;;) {
+    try {
+      return await call(connectionOf(redis, key) ?? (await reconnected(redis as Cluster, key)))
+    } catch (error) {
+      if (!(redis instanceof Cluster) || !isMoving(error) || performance.now() > end) throw error
+      await Promise.all([askForSlots(redis), new Promise((resolve) => setTimeout(resolve, RETRY_MS))])
+    }
+  }
+}
+
+/** A node's connection ends with its first failure; any command makes it anew. */
+async function reconnected(cluster: Cluster, key: string): Promise<Connection> {
+  try {
+    await cluster.exists(key)
+  } catch (error) {
+    throw new NotSent('The node of the cluster that holds this slot does not answer.', { cause: error })
+  }
+  const connection = connectionOf(cluster, key)
+  if (!connection) throw new NotSent('The node of the cluster that holds this slot is not known.')
+  return connection
+}

@@ -1,0 +1,88 @@
+/** One loop with one blocking connection: reads some partitions of a group and hands over what it finds. */
+import { backoffMs, type Logger, pause } from '@tidings/service'
+import type { StreamMetrics } from './metrics.js'
+import type { Owned, Row } from './owned.js'
+import type { Reader } from './reader.js'
+import type { Reads } from './reads.js'
+
+/** A read with fewer entries than this shows that the stream runs thin: then a group that may wait gathers. */
+const THIN_READ = 128
+
+export interface Lane {
+  /** What it reads. It is the caller who adds and removes. */
+  readonly owned: Map<number, Owned>
+  /** Ends a wait or a blocking read, so that a change of what is owned counts at once. */
+  kick(): void
+  /** Hands over nothing more. Resolves when the loop has ended. */
+  stop(): Promise<void>
+}
+
+/**
+ * @param takes hands rows to the handler; resolves when there is room for more
+ * @param repair told of a failed read before the next one
+ */
+export function startLane(deps: {
+  owned: Map<number, Owned>
+  reader: Reader
+  reads: Reads
+  takes(rows: readonly Row[]): Promise<void>
+  repair(error: Error): Promise<void>
+  gatherMs: number
+  metrics: StreamMetrics
+  log: Logger
+}): Lane {
+  const { owned, reader, reads, takes, repair, gatherMs, metrics, log } = deps
+  const stopper = new AbortController()
+  const { signal } = stopper
+  let wake: (() => void) | undefined
+  let failures = 0
+
+  async function loop(): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        const rows = await next()
+        failures = 0
+        if (rows.length > 0) await takes(rows)
+        if (rows.length > 0 && rows.length < THIN_READ && gatherMs > 0) await pause(gatherMs, signal)
+      } catch (thrown) {
+        if (signal.aborted) return
+        const error = thrown instanceof Error ? thrown : new Error(String(thrown))
+        metrics.readFailed()
+        if (failures === 0) log.warn({ err: error.message }, 'reading the streams failed')
+        for (const state of owned.values()) state.rereadOwn = true
+        await pause(backoffMs(failures++, { firstMs: 100, maxMs: 1_000 }), signal)
+        await repair(error)
+      }
+    }
+  }
+
+  /** What to do next, oldest duty first. */
+  async function next(): Promise<Row[]> {
+    if (owned.size === 0) {
+      await new Promise<void>((resolve) => {
+        wake = resolve
+      })
+      wake = undefined
+      return []
+    }
+    const left = await reads.takeOver()
+    return left.length > 0 ? left : await reader.read((connection) => reads.readNew(connection))
+  }
+
+  function kick(): void {
+    wake?.()
+    reader.unblock()
+  }
+
+  const running = loop()
+  return {
+    owned,
+    kick,
+    async stop() {
+      stopper.abort()
+      wake?.()
+      reader.stop()
+      await running
+    },
+  }
+}

@@ -1,0 +1,63 @@
+/** A connection for blocking reads. It ends with its first failure and the next read has a new one, wherever the streams lie by then. */
+import type { Logger } from '@tidings/service'
+import { addressOf, onServerOf } from './cluster.js'
+import { type Connection, connectRedis, type Redis } from './redis.js'
+
+export interface Reader {
+  /** Runs one blocking read; one at a time. What it throws has cost the connection. */
+  read<T>(call: (connection: Connection) => Promise<T>): Promise<T>
+  /** Ends the read that waits now, with nothing. */
+  unblock(): void
+  stop(): void
+}
+
+/**
+ * @param url TIDINGS_REDIS_URL
+ * @param redis asked where the key lies
+ * @param key a stream that is read: on a cluster all that are read lie in its slot
+ */
+export function createReader(deps: { url: string; redis: Redis; key: string; log: Logger }): Reader {
+  const { url, redis, key, log } = deps
+  let current: { connection: Connection; id: number } | undefined
+  let stopped = false
+
+  async function open(): Promise<NonNullable<typeof current>> {
+    const connection = await connectRedis(url, 'reader', log, await addressOf(redis, key))
+    try {
+      if (stopped) throw new Error('stopped')
+      return { connection, id: Number(await connection.client('ID')) }
+    } catch (error) {
+      connection.disconnect()
+      throw error
+    }
+  }
+
+  function drop(): void {
+    current?.connection.disconnect()
+    current = undefined
+  }
+
+  return {
+    async read(call) {
+      current ??= await open()
+      const mine = current
+      try {
+        return await call(mine.connection)
+      } catch (error) {
+        if (current === mine) drop()
+        throw error
+      }
+    },
+    unblock() {
+      if (!current || redis.status !== 'ready') return
+      const { id } = current
+      onServerOf(redis, key, (connection) => connection.client('UNBLOCK', id)).catch((error: unknown) =>
+        log.debug({ err: error }, 'unblock'),
+      )
+    },
+    stop() {
+      stopped = true
+      drop()
+    },
+  }
+}
