@@ -46,8 +46,9 @@ export function generationsOf(redis: Redis, keys: Keys, rows = new Map<number, L
   }
 }
 
-export async function bench(t: Test, partitions = 4): Promise<Bench> {
-  const url = process.env.TIDINGS_REDIS_URL
+/** @param given another Redis than that of the test run */
+export async function bench(t: Test, partitions = 4, given?: string): Promise<Bench> {
+  const url = given ?? process.env.TIDINGS_REDIS_URL
   if (!url) throw new Error('TIDINGS_REDIS_URL is not set: run the tests by npm test')
   const keys = createKeys(`t${randomBytes(6).toString('hex')}`, partitions)
   const opened: Redis[] = []
@@ -58,7 +59,8 @@ export async function bench(t: Test, partitions = 4): Promise<Bench> {
   }
   const redis = await connect()
   t.teardown(async () => {
-    const names = await redis.keys(`${keys.namespace}:*`)
+    // A Redis of the test's own goes with all it holds.
+    const names = given === undefined ? await redis.keys(`${keys.namespace}:*`) : []
     if (names.length > 0) await redis.del(names)
     for (const one of opened) one.disconnect()
   })
@@ -73,8 +75,8 @@ export async function bench(t: Test, partitions = 4): Promise<Bench> {
 }
 
 /** Waits for a fact. */
-export async function until(what: string, check: () => unknown): Promise<void> {
-  const end = performance.now() + 10_000
+export async function until(what: string, check: () => unknown, withinMs = 10_000): Promise<void> {
+  const end = performance.now() + withinMs
   for (;;) {
     if (await check()) return
     if (performance.now() > end) throw new Error(`never came true: ${what}`)

@@ -1,0 +1,251 @@
+/** The streams on a real cluster of three shards: slots move and shards die under it. */
+import { type RedisCluster, startRedisCluster } from '@tidings/infra'
+import type { Entry } from '@tidings/protocol'
+import t, { type Test } from 'tap'
+import {
+  type Appended,
+  type Appender,
+  type AppendItem,
+  type Consumer,
+  createAppender,
+  createLogReader,
+  type Delivery,
+  ensureGroups,
+  readLag,
+  startConsumer,
+} from '../src/index.js'
+import { type Bench, bench, log, until } from './stores.js'
+
+const PARTITIONS = 8
+let made = 9_000
+const item = (over: Partial<AppendItem> = {}): AppendItem => ({
+  id: String(made++),
+  conversation: 'dm:alice:bob',
+  from: 'alice',
+  type: 'text',
+  content: '{"text":"hello"}',
+  clientId: `c-${made}`,
+  sentAt: 1,
+  trace: '',
+  ...over,
+})
+const conversations = Array.from({ length: 24 }, (_, i) => `dm:alice:user${String(i).padStart(2, '0')}`)
+const everyPartition = Array.from({ length: PARTITIONS }, (_, p) => p)
+
+/** Appends as a good sender does: the same clientId again until it is answered. */
+async function appendUntilDone(appender: Appender, one: AppendItem): Promise<Appended> {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      return await appender.append(one)
+    } catch (error) {
+      if (attempt > 400) throw error
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+  }
+}
+
+/** A consumer that owns nothing yet, and everything that it sees. */
+async function consume(t: Test, b: Bench): Promise<{ seen: Delivery[]; consumer: Consumer }> {
+  const seen: Delivery[] = []
+  await ensureGroups(b.redis, b.keys, 'persist', everyPartition)
+  const consumer = startConsumer({
+    group: 'persist',
+    consumer: 'one',
+    keys: b.keys,
+    redis: b.redis,
+    url: b.url,
+    handler: {
+      async handle(batch) {
+        seen.push(...batch)
+        return {}
+      },
+    },
+    window: 1,
+    gatherMs: 0,
+    onDisowned: () => undefined,
+    metrics: b.metrics,
+    log,
+  })
+  t.teardown(() => consumer.stop())
+  return { seen, consumer }
+}
+
+/** Everything that a consumer of all partitions sees. */
+async function consumeAll(t: Test, b: Bench): Promise<Delivery[]> {
+  const { seen, consumer } = await consume(t, b)
+  for (const p of everyPartition) consumer.own(p, 1)
+  return seen
+}
+
+/** What was seen of a conversation, each entry where it came first. Voids are no entries. */
+function seenOf(seen: readonly Delivery[], conversation: string): Entry[] {
+  const byId = new Map<string, Entry>()
+  for (const { entry } of seen) {
+    if (entry.conversation === conversation && entry.type !== 'void' && !byId.has(entry.id)) byId.set(entry.id, entry)
+  }
+  return [...byId.values()]
+}
+const seqsOf = (seen: readonly Delivery[], conversation: string): number[] =>
+  seenOf(seen, conversation).map(({ seq }) => seq)
+const rising = (seqs: readonly number[]): boolean => seqs.every((seq, i) => i === 0 || seq > seqs[i - 1]!)
+
+/** Whatever was answered with a seq was answered in the order of sending, lies in the log at that seq, and was seen once, in order. */
+async function unharmed(t: Test, b: Bench, seen: readonly Delivery[], conversation: string, sent: readonly Appended[]) {
+  t.ok(sent.length > 1, `the sender to ${conversation} got on: ${sent.length}`)
+  t.ok(rising(sent.map(({ seq }) => seq)), 'in the order in which they were sent, none twice')
+  const log = await createLogReader(b.redis, b.keys).after(conversation, 0, 10_000)
+  const inLog = new Map(log.map(({ seq, id }) => [seq, id]))
+  t.same(
+    sent.filter(({ seq, id }) => inLog.get(seq) !== id),
+    [],
+    'each is where it was said to be',
+  )
+  await until(`all of ${conversation} seen`, () => seenOf(seen, conversation).length >= inLog.size)
+  t.ok(rising(seqsOf(seen, conversation)), 'seen in order')
+  const ids = new Set(seenOf(seen, conversation).map(({ id }) => id))
+  t.same(
+    sent.filter(({ id }) => !ids.has(id)),
+    [],
+    'and all seen',
+  )
+}
+
+const upTo = (n: number): number[] => Array.from({ length: n }, (_, i) => i + 1)
+const settled = async (b: Bench): Promise<boolean> =>
+  (await readLag(b.redis, b.keys, 'persist', everyPartition)).every(({ lag, pending }) => lag === 0 && pending === 0)
+
+/** Sends to one conversation, one after another, until told to stop. */
+function sender(appender: Appender, conversation: string): { stop(): Promise<Appended[]> } {
+  let stopped = false
+  const sent: Appended[] = []
+  const running = (async () => {
+    while (!stopped) {
+      sent.push(await appendUntilDone(appender, item({ conversation })))
+      await new Promise((resolve) => setTimeout(resolve, 2))
+    }
+  })()
+  return {
+    async stop() {
+      stopped = true
+      await running
+      return sent
+    },
+  }
+}
+
+t.test('partitions over three shards', async (t) => {
+  const cluster: RedisCluster = await startRedisCluster({ replicas: true })
+  t.teardown(() => cluster.stop())
+  const shardOf = (b: Bench, partition: number): Promise<number> => cluster.shardOf(b.keys.messages(partition))
+
+  await t.test('what is appended is read in order and settled, in whichever shard it lies', async (t) => {
+    const b = await bench(t, PARTITIONS, cluster.url)
+    const shards = await Promise.all(everyPartition.map((p) => shardOf(b, p)))
+    t.equal(new Set(shards).size, 3, 'the partitions are spread')
+    const seen = await consumeAll(t, b)
+    const appender = createAppender({ redis: b.redis, keys: b.keys, replicas: 0, metrics: b.metrics })
+    for (let round = 0; round < 5; round++) {
+      await Promise.all(conversations.map((conversation) => appender.append(item({ conversation }))))
+    }
+    await until('all seen', () => seen.length === 5 * conversations.length)
+    for (const conversation of conversations) t.same(seqsOf(seen, conversation), upTo(5))
+    await until('all settled', () => settled(b))
+    const reader = createLogReader(b.redis, b.keys)
+    t.same(
+      await reader.heads(conversations),
+      conversations.map(() => 5),
+      'heads over all shards in one call',
+    )
+    t.same(
+      (await reader.newest(conversations)).map((entry) => entry?.seq),
+      conversations.map(() => 5),
+    )
+  })
+
+  await t.test('scripts that a shard has forgotten are sent again to that shard', async (t) => {
+    const b = await bench(t, PARTITIONS, cluster.url)
+    const appender = createAppender({ redis: b.redis, keys: b.keys, replicas: 0, metrics: b.metrics })
+    await Promise.all(conversations.map((conversation) => appender.append(item({ conversation }))))
+    for (const { url } of cluster.shards) {
+      const node = await bench(t, 1, url)
+      await node.redis.script('FLUSH')
+    }
+    const again = await Promise.all(conversations.map((conversation) => appender.append(item({ conversation }))))
+    t.same(
+      again.map(({ seq }) => seq),
+      conversations.map(() => 2),
+    )
+  })
+
+  await t.test('a partition that is given away and taken back counts at once', async (t) => {
+    const b = await bench(t, PARTITIONS, cluster.url)
+    const { seen, consumer: one } = await consume(t, b)
+    const appender = createAppender({ redis: b.redis, keys: b.keys, replicas: 0, metrics: b.metrics })
+    const p = b.keys.partitionOf('dm:alice:bob')
+    one.own(p, 1)
+    await appender.append(item())
+    await until('the first', () => seen.length === 1)
+    await one.release(p)
+    await appender.append(item())
+    t.equal(seen.length, 1)
+    const began = performance.now()
+    one.own(p, 2)
+    await until('the second', () => seen.length === 2)
+    t.ok(performance.now() - began < 2_000)
+  })
+
+  await t.test(
+    'a slot moves under load: nothing lost, doubled or misordered, and midway sends wait or say no',
+    async (t) => {
+      const b = await bench(t, PARTITIONS, cluster.url)
+      const seen = await consumeAll(t, b)
+      const appender = createAppender({ redis: b.redis, keys: b.keys, replicas: 0, metrics: b.metrics })
+      const p = b.keys.partitionOf('dm:alice:bob')
+      const from = await shardOf(b, p)
+      // Keys enough to move in several steps.
+      await Promise.all(upTo(100).map(() => appender.append(item())))
+      const others = conversations.filter((each) => b.keys.partitionOf(each) !== p).slice(0, 3)
+      const senders = ['dm:alice:bob', ...others].map((conversation) => sender(appender, conversation))
+      await until('under way', () => ['dm:alice:bob', ...others].every((each) => seqsOf(seen, each).length > 5))
+      let refused: unknown
+      const to = (from + 1) % 3
+      await cluster.moveSlot(await cluster.slotOf(b.keys.messages(p)), to, async () => {
+        refused = await appender.append(item()).catch((error: unknown) => error)
+      })
+      t.match(refused, { code: 'unavailable', retryAfter: 1 }, 'surely not accepted, and said so in time')
+      t.equal(await shardOf(b, p), to)
+      await appendUntilDone(appender, item())
+      const sent = await Promise.all(senders.map((one) => one.stop()))
+      for (const [i, conversation] of ['dm:alice:bob', ...others].entries()) {
+        await unharmed(t, b, seen, conversation, sent[i]!)
+      }
+      await until('all settled', () => settled(b))
+    },
+  )
+
+  await t.test(
+    'a shard dies: the others go on, its replica takes over, and each clientId is accepted once',
+    async (t) => {
+      const b = await bench(t, PARTITIONS, cluster.url)
+      const seen = await consumeAll(t, b)
+      const appender = createAppender({ redis: b.redis, keys: b.keys, replicas: 1, metrics: b.metrics })
+      const dying = conversations[0]!
+      const shard = await shardOf(b, b.keys.partitionOf(dying))
+      const places = await Promise.all(conversations.map((each) => shardOf(b, b.keys.partitionOf(each))))
+      const living = conversations[places.findIndex((place) => place !== shard)]!
+      const senders = [dying, living].map((conversation) => sender(appender, conversation))
+      await until('under way', () => [dying, living].every((each) => seqsOf(seen, each).length > 5))
+      await cluster.shards[shard]!.kill()
+      const before = seqsOf(seen, living).length
+      await until('the others go on meanwhile', () => seqsOf(seen, living).length > before + 5)
+      await cluster.promoted(shard)
+      // What died comes back as a replica; until then nobody else has a copy, and nothing is accepted.
+      await cluster.shards[shard]!.restart()
+      await appendUntilDone(appender, item({ conversation: dying }))
+      const sent = await Promise.all(senders.map((one) => one.stop()))
+      await unharmed(t, b, seen, dying, sent[0]!)
+      await unharmed(t, b, seen, living, sent[1]!)
+      await until('all settled', () => settled(b))
+    },
+  )
+})
