@@ -13,6 +13,8 @@ const SENTINELS = 3
 const DOWN_AFTER_MS = 1_000
 /** A failover that got no majority is tried again after twice this; a replica with a stalled link is left alone for as long. */
 const FAILOVER_MS = 8_000
+/** How long a planned failover holds writes up at the old primary: until nobody writes there any more. */
+const HOLD_MS = 15_000
 
 export interface RedisReplicated {
   /** For TIDINGS_REDIS_URL: the sentinels and the primary's name. */
@@ -22,7 +24,10 @@ export interface RedisReplicated {
   sentinels: RunningStore[]
   /** Which of the servers the sentinels call the primary now. */
   primary(): Promise<RunningStore>
-  /** A failover in order; resolves when the sentinels name another server. */
+  /**
+   * A planned failover, as an operator does it who wants to lose nothing: writes are held up, the replicas get the rest, and the
+   * sentinels switch. Resolves when they name another server.
+   */
   failover(): Promise<void>
   /** Resolves when the sentinels name another server than this one. */
   movedFrom(server: RunningStore): Promise<void>
@@ -90,6 +95,12 @@ export async function startRedisReplicated(
       movedFrom,
       async failover() {
         const before = await primary()
+        await withRedis(before.url, (client) => client.call('CLIENT', 'PAUSE', HOLD_MS, 'WRITE'))
+        await until('the replicas have it all', async () => {
+          const text = await withRedis(before.url, (client) => client.info('replication'))
+          const [head] = /(?<=master_repl_offset:)\d+/.exec(text) ?? []
+          return [...text.matchAll(/state=online,offset=(\d+)/g)].every(([, offset]) => offset === head)
+        })
         await withRedis(sentinels[0]!.url, (client) => client.call('SENTINEL', 'FAILOVER', PRIMARY))
         await movedFrom(before)
       },

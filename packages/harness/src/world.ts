@@ -140,7 +140,8 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
   const redis = await connectRedis(stores.redisUrl, 'command', log)
   life.add('redis', () => redis.disconnect())
   const keys = createKeys(namespace, Number(env.TIDINGS_PARTITIONS))
-  life.add('keys', () => deleteKeys(redis, namespace))
+  // A Redis of the test's own goes with all it holds.
+  if (!options.stores?.redisUrl) life.add('keys', () => deleteKeys(redis, namespace))
   const store = connectStore(mysqlUrl, log)
   life.add('store', () => store.stop())
 

@@ -47,7 +47,7 @@ local function append(item)
     if kept then
       local known, answer = string.match(kept, '^(%S+) (.*)$')
       if known ~= digest then return 'C' end
-      -- Written again as it is: whoever waits for replicas now waits for what the first call wrote, too.
+      -- Written again as it is: newer Redis' WAIT counts only what its connection wrote, and the first call was perhaps another's.
       redis.call('SET', onceKey, kept, 'KEEPTTL')
       return 'D ' .. answer
     end
