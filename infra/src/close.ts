@@ -1,15 +1,10 @@
 /**
- * The last thing before our own Redis is stopped: its partitions are marked as closed in order, so that the next start knows that
- * nothing was lost and conversations go on with the next seq (packages/stream/src/generation.ts).
+ * The last thing before our own Redis is stopped: its partitions are marked as closed in order, so that the next start knows that nothing
+ * was lost. Only logic can do it; the runner knows the apps by their built files alone.
  */
-import { randomBytes } from 'node:crypto'
-import { createLogger } from '@tidings/service'
-import { connectStore, generationLedger } from '@tidings/store'
-import { closeGeneration, connectRedis, createKeys } from '@tidings/stream'
 import { reasonOf } from './failure.js'
 
-const BOUND_MS = 1_000
-
+/** What lies in our own Redis. */
 export interface DataSet {
   redisUrl: string
   mysqlUrl: string
@@ -17,37 +12,18 @@ export interface DataSet {
   partitions: number
 }
 
-/** To be called when no app runs any more. Never fails: a partition that is not closed costs its conversations a void. */
-export async function closePartitions(set: DataSet, say: (line: string) => void): Promise<void> {
-  const log = createLogger({ app: 'infra', instance: 'runner', level: 'silent' })
-  const store = connectStore(set.mysqlUrl, log)
-  const timer = new AbortController()
-  try {
-    const tooLate = new Promise<never>((_, reject) => {
-      const timeout = setTimeout(() => reject(new Error('it took too long')), BOUND_MS)
-      timer.signal.addEventListener('abort', () => clearTimeout(timeout))
-    })
-    await Promise.race([closeAll(set, store, log), tooLate])
-  } catch (error) {
-    say(`the partitions were not closed in order (${reasonOf(error)}): seqs will leap after the next start`)
-  } finally {
-    timer.abort()
-    await store.stop()
-  }
+interface Close {
+  closePartitions(set: DataSet): Promise<void>
 }
 
-async function closeAll(
-  set: DataSet,
-  store: ReturnType<typeof connectStore>,
-  log: ReturnType<typeof createLogger>,
-): Promise<void> {
-  const keys = createKeys(set.namespace, set.partitions)
-  const redis = await connectRedis(set.redisUrl, 'command', log)
+/** To be called when no app runs any more. Never fails. */
+export async function closeInOrder(set: DataSet, say: (line: string) => void): Promise<void> {
   try {
-    const word = randomBytes(12).toString('hex')
-    const partitions = Array.from({ length: set.partitions }, (_, partition) => partition)
-    await Promise.all(partitions.map((p) => closeGeneration(redis, keys, p, generationLedger(store, p), word)))
-  } finally {
-    redis.disconnect()
+    const { closePartitions } = (await import(
+      new URL('../../../apps/logic/dist/src/close.js', import.meta.url).href
+    )) as Close
+    await closePartitions(set)
+  } catch (error) {
+    say(`the partitions were not closed in order (${reasonOf(error)}): seqs will leap after the next start`)
   }
 }

@@ -3,7 +3,7 @@ import { statSync } from 'node:fs'
 import { migrate } from '@tidings/migrations'
 import { ConfigError, type Settings } from '@tidings/service'
 import { checkout } from './checkout.js'
-import { closePartitions, type DataSet } from './close.js'
+import { closeInOrder, type DataSet } from './close.js'
 import {
   type DataFolder,
   dataFolder,
@@ -66,7 +66,7 @@ export async function run(apps: (stage: Stage) => Promise<void>): Promise<number
   const supervisor = new Supervisor({
     say,
     beforeStores: async () => {
-      if (dataSet) await closePartitions(dataSet, say)
+      if (dataSet) await closeInOrder(dataSet, say)
     },
     changed: (children) => {
       state.children = children

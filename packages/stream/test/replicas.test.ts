@@ -23,7 +23,13 @@ t.test(
     const b = await bench(t, 1, set.url)
     const replica = await bench(t, 1, set.servers[1]!.url)
     const appenderOn = async () =>
-      createAppender({ redis: await b.connect(), keys: b.keys, replicas: 1, metrics: b.metrics })
+      createAppender({
+        redis: await b.connect(),
+        keys: b.keys,
+        replicas: 1,
+        generations: b.generations,
+        metrics: b.metrics,
+      })
     const appender = await appenderOn()
     t.equal((await appender.append({ ...item, id: '9', clientId: 'before' })).seq, 1)
 
