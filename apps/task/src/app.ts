@@ -10,6 +10,7 @@ import {
   type Group,
   type Lag,
   readLag,
+  requireRoom,
   startConsumer,
 } from '@tidings/stream'
 import type { TaskConfig } from './config.js'
@@ -47,6 +48,10 @@ export async function startTask(
     const streamMetrics = createStreamMetrics(metrics)
     const owners = new Map<Group, ReadonlyMap<number, unknown>>()
     const checks: Record<string, () => Promise<unknown>> = { redis: () => redis.ping(), etcd: () => registry.check() }
+    checks['dead letters'] = async () => {
+      for (const [group, owned] of owners)
+        await Promise.all([...owned.keys()].map((partition) => requireRoom(redis, keys, group, partition)))
+    }
     const all = Array.from({ length: config.partitions }, (_, partition) => partition)
 
     const joins: (() => Promise<void>)[] = []

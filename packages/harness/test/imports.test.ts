@@ -66,7 +66,7 @@ const IN_ONE_PLACE: readonly PlaceRule[] = [
   {
     what: 'XADD',
     found: /xadd/i,
-    only: ['append', 'leap', 'settle'].map((name) => `packages/stream/src/${name}.lua`),
+    only: ['append', 'leap', 'settle', 'retry'].map((name) => `packages/stream/src/${name}.lua`),
   },
 ]
 

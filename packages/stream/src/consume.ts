@@ -57,7 +57,7 @@ export function startConsumer(options: ConsumerOptions): Consumer {
   /** The part of it that is in the handler's hands. */
   const handling = new Set<Promise<void>>()
   const settling = createSettling({ group, keys, redis, track, disown })
-  const decide = createFates({ group, keys, handler, signal, disown, metrics, log })
+  const decide = createFates({ group, redis, keys, handler, signal, disown, metrics, log })
   const apart = readsApart(redis)
   const lanes = new Map<number, Lane>()
   const shared = apart ? undefined : openLane(0)

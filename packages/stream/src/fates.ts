@@ -1,11 +1,13 @@
 /** What becomes of an entry, decided here alone: its handler returned or threw, and it is finished, tried again, or set aside. */
 import { AppError } from '@tidings/protocol'
 import { backoffMs, type Logger, pause } from '@tidings/service'
+import { requireRoom } from './dead.js'
 import { decodeEntry, PoisonError } from './entry.js'
 import type { Delivery, Handler } from './handler.js'
 import type { Group, Keys } from './keys.js'
 import type { StreamMetrics } from './metrics.js'
 import type { Owned, Row } from './owned.js'
+import type { Redis } from './redis.js'
 import type { DeadLetter } from './settle.js'
 
 /** Tries of an entry whose handler fails for a reason of the entry's own. */
@@ -22,6 +24,7 @@ export type Fates = Map<Row, DeadLetter | 'done'>
  */
 export function createFates(deps: {
   group: Group
+  redis: Redis
   keys: Keys
   handler: Handler
   signal: AbortSignal
@@ -29,7 +32,7 @@ export function createFates(deps: {
   metrics: StreamMetrics
   log: Logger
 }): (rows: readonly Row[], fates: Fates) => Promise<void> {
-  const { group, keys, handler, signal, disown, metrics, log } = deps
+  const { group, redis, keys, handler, signal, disown, metrics, log } = deps
 
   /** Tries the whole batch; when it fails for a reason of its own, entry by entry, so that one bad entry harms no other. */
   async function attempt(batch: readonly { row: Row; delivery: Delivery }[], fates: Fates): Promise<void> {
@@ -73,12 +76,14 @@ export function createFates(deps: {
 
   async function bury(row: Row, reason: string, deliveries: number, fates: Fates): Promise<void> {
     const { partition } = row.owned
-    for (let waits = 0; handler.bury && !signal.aborted; ) {
+    for (let waits = 0; !signal.aborted; ) {
       try {
-        await handler.bury(partition, row.fields, reason)
+        await requireRoom(redis, keys, group, partition)
+        await handler.bury?.(partition, row.fields, reason)
         break
       } catch (error) {
         if (!(error instanceof AppError) || error.code !== 'unavailable') throw error
+        if (waits === 0) log.warn({ err: error.message, group }, 'paused: an entry cannot be set aside now')
         await pause(backoffMs(waits++, RETRY), signal)
       }
     }

@@ -1,6 +1,7 @@
 export * from './append.js'
 export * from './cluster.js'
 export * from './consume.js'
+export * from './dead.js'
 export * from './entry.js'
 export * from './generation.js'
 export * from './generations.js'
