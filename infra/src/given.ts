@@ -1,4 +1,5 @@
 /** Stores that someone else runs: do they answer, and can the product work on them? */
+import { parseInfo, redisFaults } from '@tidings/stream'
 import { Failure, reasonOf } from './failure.js'
 import { withMysql } from './mysql.js'
 import { withRedis } from './redis.js'
@@ -20,10 +21,7 @@ export async function lookAtRedis(url: string): Promise<Finding[]> {
   const where = `TIDINGS_REDIS_URL: Redis at ${hostOf(url, 6379)}`
   let info: Map<string, string>
   try {
-    const text = await withRedis(url, (client) => client.info())
-    info = new Map(
-      text.split(/\r?\n/).flatMap((line) => (line.includes(':') ? [line.split(/:(.*)/, 2) as [string, string]] : [])),
-    )
+    info = parseInfo(await withRedis(url, (client) => client.info()))
   } catch (error) {
     return [
       {
@@ -32,19 +30,7 @@ export async function lookAtRedis(url: string): Promise<Finding[]> {
       },
     ]
   }
-  const findings: Finding[] = []
-  const version = info.get('redis_version') ?? '0'
-  if (Number.parseInt(version, 10) < 7)
-    findings.push({ level: 'fail', text: `${where} is version ${version}: give one of version 7.0 or newer.` })
-  if (info.get('role') !== 'master')
-    findings.push({ level: 'fail', text: `${where} is a replica: give the URL of the primary.` })
-  const policy = info.get('maxmemory_policy')
-  if (policy && policy !== 'noeviction') {
-    findings.push({
-      level: 'fail',
-      text: `${where} evicts keys when it is full (${policy}), which loses messages: run CONFIG SET maxmemory-policy noeviction.`,
-    })
-  }
+  const findings: Finding[] = redisFaults(info).map((fault) => ({ level: 'fail', text: `${where} ${fault}` }))
   if (info.get('aof_enabled') === '0') {
     findings.push({
       level: 'warn',
@@ -53,7 +39,7 @@ export async function lookAtRedis(url: string): Promise<Finding[]> {
   }
   return findings.some((finding) => finding.level === 'fail')
     ? findings
-    : [...findings, { level: 'ok', text: `${where}, version ${version}` }]
+    : [...findings, { level: 'ok', text: `${where}, version ${info.get('redis_version') ?? 'unknown'}` }]
 }
 
 /** A MySQL or MariaDB that answers, is strict and speaks utf8mb4. Rights and tables are the migration's to check. */

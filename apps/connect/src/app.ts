@@ -36,6 +36,8 @@ export const WS_PATH = '/api/v1/ws'
 export const VERSION = '0.1.0'
 const MAX_BUFFERED_BYTES = 256 * 1024
 const CATCH_UPS_AT_ONCE = 64
+/** Catch-ups that wait for their turn before new sessions are sent away. */
+const CATCH_UPS_IN_LINE = 2_000
 /** Clients of a draining node come back spread over this time. */
 const RECONNECT_SPREAD_MS = 5_000
 
@@ -64,7 +66,7 @@ export async function startConnect(
 
     const sessions = createSessions()
     const reader = createLogReader(redis, keys)
-    const slots = createSlots(CATCH_UPS_AT_ONCE)
+    const slots = createSlots(CATCH_UPS_AT_ONCE, CATCH_UPS_IN_LINE)
     const catchUp = createCatchUp({ reader, logic: logic.client, slots, signal: stopper.signal, log })
     const acks = createAcks(logic.client, log)
     life.add('acks', () => acks.stop())
@@ -109,6 +111,7 @@ export async function startConnect(
       logic: logic.client,
       acks,
       catchUp,
+      slots,
       sweep,
       log,
     }

@@ -71,6 +71,11 @@ export function createCatchUp(deps: {
         page = await slots.run(() => readAfter(session.user, conversation, flow.position, PAGE))
         failures = 0
       } catch (error) {
+        // The line is full: that says nothing about what is there, so it is no reason for a gap.
+        if (error instanceof AppError && error.code === 'overloaded') {
+          await pause(backoffMs(failures++, { firstMs: 50, maxMs: 500 }), signal)
+          continue
+        }
         if (!(error instanceof AppError) || error.code !== 'unavailable') {
           log.error({ err: error, conversation, session: session.id }, 'catching up failed')
         }

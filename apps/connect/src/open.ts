@@ -10,6 +10,7 @@ import type { Acks } from './ack.js'
 import type { CatchUp } from './catch-up.js'
 import type { Session } from './session.js'
 import type { Sessions } from './sessions.js'
+import type { Slots } from './slots.js'
 import type { Sweep } from './sweep.js'
 
 const REPLACE_BOUND_MS = 1_000
@@ -29,16 +30,21 @@ export interface OpenDeps {
   logic: Pick<LogicClient, 'openDevice'>
   acks: Acks
   catchUp: CatchUp
+  slots: Pick<Slots, 'full'>
   sweep: Sweep
   log: Logger
 }
 
-/** @throws AppError `unavailable` when the positions cannot be read now: the client shall come back */
+/** @throws AppError `unavailable` when the positions cannot be read now, `overloaded` when too many wait: the client shall come back */
 export async function openSession(
   deps: OpenDeps,
   session: Session,
   wishes: { resume: boolean; fromOldest: boolean },
 ): Promise<void> {
+  if (deps.slots.full) {
+    const retryAfter = 1 + Math.floor(Math.random() * 5)
+    throw new AppError('overloaded', 'Too many sessions are catching up here. Come back shortly.', { retryAfter })
+  }
   await endOlder(deps, session)
   if (session.closed) return
   const { positions } = await deps.logic.openDevice({ user: session.user, device: session.device })
@@ -76,6 +82,7 @@ async function endOlder(deps: OpenDeps, session: Session): Promise<void> {
   try {
     older = await lister.list({ user: session.user, session: session.id, device: session.device })
   } catch (error) {
+    if (error instanceof AppError && error.code === 'overloaded') throw error
     // Without etcd nobody pushes to this session until it is listed; the sweep shows it what comes.
     log.warn(
       { err: error instanceof Error ? error.message : error, session: session.id },

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Moves cursors forward, never back. All keys of one call belong to one partition.
 --
 -- KEYS  two per cursor: the user's devices, the device's cursors

@@ -4,7 +4,7 @@ import { logicRpc, rpcToken, serve, startRpcServer } from '@tidings/protocol'
 import { connectRegistry } from '@tidings/registry'
 import { ConfigError, Lifecycle, type Logger, type MetricsRegistry, startOps, type Tracing } from '@tidings/service'
 import { connectStore, fixPartitions, isAway, type Store } from '@tidings/store'
-import { connectRedis, createKeys, createLogReader } from '@tidings/stream'
+import { checkRedis, connectRedis, createKeys, createLogReader } from '@tidings/stream'
 import type { LogicConfig } from './config.js'
 import { createDevices } from './devices.js'
 import { startForgetting } from './forget.js'
@@ -40,6 +40,7 @@ export async function startLogic(
     await checkPartitions(store, config.partitions, log)
     const redis = await connectRedis(config.redisUrl, 'command', log)
     life.add('redis', () => redis.disconnect())
+    await checkRedis(redis)
     const reader = createLogReader(redis, keys)
 
     const writeBehind = startWriteBehind({ store, log })

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Lists a device of a user. One that was never seen before starts after what any of the user's devices has acknowledged, in each
 -- conversation; that start is written down, so it is decided once.
 --

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Puts back what MySQL knows of a user after Redis has lost it. Nothing moves backwards: what Redis has learned meanwhile stays.
 --
 -- KEYS  1 the user's devices   2 the user's conversations

@@ -6,12 +6,13 @@ import type { Logger, Stoppable } from '@tidings/service'
 import { backoffMs, pause } from '@tidings/service'
 import { revokedSince, type Store } from '@tidings/store'
 import { type Keys, onReconnect, type Redis } from '@tidings/stream'
-import { replies } from './replies.js'
+import { loadScript } from './script.js'
 
 const DAY_MS = 24 * 60 * 60 * 1_000
 /** Clocks of our processes may differ by this much. */
 const SKEW_MS = 60_000
-/** Sessions in one command. */
+const revoke = loadScript('revoke.lua')
+/** Sessions in one call. */
 const CHUNK = 500
 const RETRY = { firstMs: 200, maxMs: 2_000 }
 
@@ -40,13 +41,11 @@ export function startRevocations(options: {
 
   async function write(sessionIds: readonly string[]): Promise<void> {
     const now = Date.now()
-    const pipeline = redis.pipeline()
     for (let at = 0; at < sessionIds.length; at += CHUNK) {
       // The score is when it was told: the edges read on from the newest score, so an older one would never be read.
-      pipeline.zadd(keys.revoked(), 'NX', ...sessionIds.slice(at, at + CHUNK).flatMap((id) => [now, id]))
+      const told = [now, now - DAY_MS - accessMs, ...sessionIds.slice(at, at + CHUNK)]
+      await revoke(redis, [keys.revoked()], told)
     }
-    pipeline.zremrangebyscore(keys.revoked(), '-inf', now - DAY_MS - accessMs)
-    await replies(pipeline)
   }
 
   async function publishAll(): Promise<void> {

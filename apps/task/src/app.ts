@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { connectRegistry, type Ownership, ownPartitions } from '@tidings/registry'
 import { gaugeBy, Lifecycle, type Logger, type MetricsRegistry, startOps, type Tracing } from '@tidings/service'
 import {
+  checkRedis,
   connectRedis,
   createKeys,
   createStreamMetrics,
@@ -36,6 +37,7 @@ export async function startTask(
   try {
     const redis = await connectRedis(config.redisUrl, 'command', log)
     life.add('redis', () => redis.disconnect())
+    await checkRedis(redis)
     const keys = createKeys(config.namespace, config.partitions)
     const registry = await connectRegistry({
       urls: config.etcdUrls,

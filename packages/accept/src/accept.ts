@@ -9,7 +9,12 @@ import type { Appended, Appender } from '@tidings/stream'
 import type { Permits } from './permits.js'
 import type { Accepted, Draft } from './types.js'
 
+/** Sends of this process that may wait for a permit or for their conversation's index. */
+const MAX_PREPARING = 4_096
+
 export interface AcceptDeps {
+  /** Throws `overloaded` while the stores are behind. Asked before anything is written. */
+  admit(bulk: boolean): void
   permits: Permits
   /** Puts the conversation into its users' indexes before its first entry can reach them. */
   indexConversation(conversation: string): undefined | Promise<void>
@@ -30,9 +35,10 @@ export interface Acceptor {
  * still ask for its permit.
  */
 export function createAcceptor(deps: AcceptDeps): Acceptor {
-  const { permits, indexConversation, nextId, appender, metrics, tracing } = deps
+  const { admit, permits, indexConversation, nextId, appender, metrics, tracing } = deps
   /** The newest of the waiting sends, by sender and conversation. */
   const preparing = new Map<string, Promise<unknown>>()
+  let waiting = 0
 
   /** Whatever must be known before the append; undefined when all of it is known already. */
   function prepare(draft: Draft): undefined | Promise<unknown> {
@@ -47,12 +53,14 @@ export function createAcceptor(deps: AcceptDeps): Acceptor {
     const before = preparing.get(key)
     const ready = prepare(draft)
     if (!before && !ready) return
+    waiting++
     const turn = Promise.allSettled([before, ready])
     preparing.set(key, turn)
     try {
       const [, own] = await turn
       if (own.status === 'rejected') throw own.reason
     } finally {
+      waiting--
       if (preparing.get(key) === turn) preparing.delete(key)
     }
   }
@@ -64,6 +72,9 @@ export function createAcceptor(deps: AcceptDeps): Acceptor {
         ? tracing.start('accept', draft.trace, { conversation: draft.conversation })
         : undefined
       try {
+        admit(draft.bulk === true)
+        if (waiting >= MAX_PREPARING)
+          throw new AppError('overloaded', 'Too many messages wait for a permit.', { retryAfter: 1 })
         await inTurn(draft)
         const trace = span ? span.traceparent : draft.trace
         const appendSpan = span ? tracing.start('append', trace) : undefined

@@ -11,7 +11,16 @@ import {
   stageMetrics,
   type Tracing,
 } from '@tidings/service'
-import { connectRedis, createAppender, createKeys, createStreamMetrics, type Keys, type Redis } from '@tidings/stream'
+import {
+  checkRedis,
+  connectRedis,
+  createAppender,
+  createKeys,
+  createStreamMetrics,
+  type Keys,
+  type Redis,
+  watchPressure,
+} from '@tidings/stream'
 import { type Acceptor, createAcceptor } from './accept.js'
 import { createConversationIndex } from './conversation-index.js'
 import { createIds } from './ids.js'
@@ -38,6 +47,8 @@ export const EDGE_SETTINGS = [
   'TIDINGS_ACCESS_TOKEN_S',
   'TIDINGS_SERVICE_TOKENS',
   'TIDINGS_ACCEPT_REPLICAS',
+  'TIDINGS_MAX_BACKLOG',
+  'TIDINGS_REDIS_MEMORY_MB',
 ] as const
 
 export interface EdgeConfig {
@@ -55,6 +66,8 @@ export interface EdgeConfig {
   accessTokenS: number
   serviceTokens: Settings['TIDINGS_SERVICE_TOKENS']
   acceptReplicas: number
+  maxBacklog: number
+  redisMemoryMb: number
 }
 
 /** @param app its name, for a default of TIDINGS_INSTANCE and for what is said when something is missing; throws ConfigError */
@@ -74,6 +87,8 @@ export function readEdgeConfig(env: Pick<Settings, (typeof EDGE_SETTINGS)[number
     accessTokenS: env.TIDINGS_ACCESS_TOKEN_S,
     serviceTokens: env.TIDINGS_SERVICE_TOKENS,
     acceptReplicas: env.TIDINGS_ACCEPT_REPLICAS,
+    maxBacklog: env.TIDINGS_MAX_BACKLOG,
+    redisMemoryMb: env.TIDINGS_REDIS_MEMORY_MB,
   }
 }
 
@@ -102,7 +117,17 @@ export async function startEdge(
   try {
     const redis = await connectRedis(config.redisUrl, 'command', log)
     life.add('redis', () => redis.disconnect())
+    await checkRedis(redis)
     const keys = createKeys(config.namespace, config.partitions)
+    const pressure = await watchPressure({
+      redis,
+      keys,
+      maxBacklog: config.maxBacklog,
+      memoryBytes: config.redisMemoryMb * 1024 * 1024,
+      metrics,
+      log,
+    })
+    life.add('pressure', () => pressure.stop())
     const registry = await connectRegistry({
       urls: config.etcdUrls,
       namespace: config.namespace,
@@ -134,6 +159,7 @@ export async function startEdge(
     })
     gauge(metrics, 'tidings_append_waiting', 'Accepted items that wait to be written.', () => appender.waiting)
     const acceptor = createAcceptor({
+      admit: pressure.admit,
       permits: createPermits(async (user, conversation) => {
         const { memberVersion, ttlMs } = await logic.client.permit({ user, conversation })
         return { memberVersion, ttlMs }

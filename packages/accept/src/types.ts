@@ -23,6 +23,8 @@ export interface Draft {
   clientId: string
   /** W3C traceparent, or ''. */
   trace: string
+  /** One of many sent at once: refused first when there is too much. */
+  bulk?: boolean
 }
 
 /** The answer to a draft that was accepted, now or by an earlier send with the same clientId. */

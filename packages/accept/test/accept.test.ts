@@ -58,6 +58,7 @@ t.test(
     const order: string[] = []
     let permit: (() => void) | undefined
     const acceptor = createAcceptor({
+      admit: () => undefined,
       permits: {
         check: () =>
           new Promise((resolve) => {
@@ -95,3 +96,44 @@ t.test(
     t.same(order, ['a', 'b', 'c'])
   },
 )
+
+t.test('sends that wait for a permit are bounded, and one that is not admitted asks for none', async (t) => {
+  let admitted = true
+  let asked = 0
+  let answer: (() => void) | undefined
+  const answered = new Promise<void>((resolve) => {
+    answer = resolve
+  })
+  const acceptor = createAcceptor({
+    admit(bulk) {
+      if (!admitted || bulk) throw new AppError('overloaded', 'too much', { retryAfter: 3 })
+    },
+    permits: {
+      async check() {
+        asked++
+        await answered
+        return { memberVersion: 0, freshUntil: 0 }
+      },
+    },
+    indexConversation: () => undefined,
+    nextId: () => '1',
+    appender: {
+      waiting: 0,
+      idle: async () => undefined,
+      append: async ({ id }) => ({ id, seq: 1, sentAt: 0, streamId: '0-0', partition: 0, duplicate: false }),
+    },
+    metrics: stageMetrics(createMetrics('test', 'test'), 'accept'),
+    tracing: noTracing,
+  })
+  await t.rejects(acceptor.accept(draft({ bulk: true })), { code: 'overloaded', retryAfter: 3 })
+  admitted = false
+  await t.rejects(acceptor.accept(draft()), { code: 'overloaded', retryAfter: 3 })
+  t.equal(asked, 0)
+  admitted = true
+  const all = Array.from({ length: 4_096 }, (_, i) => acceptor.accept(draft({ conversation: `dm:a:b${i}` })))
+  await t.rejects(acceptor.accept(draft()), { code: 'overloaded', message: /permit/ })
+  t.equal(asked, 4_096)
+  answer!()
+  await Promise.all(all)
+  await acceptor.accept(draft())
+})

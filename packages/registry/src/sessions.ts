@@ -7,6 +7,8 @@ import type { Registry } from './registry.js'
 
 /** etcd takes at most 128 operations in a transaction. */
 const MAX_OPS = 100
+/** Keys of ended sessions that may wait to be taken off while etcd is away. */
+const MAX_ENDED = 50_000
 const RETRY = { firstMs: 100, maxMs: 1_000 }
 
 export interface SessionListing {
@@ -23,7 +25,8 @@ interface Waiter {
 export interface SessionLister extends Stoppable {
   /**
    * Lists a session. @returns sessions of the same device that were listed before, anywhere: they are to be ended
-   * @throws AppError `unavailable` when etcd does not answer; it is listed all the same as soon as etcd does
+   * @throws AppError `unavailable` when etcd does not answer; it is listed all the same as soon as etcd does; `overloaded` when too
+   * much waits for etcd: it is not listed, and the session must not go on
    */
   list(listing: SessionListing): Promise<{ node: string; session: string }[]>
   /** Takes a session off, now or as soon as etcd answers. */
@@ -36,8 +39,14 @@ export interface SessionLister extends Stoppable {
  * Lists the sessions of one node. What etcd should hold is kept here, and every key that differs is written until it does: in one
  * transaction for what comes in one turn of the event loop, again after a failure, and all of it after a lost lease.
  * @param node this node's listing under nodes/connect
+ * @param maxEnded keys of ended sessions that may wait before new sessions are refused; those of live ones are as many as those
  */
-export async function createSessionLister(registry: Registry, node: string, log: Logger): Promise<SessionLister> {
+export async function createSessionLister(
+  registry: Registry,
+  node: string,
+  log: Logger,
+  maxEnded: number = MAX_ENDED,
+): Promise<SessionLister> {
   const { etcd, keys } = registry
   const live = new Map<string, string>()
   const dirty = new Map<string, Waiter[]>()
@@ -94,6 +103,8 @@ export async function createSessionLister(registry: Registry, node: string, log:
 
   return {
     async list({ user, session, device }) {
+      if (dirty.size >= live.size + maxEnded)
+        throw new AppError('overloaded', 'Too many changes of sessions wait to be listed.', { retryAfter: 5 })
       const key = keys.session(user, session)
       live.set(key, JSON.stringify({ node, device }))
       await new Promise<void>((resolve, reject) => touch(key, { resolve, reject }))

@@ -131,3 +131,36 @@ t.test('a session that comes and goes in one breath harms no other, and leaves n
     return lister.waiting === 0 && all.size === 25
   })
 })
+
+t.test(
+  'while etcd takes nothing, ended sessions that wait to be taken off are bounded: new ones are refused',
+  async (t) => {
+    const b = await bench(t)
+    const registry = await b.registry()
+    let away = true
+    const etcd = Object.create(registry.etcd, {
+      if: {
+        value(...args: Parameters<typeof registry.etcd.if>) {
+          if (away) throw new Error('etcd is away')
+          return registry.etcd.if(...args)
+        },
+      },
+    }) as typeof registry.etcd
+    const lister = await createSessionLister(Object.create(registry, { etcd: { value: etcd } }), 'connect-1', log, 10)
+    t.teardown(() => lister.stop())
+    const comeAndGo = async (session: string): Promise<void> => {
+      await t.rejects(lister.list({ user: 'alice', session, device: 'd' }), { code: 'unavailable' })
+      lister.unlist('alice', session)
+    }
+    const stays = lister.list({ user: 'bob', session: 'stays', device: 'd' })
+    await t.rejects(stays, { code: 'unavailable' })
+    await Promise.all(Array.from({ length: 10 }, (_, i) => comeAndGo(`s${i}`)))
+    await t.rejects(lister.list({ user: 'carol', session: 'x', device: 'd' }), { code: 'overloaded' })
+    t.equal(lister.waiting, 11)
+    away = false
+    await until('all is written', () => lister.waiting === 0)
+    const keys = [...(await readAll(b.etcd, `/${b.namespace}/users/`)).all.keys()]
+    t.same(keys, [`/${b.namespace}/users/bob/stays`], 'the refused one was never listed')
+    await lister.list({ user: 'carol', session: 'x', device: 'd' })
+  },
+)

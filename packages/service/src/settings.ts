@@ -282,6 +282,22 @@ export const settings = {
     example: '0 to 8',
     desc: 'How many Redis replicas must have an entry before it counts as accepted; on a cluster, of its shard.',
   }),
+  TIDINGS_MAX_BACKLOG: int(
+    100,
+    1_000_000_000,
+  )({
+    default: 1_000_000,
+    example: '100 to 1000000000',
+    desc: 'Entries that MySQL may be behind before sends are refused with 503; batches and pushes from half of it on. A million entries with 300 bytes of content take about 1 GB in Redis.',
+  }),
+  TIDINGS_REDIS_MEMORY_MB: int(
+    0,
+    100_000_000,
+  )({
+    default: 0,
+    example: '0 to 100000000',
+    desc: 'MiB that Redis may use, where it has no maxmemory of its own: batches and pushes are refused from 75 % on, sends from 85 % on. 0: no such bound.',
+  }),
   TIDINGS_HEARTBEAT_MS: int(
     100,
     300_000,

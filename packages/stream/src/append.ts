@@ -7,6 +7,7 @@
 import { createHash } from 'node:crypto'
 import { AppError, countsAsMessage, type Entry } from '@tidings/protocol'
 import { isRefused } from './cluster.js'
+import { isFull, redisFull } from './full.js'
 import type { Generations } from './generations.js'
 import type { Keys } from './keys.js'
 import type { StreamMetrics } from './metrics.js'
@@ -266,7 +267,8 @@ async function helped(help: Promise<void>): Promise<void> {
 
 function asAppendError(error: unknown): AppError {
   if (error instanceof AppError) return error
-  // Redis itself said no (out of memory, loading, read only, moved), or was not asked: the script has not run.
+  if (isFull(error)) return redisFull(error)
+  // Redis itself said no (loading, read only, moved), or was not asked: the script has not run.
   if (isRefused(error)) return notAccepted(error)
   return new AppError('outcome_unknown', 'The message store did not answer. Repeat it with the same clientId.', {
     cause: error,

@@ -23,6 +23,9 @@ const isMoving = (error: unknown): boolean => isReply(error) && /^(?:MOVED|ASK|T
 
 const slotOf = (key: string): number => new Command('exists', [key]).getSlot()!
 
+/** Every server that holds a part of the keys. */
+export const serversOf = (redis: Redis): Connection[] => (redis instanceof Cluster ? redis.nodes('master') : [redis])
+
 /** Does each partition need a connection of its own for blocking reads? Then one read cannot name the streams of two of them. */
 export const readsApart = (redis: Redis): boolean => redis instanceof Cluster
 

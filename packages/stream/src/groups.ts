@@ -1,6 +1,9 @@
 /** Consumer groups in Redis. */
 import type { Group, Keys } from './keys.js'
 import type { Redis } from './redis.js'
+import { loadScript, scriptFile } from './script.js'
+
+const script = loadScript(scriptFile('group.lua', import.meta.url))
 
 /**
  * Makes sure that the group reads each partition's stream, from its beginning: `$` would skip what lies there already.
@@ -12,11 +15,5 @@ export async function ensureGroups(
   group: Group,
   partitions: Iterable<number>,
 ): Promise<void> {
-  for (const partition of partitions) {
-    try {
-      await redis.xgroup('CREATE', keys.messages(partition), group, '0', 'MKSTREAM')
-    } catch (error) {
-      if (!(error instanceof Error) || !error.message.startsWith('BUSYGROUP')) throw error
-    }
-  }
+  for (const partition of partitions) await script.run(redis, [keys.messages(partition)], [group])
 }

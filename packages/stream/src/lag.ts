@@ -14,6 +14,17 @@ export interface Lag {
   dead: number
 }
 
+/**
+ * Entries that persist has not settled, over all partitions: what MySQL does not have, and what trimming must keep.
+ * Redis' own lag can be too high after a trim by hand, never too low for what is still there: the length bounds it.
+ * @throws when Redis is away
+ */
+export async function readBacklog(redis: Redis, keys: Keys): Promise<number> {
+  const all = Array.from({ length: keys.partitions }, (_, partition) => partition)
+  const rows = await readLag(redis, keys, 'persist', all)
+  return rows.reduce((sum, { lag, pending, length }) => sum + Math.min(length, lag + pending), 0)
+}
+
 /** @returns one row per partition; a stream that does not exist yet has nothing to read */
 export async function readLag(redis: Redis, keys: Keys, group: Group, partitions: Iterable<number>): Promise<Lag[]> {
   return await Promise.all(

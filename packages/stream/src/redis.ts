@@ -5,6 +5,7 @@
 import { AppError } from '@tidings/protocol'
 import { type Logger, parseRedisUrl, type RedisAddress, type RedisUrl } from '@tidings/service'
 import { Cluster, type Command, Redis as Connection, type RedisOptions, ReplyError } from 'ioredis'
+import { isFull, redisFull } from './full.js'
 
 export { Redis as Connection } from 'ioredis'
 /** Where commands go. On a cluster each command finds the node of its key by itself. */
@@ -173,7 +174,9 @@ export const isReply = (error: unknown): error is Error => error instanceof Repl
 
 /** A failure of Redis in a read or an idempotent write, as the caller sees it. */
 export const redisAway = (cause: unknown): AppError =>
-  new AppError('unavailable', 'The message store does not answer now. Try again shortly.', { cause, retryAfter: 1 })
+  isFull(cause)
+    ? redisFull(cause)
+    : new AppError('unavailable', 'The message store does not answer now. Try again shortly.', { cause, retryAfter: 1 })
 
 /**
  * The commands that `issue` gives in this turn leave in one write per connection instead of one each. They may be about any keys,

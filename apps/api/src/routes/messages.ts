@@ -119,7 +119,8 @@ export function messageRoutes(app: Api, deps: ApiDeps, authenticate: onRequestHo
     checkMessage(message)
     const content = rawMembers(text).get('content')
     const draft = toDraft(message as SendMessage, content, identity, { idempotencyKey: undefined, trace })
-    return tracing.enabled ? traced(draft) : acceptor.accept(draft)
+    const bulk = { ...draft, bulk: true }
+    return tracing.enabled ? traced(bulk) : acceptor.accept(bulk)
   }
 
   function toResult(settled: PromiseSettledResult<Accepted>, request: FastifyRequest): string {
