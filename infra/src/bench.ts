@@ -6,17 +6,19 @@ import { fileURLToPath } from 'node:url'
 import { type Instance, settingsKept, startInstance } from './bench/instance.js'
 import { describeMachine, type Machine } from './bench/machine.js'
 import { type BenchOptions, parseOptions } from './bench/options.js'
-import type { Figures, Order, Scale, SuiteName } from './bench/order.js'
+import { type Figures, type Order, type Scale, type SuiteName, USUAL_SUITES } from './bench/order.js'
 import { readProfile, type SelfTime, sumSelfTime } from './bench/profile.js'
 import { renderTable } from './bench/table.js'
 import { checkout } from './checkout.js'
-import { Failure } from './failure.js'
+import { Failure, reasonOf } from './failure.js'
 import { writeJson } from './files.js'
 import { APPS } from './plan.js'
 
 const say = (line: string): void => console.error(`tidings bench: ${line}`)
 /** Far more than a suite takes: a generator that hangs is ended. */
 const LONGEST_SUITE_MS = 180_000
+/** The long suites end by themselves; what they wait for has bounds of its own. */
+const LONGEST_LONG_SUITE_MS = 2 * 3_600_000
 const PROFILE_LINES = 10
 /** The exit status of a command that a Ctrl-C has ended. */
 const INTERRUPTED = 130
@@ -73,11 +75,21 @@ export async function bench(args: string[]): Promise<number> {
   return report.suites.some(({ faults }) => faults.length > 0) ? 1 : 0
 }
 
-/** Suites that run on one instance after the other. Memory is measured on a fresh one: a heap that has grown hides what is added. */
+/** Suites that run on one instance after the other. Where memory is measured it is a fresh one: a heap that has grown hides what is added. */
 function sharing(suites: readonly SuiteName[]): SuiteName[][] {
-  const sending = suites.filter((name) => name !== 'idle')
-  const resting = suites.filter((name) => name === 'idle')
-  return [sending, resting].filter((group) => group.length > 0)
+  const sending = suites.filter((name) => SENDING.has(name))
+  const alone = suites.filter((name) => !SENDING.has(name)).map((name) => [name])
+  return [sending, ...alone].filter((group) => group.length > 0)
+}
+
+const SENDING: ReadonlySet<SuiteName> = new Set(['direct', 'batch', 'latency'])
+
+/** What an instance for a suite needs to be set to. */
+function settingsFor(suites: readonly SuiteName[], scale: Scale): Record<string, string> {
+  // Batches are refused from half of it on.
+  const room = { TIDINGS_MAX_BACKLOG: String(3 * Math.max(scale.backlogEntries, scale.coldEntries)) }
+  if (suites.includes('backlog')) return { ...room, TIDINGS_TASK_GROUPS: 'push' }
+  return suites.includes('cold-catchup') ? room : {}
 }
 
 async function runShared(
@@ -90,7 +102,7 @@ async function runShared(
   say(`starting an instance for ${suites.join(', ')}`)
   const profiles = profile ? profileFolder : undefined
   if (profiles !== undefined) mkdirSync(profiles, { recursive: true })
-  const instance = await startInstance({ say, interrupted, profiles })
+  const instance = await startInstance({ say, interrupted, profiles, env: settingsFor(suites, scale) })
   try {
     report.machine ??= await describeMachine(instance.urls)
     for (const suite of suites) {
@@ -127,12 +139,25 @@ async function generate(
   writeFileSync(file, JSON.stringify(order), { mode: 0o600 })
   const program = fileURLToPath(new URL('./bench/generator.js', import.meta.url))
   const child = spawn(process.execPath, [program, file], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-    signal: AbortSignal.any([interrupted, AbortSignal.timeout(LONGEST_SUITE_MS)]),
+    stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+    signal: AbortSignal.any([
+      interrupted,
+      AbortSignal.timeout(USUAL_SUITES.includes(suite) ? LONGEST_SUITE_MS : LONGEST_LONG_SUITE_MS),
+    ]),
     killSignal: 'SIGKILL',
   })
+  // The one thing that a generator asks for.
+  child.once('message', () => {
+    instance.addWorker('persist').then(
+      (started) => child.send(started),
+      (error: unknown) => {
+        say(`the worker for persist did not start: ${reasonOf(error)}`)
+        child.kill('SIGKILL')
+      },
+    )
+  })
   let output = ''
-  child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+  child.stdout!.setEncoding('utf8').on('data', (chunk: string) => {
     output += chunk
   })
   const code = await new Promise<number | null>((resolve, reject) => {

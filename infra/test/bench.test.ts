@@ -1,6 +1,7 @@
 import { test } from 'tap'
 import { Checker, contentOf } from '../src/bench/checker.js'
 import { parseBusyUs, parseCpuUs, parseOwnKib, parseResidentKib, perUnit, totalOf } from '../src/bench/cpu.js'
+import { summarize } from '../src/bench/memory.js'
 import { parseOptions } from '../src/bench/options.js'
 import { sumSelfTime } from '../src/bench/profile.js'
 import { LatencyRecorder, middleBy } from '../src/bench/statistics.js'
@@ -161,4 +162,38 @@ test('options name suites, in the order in which they run, and nothing unknown',
   t.throws(() => parseOptions(['--suite', 'speed']), { message: /no suite "speed"/ })
   t.throws(() => parseOptions(['--suite', 'fanout']), { message: /waits for rooms/ })
   t.throws(() => parseOptions(['--fast']), { message: /npm run bench -- / })
+})
+
+test('a message that was refused and is shown all the same is found', async (t) => {
+  const checker = new Checker()
+  const index = checker.send(0, A)
+  checker.refuse(index)
+  t.same(checker.faults(), [], 'a refusal is no fault, and nothing is lost')
+  checker.arrive({ receiver: 0, conversation: A, seq: 1, index })
+  t.match(checker.faults(), [/^refused, and shown all the same: message 0/])
+})
+
+test('memory: the most of each process, and the first minute against the last one', async (t) => {
+  const rising = Array.from({ length: 600 }, (_, i) => ({ api: 100 + i, redis: 50 }))
+  t.same(summarize(rising), {
+    most: { api: 699, redis: 50 },
+    first: { api: 129.5, redis: 50 },
+    last: { api: 669.5, redis: 50 },
+  })
+  const short: Record<string, number>[] = [{ api: 1 }, { api: 2 }, { api: 6, task: 9 }]
+  t.same(summarize(short), { most: { api: 6, task: 9 }, first: { api: 1 }, last: { api: 6, task: 9 } }, 'thirds')
+})
+
+test('the long suites are asked for by name, with their sizes', async (t) => {
+  t.same(parseOptions([]).suites, ['direct', 'batch', 'latency', 'idle'])
+  t.ok(parseOptions(['--suite', 'all']).suites.includes('overload'))
+  t.equal(parseOptions(['--suite', 'overload']).scale.overloadMs, 60_000)
+  t.equal(parseOptions(['--suite', 'overload', '--minutes', '10']).scale.overloadMs, 600_000)
+  t.match(parseOptions(['--suite', 'backlog', '--entries', '1000000']).scale, { backlogEntries: 1_000_000 })
+  for (const wrong of [
+    ['--minutes', '0'],
+    ['--minutes', 'ten'],
+    ['--entries', '-1'],
+  ])
+    t.throws(() => parseOptions(wrong), { name: 'Failure', exitCode: 2 })
 })

@@ -23,6 +23,8 @@ interface Sent {
   conversation: string
   /** 0 as long as there is no answer. */
   acceptedSeq: number
+  /** It was said that it is not accepted. */
+  refused: boolean
   /** 0 as long as it has not arrived. */
   arrivedSeq: number
 }
@@ -53,7 +55,7 @@ export class Checker {
 
   /** Notes a message that is about to be sent. @returns its number */
   send(receiver: number, conversation: string): number {
-    return this.#sent.push({ receiver, conversation, acceptedSeq: 0, arrivedSeq: 0 }) - 1
+    return this.#sent.push({ receiver, conversation, acceptedSeq: 0, refused: false, arrivedSeq: 0 }) - 1
   }
 
   /** The server has taken it, as entry `seq`. */
@@ -63,6 +65,11 @@ export class Checker {
     this.#accepted++
     if (conversation !== sent.conversation) this.fault(`message ${index} was accepted into ${conversation}`)
     if (sent.arrivedSeq !== 0 && sent.arrivedSeq !== seq) this.#renumbered(index, sent)
+  }
+
+  /** The server has said that it is not taken: then nobody may be shown it. */
+  refuse(index: number): void {
+    this.#sent[index]!.refused = true
   }
 
   /** A receiver was shown it. */
@@ -111,6 +118,7 @@ export class Checker {
 function whyNot({ receiver, conversation, seq, index }: Arrival, sent: Sent): string | undefined {
   if (sent.receiver !== receiver || sent.conversation !== conversation)
     return `message ${index} to receiver ${sent.receiver} was shown to ${receiver} in ${conversation}`
+  if (sent.refused) return `refused, and shown all the same: message ${index}, ${conversation} seq ${seq}`
   if (sent.arrivedSeq !== 0) return `doubled: message ${index}, ${conversation} seq ${seq}`
   return undefined
 }

@@ -81,6 +81,21 @@ export class Crowd {
     else this.#refused(reply)
   }
 
+  /** Sends the next message where a refusal is an answer too. @returns its code, or nothing when the message was accepted */
+  async tryOne(line: Line, meantUs: number): Promise<string | undefined> {
+    const { sender, receiver } = this.#pair()
+    const index = this.#note(sender, receiver, meantUs)
+    const reply = await line.call(sender.singleHead, this.#messageOf(receiver, index))
+    if (reply.status === 202) {
+      this.#accept(index, JSON.parse(reply.body) as Answer)
+      return undefined
+    }
+    const { code, retryAfter } = reply.status === 503 ? (JSON.parse(reply.body) as Refusal) : {}
+    if (code === undefined || !retryAfter) this.#refused(reply)
+    else if (code !== 'outcome_unknown') this.checker.refuse(index)
+    return code ?? String(reply.status)
+  }
+
   /** Sends the next `count` messages in one call of one sender, each to another receiver. */
   async sendBatch(line: Line, count: number): Promise<void> {
     const { sender } = this.#pair()
@@ -140,6 +155,12 @@ export class Crowd {
       this.checker.fault(`changed on its way: ${frame.slice(0, 400)}`)
     this.checker.arrive({ receiver, conversation, seq, index })
   }
+}
+
+/** The body of a 503. */
+interface Refusal {
+  code?: string
+  retryAfter?: number
 }
 
 /** A 202's body, or a problem in its place. */

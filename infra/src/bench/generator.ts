@@ -1,15 +1,38 @@
 /** The load generator's process: reads its order from a file, runs one suite, and prints the figures as JSON. */
 import { readFileSync } from 'node:fs'
 import { Failure } from '../failure.js'
+import { backlog } from './backlog.js'
+import { coldCatchUp } from './cold.js'
 import { idle } from './idle.js'
 import { batch, direct, latency } from './loads.js'
-import type { Figures, Order } from './order.js'
+import type { Figures, Order, ServerProcess } from './order.js'
+import { overload } from './overload.js'
 
 async function run(order: Order): Promise<Figures> {
   const { suite } = order
-  if (suite === 'idle') return { suite, loads: [], ...(await idle(order)) }
-  const outcome = await { direct, batch, latency }[suite](order)
-  return { suite, ...outcome }
+  switch (suite) {
+    case 'idle':
+      return { suite, loads: [], ...(await idle(order)) }
+    case 'overload':
+      return { suite, loads: [], ...(await overload(order)) }
+    case 'backlog':
+      return { suite, loads: [], ...(await backlog(order, startPersist)) }
+    case 'cold-catchup':
+      return { suite, loads: [], ...(await coldCatchUp(order)) }
+    default:
+      return { suite, ...(await { direct, batch, latency }[suite](order)) }
+  }
+}
+
+/** Asks the bench, which keeps the processes, for a worker of the group persist. */
+function startPersist(): Promise<ServerProcess> {
+  return new Promise((resolve) => {
+    process.once('message', (started) => {
+      process.disconnect()
+      resolve(started as ServerProcess)
+    })
+    process.send!('start persist')
+  })
 }
 
 try {
@@ -19,3 +42,4 @@ try {
   console.error(error instanceof Failure ? error.message : error)
   process.exitCode = 1
 }
+if (process.connected) process.disconnect()

@@ -39,7 +39,7 @@ export async function idle(order: Order): Promise<IdleOutcome> {
         message: () => void faults.push(`connection ${i} was shown a message`),
         unexpected: (what: string) => void faults.push(`connection ${i}: ${what}`),
       }
-      receivers.push(await Receiver.open(websocket, token, events, sourceAddress(i)))
+      receivers.push(await Receiver.open(websocket, token, events, { localAddress: sourceAddress(i) }))
     }
   }
   await Promise.all(Array.from({ length: OPENING_AT_ONCE }, open))

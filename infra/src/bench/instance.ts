@@ -45,6 +45,8 @@ export interface Instance {
   urls: StoreUrls
   partitions: number
   processes: ServerProcess[]
+  /** Starts another task worker, for these groups. */
+  addWorker(groups: string): Promise<ServerProcess>
   /** Ends it in order and removes its data. May be called twice. */
   stop(): Promise<void>
 }
@@ -54,6 +56,8 @@ export interface InstanceOptions {
   interrupted: AbortSignal
   /** Folder for a CPU profile of each app, written when it ends. */
   profiles: string | undefined
+  /** Settings of this instance, on top of the person's. */
+  env: Record<string, string>
 }
 
 /** The settings that the person has set and that hold in the bench too, by name. */
@@ -99,9 +103,9 @@ export async function startInstance(options: InstanceOptions): Promise<Instance>
 async function bringUp(
   data: DataFolder,
   supervisor: Supervisor,
-  { say, profiles }: InstanceOptions,
+  { say, profiles, env }: InstanceOptions,
 ): Promise<Omit<Instance, 'stop'>> {
-  const config = readSettings({ ...process.env, ...FIXED })
+  const config = readSettings({ ...process.env, ...FIXED, ...env })
   const secrets = secretsOf(data)
   const book = new PortBook(data)
   const programs = await findBinaries(checkout, say)
@@ -112,7 +116,7 @@ async function bringUp(
   await migrate(urls.TIDINGS_MYSQL_URL)
   const plans = await planApps(config, secrets, urls, book)
   const start = (plan: AppPlan): Promise<void> => {
-    const part = appPart(data, { ...plan, env: { ...FIXED, ...plan.env } }, config)
+    const part = appPart(data, { ...plan, env: { ...FIXED, ...env, ...plan.env } }, config)
     return supervisor.start(profiles === undefined ? part : profiled(part, profiles))
   }
   // Logic first: the others ask it before they call themselves ready.
@@ -127,6 +131,16 @@ async function bringUp(
     urls,
     partitions: config.TIDINGS_PARTITIONS,
     processes: supervisor.children.map(({ name, pid }) => ({ name, pid })),
+    async addWorker(groups) {
+      const first = plans.find((plan) => plan.app === 'task')!
+      const instance = 'task-2'
+      const ops = await book.own(`${instance}.ops`)
+      const own = { TIDINGS_INSTANCE: instance, TIDINGS_OPS_PORT: String(ops), TIDINGS_TASK_GROUPS: groups }
+      // What is set for the plan wins over the instance's settings.
+      await start({ app: 'task', instance, ports: { ops }, env: { ...first.env, ...own } })
+      const { pid } = supervisor.children.find((child) => child.instance === instance)!
+      return { name: `task (${groups})`, pid }
+    },
   }
 }
 

@@ -66,7 +66,7 @@ export function figuresOf(name: string, runs: Run[]): LoadFigures {
 }
 
 /** Resolves when all has arrived, or when it is clear that it never will: the checker then says what is lost. */
-async function allArrived({ checker }: Crowd): Promise<void> {
+export async function allArrived({ checker }: Crowd): Promise<void> {
   let arrived = checker.arrived
   let since = performance.now()
   while (!checker.complete && performance.now() - since < LOST_AFTER_MS) {

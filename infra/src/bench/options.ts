@@ -1,7 +1,7 @@
 /** What may be written behind `npm run bench --`. */
 import { parseArgs } from 'node:util'
 import { Failure, reasonOf } from '../failure.js'
-import { FULL, QUICK, type Scale, SUITES, type SuiteName } from './order.js'
+import { FULL, QUICK, type Scale, SUITES, type SuiteName, USUAL_SUITES } from './order.js'
 
 export interface BenchOptions {
   suites: SuiteName[]
@@ -13,25 +13,33 @@ export interface BenchOptions {
   profile: boolean
 }
 
-const USAGE = `npm run bench -- [--suite ${SUITES.join(',')}] [--json file] [--quick] [--profile]`
+const USAGE = `npm run bench -- [--suite all|${SUITES.join(',')}] [--minutes n] [--entries n] [--json file] [--quick] [--profile]`
 
 /** @throws Failure with the usage */
 export function parseOptions(args: string[]): BenchOptions {
-  const { suite, json, quick, profile } = readArgs(args)
-  const names = suite?.split(',') ?? [...SUITES]
+  const { suite, json, quick, profile, minutes, entries } = readArgs(args)
+  const names = suite === 'all' ? [...SUITES] : (suite?.split(',') ?? [...USUAL_SUITES])
   const unknown = names.find((name) => !isSuite(name))
   if (unknown !== undefined) {
     const why = unknown === 'fanout' ? 'The suite fanout waits for rooms' : `There is no suite "${unknown}"`
     throw new Failure(`${why}: ${USAGE}`, { exitCode: 2 })
   }
   const suites = SUITES.filter((name) => names.includes(name))
-  return { suites, json, quick, profile, scale: quick ? QUICK : FULL }
+  const scale = { ...(quick ? QUICK : FULL) }
+  if (minutes !== undefined) scale.overloadMs = wholeNumber('--minutes', minutes, 60) * 60_000
+  if (entries !== undefined) {
+    scale.backlogEntries = wholeNumber('--entries', entries, 10_000_000)
+    scale.coldEntries = scale.backlogEntries
+  }
+  return { suites, json, quick, profile, scale }
 }
 
 function readArgs(args: string[]) {
   const options = {
     suite: { type: 'string' },
     json: { type: 'string' },
+    minutes: { type: 'string' },
+    entries: { type: 'string' },
     quick: { type: 'boolean', default: false },
     profile: { type: 'boolean', default: false },
   } as const
@@ -40,6 +48,13 @@ function readArgs(args: string[]) {
   } catch (cause) {
     throw new Failure(`${reasonOf(cause)}. ${USAGE}`, { exitCode: 2, cause })
   }
+}
+
+function wholeNumber(name: string, text: string, most: number): number {
+  const value = /^\d{1,9}$/.test(text) ? Number(text) : 0
+  if (value < 1 || value > most)
+    throw new Failure(`${name} is a whole number from 1 to ${most}. ${USAGE}`, { exitCode: 2 })
+  return value
 }
 
 const isSuite = (name: string): name is SuiteName => (SUITES as readonly string[]).includes(name)

@@ -1,7 +1,9 @@
 /** What the bench asks of the load generator, and what it gets back: JSON between two processes. */
 
 /** Everything that can be measured, in the order in which it runs. */
-export const SUITES = ['direct', 'batch', 'latency', 'idle'] as const
+export const SUITES = ['direct', 'batch', 'latency', 'idle', 'overload', 'backlog', 'cold-catchup'] as const
+/** What runs when nothing is named: what takes minutes is asked for by name. */
+export const USUAL_SUITES: readonly SuiteName[] = ['direct', 'batch', 'latency', 'idle']
 export type SuiteName = (typeof SUITES)[number]
 
 /** How much is done. */
@@ -21,6 +23,12 @@ export interface Scale {
   rates: readonly number[]
   connections: number
   restMs: number
+  /** How long twice as much is sent as the instance can do. */
+  overloadMs: number
+  /** Entries that persist has before it when it is started. */
+  backlogEntries: number
+  /** Entries that one device was not there for. */
+  coldEntries: number
 }
 
 export const FULL: Scale = {
@@ -35,10 +43,23 @@ export const FULL: Scale = {
   rates: [500, 1_000],
   connections: 10_000,
   restMs: 5_000,
+  overloadMs: 60_000,
+  backlogEntries: 100_000,
+  coldEntries: 100_000,
 }
 
 /** For a look while working; too short for figures to quote. */
-export const QUICK: Scale = { ...FULL, warmUpMs: 1_000, runMs: 1_500, runs: 1, connections: 1_000, restMs: 2_000 }
+export const QUICK: Scale = {
+  ...FULL,
+  warmUpMs: 1_000,
+  runMs: 1_500,
+  runs: 1,
+  connections: 1_000,
+  restMs: 2_000,
+  overloadMs: 10_000,
+  backlogEntries: 10_000,
+  coldEntries: 10_000,
+}
 
 /** A server process whose CPU counts. */
 export interface ServerProcess {
@@ -115,11 +136,63 @@ export interface IdleFigures {
   othersPercent: number
 }
 
+/** MiB resident, by server process. */
+export interface MemoryFigures {
+  most: Record<string, number>
+  /** Mean of the first minute; of the first third, where there are fewer than three minutes. */
+  first: Record<string, number>
+  last: Record<string, number>
+}
+
+export interface OverloadFigures {
+  /** Messages a second that the instance took in a closed loop just before. */
+  capacity: number
+  seconds: number
+  offeredPerSecond: number
+  accepted: number
+  acceptedPerSecond: number
+  /** How many by code. */
+  refused: Record<string, number>
+  refusedPerSecond: number
+  /** Messages for which the generator had no line left. */
+  unsent: number
+  /** Of the refused ones, those that may have been accepted. */
+  unknown: number
+  /** From the moment a message was meant to go to its 202, in ms. */
+  answered: Latency
+  /** After the last answer, until everything had arrived and was in MySQL. */
+  drainMs: number
+  memory: MemoryFigures
+}
+
+export interface BacklogFigures {
+  entries: number
+  fillMs: number
+  /** From the start of the worker's process until MySQL has all. */
+  drainMs: number
+  perSecond: number
+  memory: MemoryFigures
+}
+
+export interface ColdFigures {
+  entries: number
+  conversations: number
+  /** From the connect to the first entry. */
+  firstMs: number
+  /** From the connect to `synced`. */
+  syncedMs: number
+  perSecond: number
+  memory: MemoryFigures
+}
+
 /** What the generator answers. */
 export interface Figures {
   suite: SuiteName
   loads: LoadFigures[]
   idle?: IdleFigures
+  overload?: OverloadFigures
+  backlog?: BacklogFigures
+  cold?: ColdFigures
   /** What was wrong with what arrived; empty when all is well. */
   faults: string[]
 }

@@ -18,6 +18,15 @@ export interface ReceiverEvents {
   unexpected(what: string): void
 }
 
+export interface ReceiverOptions {
+  /** Source address of the connection. */
+  localAddress?: string | undefined
+  /** How long the backlog may take. */
+  openMs?: number
+  /** Acknowledges by itself this often; else only when told. */
+  ackEveryMs?: number
+}
+
 interface ServerFrame {
   op: string
   message: ShownMessage
@@ -34,8 +43,9 @@ export class Receiver {
     private readonly events: ReceiverEvents,
   ) {}
 
-  /** Connects as the user of the token. Resolves when the backlog (there is none) is through. */
-  static open(url: string, token: string, events: ReceiverEvents, localAddress?: string): Promise<Receiver> {
+  /** Connects as the user of the token. Resolves when the backlog is through. */
+  static open(url: string, token: string, events: ReceiverEvents, options: ReceiverOptions = {}): Promise<Receiver> {
+    const { localAddress, openMs = OPEN_MS, ackEveryMs } = options
     const socket = new WebSocket(url, {
       headers: { authorization: `Bearer ${token}` },
       perMessageDeflate: false,
@@ -45,7 +55,8 @@ export class Receiver {
     })
     const receiver = new Receiver(socket, events)
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => fail('not ready in time'), OPEN_MS)
+      const timer = setTimeout(() => fail('not ready in time'), openMs)
+      const acks = ackEveryMs === undefined ? undefined : setInterval(() => receiver.acknowledge(), ackEveryMs)
       const fail = (why: string): void => {
         clearTimeout(timer)
         reject(new Failure(`A WebSocket did not open: ${why}.`))
@@ -53,6 +64,7 @@ export class Receiver {
       }
       socket.on('error', (error) => fail(error.message))
       socket.on('close', (code, reason) => {
+        clearInterval(acks)
         fail(`closed with ${code} ${String(reason)}`)
         if (!receiver.#closing) events.unexpected(`a socket was closed with ${code} ${String(reason)}`)
       })

@@ -1,5 +1,6 @@
 /** Is everything that was accepted settled and in MySQL? Asked of the stores themselves. */
 import { setTimeout as sleep } from 'node:timers/promises'
+import { createKeys, readBacklog } from '@tidings/stream'
 import { Redis } from 'ioredis'
 import type { RowDataPacket } from 'mysql2/promise'
 import { Failure } from '../failure.js'
@@ -19,20 +20,25 @@ export class StreamWatch {
     this.#redis = new Redis(url)
   }
 
-  /** Resolves when both groups have settled every entry. @throws Failure when they do not get there */
-  async settled(): Promise<void> {
-    const deadline = performance.now() + LONGEST_MS
+  /** Resolves when both groups have settled every entry. @throws Failure when they do not get there in time */
+  async settled(longestMs: number = LONGEST_MS): Promise<void> {
+    const deadline = performance.now() + longestMs
     for (;;) {
       const open = await this.#open()
       if (open === 0) return
       if (performance.now() > deadline)
-        throw new Failure(`${open} entries are not settled ${LONGEST_MS / 1_000} s after the last send.`)
+        throw new Failure(`${open} entries are not settled ${longestMs / 1_000} s after the last send.`)
       await sleep(POLL_MS)
     }
   }
 
   close(): void {
     this.#redis.disconnect()
+  }
+
+  /** Entries that MySQL does not have, as the product itself counts them. */
+  backlog(): Promise<number> {
+    return readBacklog(this.#redis, createKeys('tidings', this.partitions))
   }
 
   /** Entries that a group has not read, or not settled. */

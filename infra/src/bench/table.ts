@@ -1,5 +1,13 @@
 /** The figures for people. */
-import type { Figures, IdleFigures, LoadFigures } from './order.js'
+import type {
+  BacklogFigures,
+  ColdFigures,
+  Figures,
+  IdleFigures,
+  LoadFigures,
+  MemoryFigures,
+  OverloadFigures,
+} from './order.js'
 
 /** The processes in the order of a message's way. */
 const COLUMNS = ['api', 'logic', 'task', 'connect', 'redis', 'mysql', 'etcd'] as const
@@ -8,7 +16,15 @@ const COLUMNS = ['api', 'logic', 'task', 'connect', 'redis', 'mysql', 'etcd'] as
 export function renderTable(figures: readonly Figures[]): string[] {
   const loads = figures.flatMap((each) => each.loads)
   const idle = figures.flatMap((each) => each.idle ?? [])
-  return [...(loads.length > 0 ? renderLoads(loads) : []), ...idle.flatMap(renderIdle)]
+  return [
+    ...(loads.length > 0 ? renderLoads(loads) : []),
+    ...idle.flatMap(renderIdle),
+    ...figures.flatMap(({ overload, backlog, cold }) => [
+      ...(overload ? renderOverload(overload) : []),
+      ...(backlog ? renderBacklog(backlog) : []),
+      ...(cold ? renderCold(cold) : []),
+    ]),
+  ]
 }
 
 function renderLoads(loads: readonly LoadFigures[]): string[] {
@@ -64,6 +80,44 @@ function renderIdle(idle: IdleFigures): string[] {
     `  at rest ${restCpuTotal.toFixed(1)} % of one core: ${rest} (others used ${othersPercent.toFixed(0)} % of the machine)`,
   ]
 }
+
+function renderOverload(figures: OverloadFigures): string[] {
+  const { capacity, seconds, offeredPerSecond, acceptedPerSecond, refusedPerSecond, refused, unsent, answered } =
+    figures
+  const codes = Object.entries(refused).map(([code, count]) => `${code} ${count}`)
+  return [
+    `overload: ${offeredPerSecond}/s offered for ${seconds.toFixed(0)} s, where a closed loop takes ${capacity}/s`,
+    `  accepted ${acceptedPerSecond.toFixed(0)}/s, refused ${refusedPerSecond.toFixed(0)}/s (${codes.join(', ') || 'none'}), not sent ${unsent}`,
+    `  accepted ones were answered in: p50 ${answered.p50.toFixed(0)} ms, p99 ${answered.p99.toFixed(0)} ms, max ${answered.max.toFixed(0)} ms`,
+    `  all of them shown and stored ${(figures.drainMs / 1_000).toFixed(1)} s after the last answer`,
+    ...renderMemory(figures.memory),
+  ]
+}
+
+function renderBacklog({ entries, fillMs, drainMs, perSecond, memory }: BacklogFigures): string[] {
+  return [
+    `backlog: ${entries} entries written in ${(fillMs / 1_000).toFixed(1)} s while persist did not run`,
+    `  in MySQL ${(drainMs / 1_000).toFixed(1)} s after its worker was started (${perSecond.toFixed(0)}/s)`,
+    ...renderMemory(memory),
+  ]
+}
+
+function renderCold({ entries, conversations, firstMs, syncedMs, perSecond, memory }: ColdFigures): string[] {
+  return [
+    `cold-catchup: ${entries} entries of ${conversations} conversations for one device`,
+    `  the first one after ${firstMs.toFixed(0)} ms, synced after ${(syncedMs / 1_000).toFixed(1)} s (${perSecond.toFixed(0)}/s)`,
+    ...renderMemory(memory),
+  ]
+}
+
+function renderMemory({ most, first, last }: MemoryFigures): string[] {
+  const cells = Object.keys(most).map(
+    (name) => `${name} ${mib0(first[name])} -> ${mib0(last[name])}, at most ${mib0(most[name])}`,
+  )
+  return [`  resident MiB, beginning -> end: ${cells.join('; ')}`]
+}
+
+const mib0 = (mib: number | undefined): string => (mib === undefined ? '-' : mib.toFixed(0))
 
 /** Columns of the same width, the first to the left. */
 function align(rows: readonly string[][]): string[] {

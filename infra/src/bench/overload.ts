@@ -1,0 +1,111 @@
+/** Twice as much as the instance can do, for a while: what it accepts keeps its promises, the rest is refused, and memory stays level. */
+
+import { nowUs } from './clock.js'
+import { Crowd } from './crowd.js'
+import { Line } from './line.js'
+import { allArrived } from './measure.js'
+import { MemoryWatch } from './memory.js'
+import type { Order, OverloadFigures } from './order.js'
+import { pace } from './pacer.js'
+import { LatencyRecorder } from './statistics.js'
+import { countRows, StreamWatch } from './stored.js'
+
+/** More than the api takes at once, so that it is the api that refuses. */
+const LINES = 3_000
+const OVER = 2
+const CAPACITY_MS = 5_000
+/** What was accepted may lie in the streams for a while. */
+const DRAIN_MS = 15 * 60_000
+
+export async function overload(order: Order): Promise<{ overload: OverloadFigures; faults: string[] }> {
+  const crowd = await Crowd.gather(order)
+  const watch = new StreamWatch(order.redisUrl, order.partitions)
+  const lines: Line[] = []
+  try {
+    await openLines(order, lines)
+    const few = lines.slice(0, order.scale.inFlight)
+    await closedFor(crowd, few, order.scale.warmUpMs)
+    const before = crowd.checker.accepted
+    const capacity = Math.round((await closedFor(crowd, few, CAPACITY_MS)) / (CAPACITY_MS / 1_000))
+    const memory = new MemoryWatch(order.processes)
+    const load = await openLoop(order.scale.overloadMs, crowd, lines, capacity * OVER)
+    const drainBegan = performance.now()
+    await allArrived(crowd)
+    await watch.settled(DRAIN_MS)
+    const drainMs = performance.now() - drainBegan
+    const { checker, prefix } = crowd
+    const rows = await countRows(order.mysqlUrl, prefix)
+    if (rows < checker.accepted || rows > checker.accepted + load.unknown)
+      checker.fault(
+        `MySQL has ${rows} of ${checker.accepted} accepted messages, and ${load.unknown} of unknown outcome`,
+      )
+    const figures = { capacity, ...load, accepted: checker.accepted - before, drainMs, memory: memory.stop() }
+    return { overload: figures, faults: checker.faults() }
+  } finally {
+    for (const line of lines) line.close()
+    watch.close()
+    crowd.leave()
+  }
+}
+
+/** Gently: a queue of connections that overflows would be measured as answers that come seconds late. */
+async function openLines(order: Order, lines: Line[]): Promise<void> {
+  while (lines.length < LINES)
+    lines.push(...(await Promise.all(Array.from({ length: 50 }, () => Line.open(order.api.host, order.api.port)))))
+}
+
+/** @returns how many were accepted */
+async function closedFor(crowd: Crowd, lines: readonly Line[], ms: number): Promise<number> {
+  const before = crowd.checker.accepted
+  const end = performance.now() + ms
+  await Promise.all(
+    lines.map(async (line) => {
+      while (performance.now() < end) await crowd.sendOne(line)
+    }),
+  )
+  return crowd.checker.accepted - before
+}
+
+/** Sends at a pace whatever the servers do. A message for which every line is taken is not sent, and counted. */
+async function openLoop(ms: number, crowd: Crowd, lines: readonly Line[], perSecond: number) {
+  const answered = new LatencyRecorder()
+  const refused: Record<string, number> = {}
+  const free = [...lines]
+  const calls = new Set<Promise<void>>()
+  let unsent = 0
+  let acceptedNow = 0
+  async function send(line: Line, meantUs: number): Promise<void> {
+    const code = await crowd.tryOne(line, meantUs)
+    if (code === undefined) {
+      acceptedNow++
+      answered.record(nowUs() - meantUs)
+    } else refused[code] = (refused[code] ?? 0) + 1
+    free.push(line)
+  }
+  const due = (meantUs: number): void => {
+    const line = free.pop()
+    if (!line) {
+      unsent++
+      return
+    }
+    const call = send(line, meantUs).finally(() => calls.delete(call))
+    calls.add(call)
+    call.catch((error: unknown) => crowd.checker.fault(`a call broke: ${String(error)}`))
+  }
+  const beganUs = nowUs()
+  const count = Math.round((perSecond * ms) / 1_000)
+  await pace({ startUs: beganUs, perSecond, count }, due)
+  await Promise.allSettled(calls)
+  const seconds = (nowUs() - beganUs) / 1_000_000
+  crowd.latency.take()
+  return {
+    seconds,
+    offeredPerSecond: perSecond,
+    acceptedPerSecond: acceptedNow / seconds,
+    refused,
+    refusedPerSecond: Object.values(refused).reduce((sum, n) => sum + n, 0) / seconds,
+    unsent,
+    unknown: refused.outcome_unknown ?? 0,
+    answered: answered.take(),
+  }
+}
