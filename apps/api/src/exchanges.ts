@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { AppError } from '@tidings/protocol'
+import { jitterSeconds } from '@tidings/service'
 import type { FastifyRequest } from 'fastify'
 import type { Api, ApiDeps, ApiLimits } from './api.js'
 import { createHttpMetrics } from './metrics.js'
@@ -53,6 +54,7 @@ export function watchExchanges(app: Api, { metrics }: ApiDeps, limits: ApiLimits
     // Several Host headers were joined by the parser; which of them a proxy believed cannot be known (RFC 9112, section 3.2).
     if (request.headers.host?.includes(',')) return done(new AppError('invalid_request', 'Send one Host header.'))
     if (inFlight <= limits.inFlight) return done()
-    done(new AppError('overloaded', 'Too many requests are in work here. Try again shortly.', { retryAfter: 1 }))
+    const retryAfter = jitterSeconds(1, 5)
+    done(new AppError('overloaded', 'Too many requests are in work here. Try again shortly.', { retryAfter }))
   })
 }

@@ -193,7 +193,7 @@ test('too many requests in work are refused with 503', async (t) => {
   await started
   const refused = await send(message())
   isProblem(t, refused, 503, 'overloaded', 'the second')
-  t.equal(refused.headers['retry-after'], '1')
+  t.match(refused.headers['retry-after'], /^[1-5]$/)
   release()
   t.equal((await first).status, 202)
   behind.accept = async () => accepted

@@ -5,7 +5,7 @@
 import type { LogicClient } from '@tidings/accept'
 import { AppError, Close, connectRpc, nodeRpc } from '@tidings/protocol'
 import type { NodeInfo, SessionLister } from '@tidings/registry'
-import { type Logger, withBound } from '@tidings/service'
+import { jitterSeconds, type Logger, withBound } from '@tidings/service'
 import type { Acks } from './ack.js'
 import type { CatchUp } from './catch-up.js'
 import type { Session } from './session.js'
@@ -42,8 +42,9 @@ export async function openSession(
   wishes: { resume: boolean; fromOldest: boolean },
 ): Promise<void> {
   if (deps.slots.full) {
-    const retryAfter = 1 + Math.floor(Math.random() * 5)
-    throw new AppError('overloaded', 'Too many sessions are catching up here. Come back shortly.', { retryAfter })
+    throw new AppError('overloaded', 'Too many sessions are catching up here. Come back shortly.', {
+      retryAfter: jitterSeconds(1, 5),
+    })
   }
   await endOlder(deps, session)
   if (session.closed) return

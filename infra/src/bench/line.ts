@@ -52,6 +52,8 @@ export class Line {
         ? '\r\n'
         : `content-type: application/json\r\ncontent-length: ${json.length}${END_OF_HEAD}${json}`
     return new Promise((resolve, reject) => {
+      // Written to a closed socket, a call would wait for ever.
+      if (this.socket.destroyed) return reject(new Failure('The api has closed a connection that rested.'))
       this.#waiting = { resolve, reject }
       this.socket.write(head + rest, 'latin1')
     })

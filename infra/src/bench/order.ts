@@ -160,6 +160,8 @@ export interface OverloadFigures {
   unknown: number
   /** From the moment a message was meant to go to its 202, in ms. */
   answered: Latency
+  /** How late the generator itself sent: part of `answered`. */
+  late: Latency
   /** After the last answer, until everything had arrived and was in MySQL. */
   drainMs: number
   memory: MemoryFigures

@@ -69,12 +69,14 @@ async function closedFor(crowd: Crowd, lines: readonly Line[], ms: number): Prom
 /** Sends at a pace whatever the servers do. A message for which every line is taken is not sent, and counted. */
 async function openLoop(ms: number, crowd: Crowd, lines: readonly Line[], perSecond: number) {
   const answered = new LatencyRecorder()
+  const late = new LatencyRecorder()
   const refused: Record<string, number> = {}
   const free = [...lines]
   const calls = new Set<Promise<void>>()
   let unsent = 0
   let acceptedNow = 0
   async function send(line: Line, meantUs: number): Promise<void> {
+    late.record(nowUs() - meantUs)
     const code = await crowd.tryOne(line, meantUs)
     if (code === undefined) {
       acceptedNow++
@@ -83,7 +85,8 @@ async function openLoop(ms: number, crowd: Crowd, lines: readonly Line[], perSec
     free.push(line)
   }
   const due = (meantUs: number): void => {
-    const line = free.pop()
+    // The one that has rested longest: the api closes connections that rest for a minute.
+    const line = free.shift()
     if (!line) {
       unsent++
       return
@@ -107,5 +110,6 @@ async function openLoop(ms: number, crowd: Crowd, lines: readonly Line[], perSec
     unsent,
     unknown: refused.outcome_unknown ?? 0,
     answered: answered.take(),
+    late: late.take(),
   }
 }

@@ -82,13 +82,13 @@ function renderIdle(idle: IdleFigures): string[] {
 }
 
 function renderOverload(figures: OverloadFigures): string[] {
-  const { capacity, seconds, offeredPerSecond, acceptedPerSecond, refusedPerSecond, refused, unsent, answered } =
+  const { capacity, seconds, offeredPerSecond, acceptedPerSecond, refusedPerSecond, refused, unsent, answered, late } =
     figures
   const codes = Object.entries(refused).map(([code, count]) => `${code} ${count}`)
   return [
     `overload: ${offeredPerSecond}/s offered for ${seconds.toFixed(0)} s, where a closed loop takes ${capacity}/s`,
     `  accepted ${acceptedPerSecond.toFixed(0)}/s, refused ${refusedPerSecond.toFixed(0)}/s (${codes.join(', ') || 'none'}), not sent ${unsent}`,
-    `  accepted ones were answered in: p50 ${answered.p50.toFixed(0)} ms, p99 ${answered.p99.toFixed(0)} ms, max ${answered.max.toFixed(0)} ms`,
+    `  accepted ones were answered in: p50 ${answered.p50.toFixed(0)} ms, p99 ${answered.p99.toFixed(0)} ms, max ${answered.max.toFixed(0)} ms (of it the generator: p50 ${late.p50.toFixed(0)}, p99 ${late.p99.toFixed(0)})`,
     `  all of them shown and stored ${(figures.drainMs / 1_000).toFixed(1)} s after the last answer`,
     ...renderMemory(figures.memory),
   ]

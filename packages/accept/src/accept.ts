@@ -4,13 +4,15 @@
  * whether something was written.
  */
 import { AppError } from '@tidings/protocol'
-import type { StageMetrics, Tracing } from '@tidings/service'
-import type { Appended, Appender } from '@tidings/stream'
+import { jitterSeconds, type StageMetrics, type Tracing } from '@tidings/service'
+import type { Appended, Appender, AppendItem } from '@tidings/stream'
 import type { Permits } from './permits.js'
 import type { Accepted, Draft } from './types.js'
 
 /** Sends of this process that may wait for a permit or for their conversation's index. */
 const MAX_PREPARING = 4_096
+/** While an append has waited this long for its answer, another one would only wait longer. */
+const SLOW_APPEND_MS = 500
 
 export interface AcceptDeps {
   /** Throws `overloaded` while the stores are behind. Asked before anything is written. */
@@ -39,6 +41,8 @@ export function createAcceptor(deps: AcceptDeps): Acceptor {
   /** The newest of the waiting sends, by sender and conversation. */
   const preparing = new Map<string, Promise<unknown>>()
   let waiting = 0
+  /** Appends without an answer, the oldest first. */
+  const appending = new Set<{ since: number }>()
 
   /** Whatever must be known before the append; undefined when all of it is known already. */
   function prepare(draft: Draft): undefined | Promise<unknown> {
@@ -65,6 +69,30 @@ export function createAcceptor(deps: AcceptDeps): Acceptor {
     }
   }
 
+  /** @throws AppError `overloaded` */
+  function requireRoom(): void {
+    if (waiting >= MAX_PREPARING)
+      throw new AppError('overloaded', 'Too many messages wait for a permit.', {
+        retryAfter: jitterSeconds(1, 5),
+      })
+    const [oldest] = appending
+    if (oldest && performance.now() - oldest.since > SLOW_APPEND_MS) {
+      throw new AppError('overloaded', 'Writing messages takes too long now. Try again shortly.', {
+        retryAfter: jitterSeconds(1, 5),
+      })
+    }
+  }
+
+  async function append(item: AppendItem): Promise<Appended> {
+    const one = { since: performance.now() }
+    appending.add(one)
+    try {
+      return await appender.append(item)
+    } finally {
+      appending.delete(one)
+    }
+  }
+
   return {
     async accept(draft) {
       const began = performance.now()
@@ -73,12 +101,11 @@ export function createAcceptor(deps: AcceptDeps): Acceptor {
         : undefined
       try {
         admit(draft.bulk === true)
-        if (waiting >= MAX_PREPARING)
-          throw new AppError('overloaded', 'Too many messages wait for a permit.', { retryAfter: 1 })
+        requireRoom()
         await inTurn(draft)
         const trace = span ? span.traceparent : draft.trace
         const appendSpan = span ? tracing.start('append', trace) : undefined
-        const appended = await appender.append({ ...draft, id: nextId(), sentAt: Date.now(), trace })
+        const appended = await append({ ...draft, id: nextId(), sentAt: Date.now(), trace })
         appendSpan?.end()
         metrics.done(performance.now() - began)
         span?.end()

@@ -137,3 +137,46 @@ t.test('sends that wait for a permit are bounded, and one that is not admitted a
   await Promise.all(all)
   await acceptor.accept(draft())
 })
+
+t.test(
+  'while an append has no answer for half a second, others are refused at once; answered, they are taken',
+  async (t) => {
+    let answer: (() => void) | undefined
+    const answered = new Promise<void>((resolve) => {
+      answer = resolve
+    })
+    let calls = 0
+    const acceptor = createAcceptor({
+      admit: () => undefined,
+      permits: { check: () => ({ memberVersion: 0, freshUntil: 0 }) },
+      indexConversation: () => undefined,
+      nextId: () => '1',
+      appender: {
+        waiting: 0,
+        idle: async () => undefined,
+        async append({ id }) {
+          if (calls++ === 0) await answered
+          return { id, seq: 1, sentAt: 0, streamId: '0-0', partition: 0, duplicate: false }
+        },
+      },
+      metrics: stageMetrics(createMetrics('test', 'test'), 'accept'),
+      tracing: noTracing,
+    })
+    const slow = acceptor.accept(draft())
+    await acceptor.accept(draft())
+    const codes: unknown[] = []
+    while (codes.at(-1) !== 'overloaded') {
+      await new Promise((resolve) => setTimeout(resolve, 20))
+      codes.push(
+        await acceptor.accept(draft()).then(
+          () => 'accepted',
+          (error: AppError) => error.code,
+        ),
+      )
+    }
+    t.ok(codes.length > 1 && codes.slice(0, -1).every((code) => code === 'accepted'), 'not before')
+    answer!()
+    await slow
+    await acceptor.accept(draft())
+  },
+)

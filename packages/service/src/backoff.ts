@@ -7,6 +7,10 @@ export function backoffMs(attempt: number, options: { firstMs: number; maxMs: nu
   return Math.round(step * (0.1 + 0.9 * random()))
 }
 
+/** Whole seconds at random between two, both included: for a Retry-After, so that those who were refused do not all come back at once. */
+export const jitterSeconds = (least: number, most: number, random = Math.random): number =>
+  least + Math.floor(random() * (most - least + 1))
+
 /** Waits, or returns at once when the signal is or becomes aborted. */
 export async function pause(ms: number, signal: AbortSignal): Promise<void> {
   try {

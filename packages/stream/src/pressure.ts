@@ -3,7 +3,7 @@
  * longer than was planned for. First what comes in bulk is refused, then every send. Never refused: acks, reads, catching up.
  */
 import { AppError } from '@tidings/protocol'
-import { gauge, type Logger, type MetricsRegistry, pause, type Stoppable } from '@tidings/service'
+import { gauge, jitterSeconds, type Logger, type MetricsRegistry, pause, type Stoppable } from '@tidings/service'
 import { serversOf } from './cluster.js'
 import { parseInfo } from './fitness.js'
 import { redisFull } from './full.js'
@@ -117,7 +117,7 @@ export async function watchPressure(options: PressureOptions): Promise<Pressure>
       if (memory >= refused) throw redisFull()
       if (backlog >= refused) {
         throw new AppError('overloaded', 'Too much waits to be stored; nothing was accepted. Try again shortly.', {
-          retryAfter: 1 + Math.floor(Math.random() * 5),
+          retryAfter: jitterSeconds(1, 5),
         })
       }
     },
