@@ -12,6 +12,7 @@ export function etcd(place: Place, ports: { client: number; peer: number }): Sto
     name: 'etcd',
     url,
     ports: { client: ports.client, peer: ports.peer },
+    folder: place.folder,
     log: place.log,
     async prepare() {
       mkdirSync(place.folder, { recursive: true, mode: 0o700 })

@@ -36,6 +36,7 @@ export function mysql(place: Place, port: number, login: Login): Store {
     name: 'mysql',
     url,
     ports: { client: port },
+    folder: place.folder,
     log: place.log,
     async prepare() {
       mkdirSync(place.folder, { recursive: true, mode: 0o700 })

@@ -11,6 +11,7 @@ export function redis(place: Place, port: number, more: readonly string[] = []):
     name: 'redis',
     url,
     ports: { client: port },
+    folder: place.folder,
     log: place.log,
     async prepare() {
       mkdirSync(place.folder, { recursive: true, mode: 0o700 })

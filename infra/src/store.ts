@@ -1,4 +1,5 @@
 /** What the three stores have in common: a folder, ports, a command, and a round trip that proves them ready. */
+import { rmSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Account } from './account.js'
 import { Failure, reasonOf } from './failure.js'
@@ -25,6 +26,8 @@ export interface Store {
   /** How clients reach it; may hold a password. */
   url: string
   ports: Record<string, number>
+  /** Where its data are. */
+  folder: string
   log: string
   /** Makes the data folder when there is none. */
   prepare(): Promise<void>
@@ -48,6 +51,8 @@ export interface RunningStore {
   thaw(): void
   /** Starts it again on the same port and data, after stop() or kill(). */
   restart(): Promise<void>
+  /** Removes its data, after kill(): it restarts empty. */
+  wipe(): Promise<void>
 }
 
 /** Longest time a store may take to answer; recovery after a crash reads its whole log first. */
@@ -141,6 +146,10 @@ function handleOf(store: Store, first: Running, remove: () => void): RunningStor
     },
     freeze: () => void signal(running.who, 'SIGSTOP'),
     thaw: () => void signal(running.who, 'SIGCONT'),
+    async wipe() {
+      rmSync(store.folder, { recursive: true, force: true, maxRetries: 3 })
+      await store.prepare()
+    },
     async restart() {
       running = await launch(store.command(), store.log, { tied: true })
       tied.add(killNow)
