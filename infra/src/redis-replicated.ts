@@ -124,7 +124,13 @@ export async function startRedisReplicated(
 function sentinel(place: Place, port: number, primaryPortNumber: number): Store {
   const url = `redis://127.0.0.1:${port}`
   const file = join(place.folder, 'sentinel.conf')
-  const described = { name: 'redis', url, ports: { client: port }, log: place.log } as const
+  const described = {
+    name: 'redis',
+    url,
+    ports: { client: port },
+    folder: place.folder,
+    log: place.log,
+  } as const
   return {
     ...described,
     async prepare() {

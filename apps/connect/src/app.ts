@@ -21,7 +21,7 @@ import { Connection, type ConnectionDeps } from './connection.js'
 import { createDeliver } from './deliver.js'
 import type { FrameDeps } from './frames.js'
 import { startHeartbeat } from './heartbeat.js'
-import type { OpenDeps } from './open.js'
+import { type OpenDeps, RECHECK_MS } from './open.js'
 import { createPushService } from './push-service.js'
 import type { Session } from './session.js'
 import { createSessions } from './sessions.js'
@@ -76,6 +76,8 @@ export async function startConnect(
     life.add('session lister', () => lister.stop())
     const sweep = startSweep({ redis, keys, reader, sessions, catchUp, unlisted: () => lister.waiting > 0, log })
     life.add('sweep', () => sweep.stop())
+    // Whatever came while etcd did not list our sessions was pushed to nobody.
+    await registry.onLease(async () => sweep.soon(RECHECK_MS))
     const nodes = new Map<string, NodeInfo>()
     await registry.watchNodes('connect', (listed) => {
       nodes.clear()

@@ -8,9 +8,10 @@ import type { StageMetrics, Tracing } from '@tidings/service'
 import type { CatchUp } from './catch-up.js'
 import type { Sessions } from './sessions.js'
 
-export type Deliver = (entry: nodeRpc.PushEntry) => 'delivered' | 'fenced'
+/** @returns undefined, or the fence of a newer owner of the entry's partition, who has pushed already: then nothing was done */
+export type Deliver = (entry: nodeRpc.PushEntry) => number | undefined
 
-/** @returns a function that handles one pushed entry; `fenced` when a newer owner of its partition has pushed already */
+/** @returns a function that handles one pushed entry */
 export function createDeliver(deps: {
   sessions: Sessions
   catchUp: Pick<CatchUp, 'repairSoon'>
@@ -25,7 +26,7 @@ export function createDeliver(deps: {
     const known = fences.get(partition) ?? 0
     if (fence < known) {
       metrics.failed('fenced')
-      return 'fenced'
+      return known
     }
     if (fence > known) fences.set(partition, fence)
     const span = tracing.enabled ? tracing.start('deliver', entry.trace, { conversation, seq }) : undefined
@@ -43,6 +44,6 @@ export function createDeliver(deps: {
       }
     }
     span?.end()
-    return 'delivered'
+    return undefined
   }
 }

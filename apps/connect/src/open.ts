@@ -16,7 +16,7 @@ import type { Sweep } from './sweep.js'
 const REPLACE_BOUND_MS = 1_000
 const RESUME_BOUND_MS = 10_000
 /** A worker's copy of the sessions may lag by this much: what it did not push to us is looked for once more. */
-const RECHECK_MS = 2_000
+export const RECHECK_MS = 2_000
 
 export interface OpenDeps {
   node: string

@@ -19,14 +19,15 @@ export function createPushService(deps: {
     async *push(requests) {
       for await (const { number, entries, recheck } of requests) {
         const began = performance.now()
-        const fenced = new Set<number>()
+        const fenced = new Map<number, number>()
         for (const entry of entries) {
           checkEntry(entry)
-          if (deliver(entry) === 'fenced') fenced.add(entry.partition)
+          const newer = deliver(entry)
+          if (newer !== undefined) fenced.set(entry.partition, newer)
         }
         if (recheck) sweep.soon(0)
         if (entries.length > 0) metrics.done(performance.now() - began, entries.length)
-        yield { number, fenced: [...fenced] }
+        yield { number, fenced: [...fenced].map(([partition, fence]) => ({ partition, fence })) }
       }
     },
     async closeSession({ session: id, code }) {

@@ -10,6 +10,7 @@ import {
   ensureGroups,
   type Group,
   type Lag,
+  raiseGroupFence,
   readLag,
   requireRoom,
   startConsumer,
@@ -72,7 +73,7 @@ export async function startTask(
         handler,
         window,
         gatherMs,
-        onDisowned: (partition) => ownership?.dropped(partition),
+        onDisowned: (partition, fence, by) => ownership?.refused(partition, fence, by),
         metrics: streamMetrics,
         log,
       })
@@ -94,7 +95,11 @@ export async function startTask(
           group,
           partitions: config.partitions,
           me: config.instance,
-          handlers: consumer,
+          handlers: {
+            raise: (partition, fence) => raiseGroupFence(redis, keys, { group, partition, fence }),
+            own: (partition, fence) => consumer.own(partition, fence),
+            release: (partition) => consumer.release(partition),
+          },
           log,
         })
         ownership = joined

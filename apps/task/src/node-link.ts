@@ -11,8 +11,8 @@ const RECONNECT = { firstMs: 50, maxMs: 1_000 }
 export interface PushOutcome {
   /** `owed`: the payload was dropped, and the node will be told to compare its sessions with the heads. */
   state: 'confirmed' | 'owed'
-  /** Partitions whose entries the node refused: it has heard from a newer owner. */
-  fenced: readonly number[]
+  /** Partitions whose entries the node refused, with the fence of the newer owner that it has heard from. */
+  fenced: readonly nodeRpc.Fenced[]
 }
 
 const OWED: PushOutcome = { state: 'owed', fenced: [] }

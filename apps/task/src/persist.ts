@@ -47,23 +47,24 @@ export function createPersister(deps: {
   const known = new LRUCache<string, true>({ max: MAX_REMEMBERED })
 
   /** Before the first row under a new fence: from here on an older owner's transactions fail. */
-  async function raise(batch: readonly Delivery[]): Promise<Set<number>> {
-    const fenced = new Set<number>()
+  async function raise(batch: readonly Delivery[]): Promise<Map<number, number>> {
+    const fenced = new Map<number, number>()
     for (const { partition, fence } of batch) {
       if (raised.get(partition) === fence || fenced.has(partition)) continue
-      if (await raiseFence(store, 'persist', partition, fence)) raised.set(partition, fence)
-      else fenced.add(partition)
+      const newer = await raiseFence(store, 'persist', partition, fence)
+      if (newer === undefined) raised.set(partition, fence)
+      else fenced.set(partition, newer)
     }
     return fenced
   }
 
   async function insert(batch: readonly Delivery[]): Promise<Required<Exceptions>> {
     const members = [...new Set(batch.map(({ entry }) => entry.conversation))].filter((name) => !known.has(name))
-    const { fencedPartitions, conflicts } = await insertEntries(store, batch, 'persist', members)
+    const { fenced, conflicts } = await insertEntries(store, batch, 'persist', members)
     const reasons = new Map(conflicts.map(({ entry, reason }) => [entry, reason]))
-    if (fencedPartitions.length === 0) for (const name of members) known.set(name, true)
+    if (fenced.size === 0) for (const name of members) known.set(name, true)
     return {
-      fenced: fencedPartitions,
+      fenced,
       poisoned: batch.flatMap((delivery) => {
         const reason = reasons.get(delivery.entry)
         return reason === undefined ? [] : [{ delivery, reason }]
@@ -90,14 +91,14 @@ export function createPersister(deps: {
       for (let i = 0; i < open.length; i += ROWS_PER_INSERT) {
         const result = await insert(open.slice(i, i + ROWS_PER_INSERT))
         poisoned.push(...result.poisoned)
-        for (const partition of result.fenced) fenced.add(partition)
+        for (const [partition, newer] of result.fenced) fenced.set(partition, newer)
       }
       metrics.done(performance.now() - began, batch.length)
       if (poisoned.length > 0) metrics.failed('poison', poisoned.length)
       for (const span of spans) span.end()
       // Only a matter of memory: whatever comes of it, the entries are stored.
       trimLogs(open).catch((error: unknown) => log.warn({ err: error }, 'trimming a log'))
-      return { poisoned, fenced: [...fenced] }
+      return { poisoned, fenced }
     },
     async bury(partition, fields, reason) {
       const named = (name: string): string | undefined => {

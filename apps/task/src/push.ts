@@ -62,17 +62,19 @@ export async function startPusher(deps: {
       }
       const routedAt = performance.now()
       routed.done(routedAt - began, batch.length)
-      const fenced = new Set<number>()
+      const fenced = new Map<number, number>()
       await Promise.all(
         [...byNode].map(async ([node, entries]) => {
           const outcome = await links.get(node)?.link.push(entries)
-          for (const partition of outcome?.fenced ?? []) fenced.add(partition)
+          for (const { partition, fence } of outcome?.fenced ?? []) {
+            fenced.set(partition, Math.max(fence, fenced.get(partition) ?? 0))
+          }
           if (outcome?.state === 'confirmed') pushed.done(performance.now() - routedAt, entries.length)
           else pushed.failed(outcome?.state ?? 'gone', entries.length)
         }),
       )
       for (const span of spans) span.end()
-      return { poisoned, fenced: [...fenced] }
+      return { poisoned, fenced }
     },
     async stop() {
       for (const { link } of links.values()) link.stop()

@@ -120,7 +120,15 @@ t.test('sends that wait for a permit are bounded, and one that is not admitted a
     appender: {
       waiting: 0,
       idle: async () => undefined,
-      append: async ({ id }) => ({ id, seq: 1, sentAt: 0, streamId: '0-0', partition: 0, duplicate: false }),
+      append: async ({ id }) => ({
+        id,
+        seq: 1,
+        sentAt: 0,
+        streamId: '0-0',
+        partition: 0,
+        generation: 1,
+        duplicate: false,
+      }),
     },
     metrics: stageMetrics(createMetrics('test', 'test'), 'accept'),
     tracing: noTracing,
@@ -156,7 +164,7 @@ t.test(
         idle: async () => undefined,
         async append({ id }) {
           if (calls++ === 0) await answered
-          return { id, seq: 1, sentAt: 0, streamId: '0-0', partition: 0, duplicate: false }
+          return { id, seq: 1, sentAt: 0, streamId: '0-0', partition: 0, generation: 1, duplicate: false }
         },
       },
       metrics: stageMetrics(createMetrics('test', 'test'), 'accept'),

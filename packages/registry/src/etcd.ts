@@ -134,14 +134,14 @@ export async function holdLease(options: {
 
 export interface MirrorHandlers {
   /** The whole content, at first and whenever the watch had to start anew. What is missing from it is gone. */
-  reset(all: ReadonlyMap<string, MirroredValue>): void
+  reset(all: ReadonlyMap<string, MirroredValue>, revision: number): void
   put(key: string, value: MirroredValue): void
-  delete(key: string): void
+  delete(key: string, revision: number): void
 }
 
 export interface MirroredValue {
   value: string
-  /** The etcd revision that last wrote the key: it only rises, so it serves as a fence. */
+  /** The etcd revision that last wrote the key. It only rises, until etcd loses its data. */
   revision: number
 }
 
@@ -160,7 +160,7 @@ export async function mirror(etcd: Etcd3, prefix: string, handlers: MirrorHandle
 
   async function load(): Promise<void> {
     const { all, revision } = await readAll(etcd, prefix)
-    handlers.reset(all)
+    handlers.reset(all, revision)
     await watchFrom(revision + 1)
   }
 
@@ -169,7 +169,7 @@ export async function mirror(etcd: Etcd3, prefix: string, handlers: MirrorHandle
     const fresh = etcd.watch().prefix(prefix).startRevision(String(revision)).watcher()
     // All listeners stand before the first event can come.
     fresh.on('put', (kv) => handlers.put(kv.key.toString(), mirrored(kv)))
-    fresh.on('delete', (kv) => handlers.delete(kv.key.toString()))
+    fresh.on('delete', (kv) => handlers.delete(kv.key.toString(), Number(kv.mod_revision)))
     let state: 'connecting' | 'connected' | 'ended' = 'connecting'
     await new Promise<void>((resolve, reject) => {
       const timer = setTimeout(() => ended(new Error('the watch does not connect')), 2 * CALL_MS)

@@ -1,3 +1,5 @@
+export * from './claim-events.js'
+export * from './claims.js'
 export * from './etcd.js'
 export * from './keys.js'
 export * from './partitions.js'

@@ -1,21 +1,32 @@
-/** One owner per partition and group, named by a key in etcd under the worker's lease. */
+/** One owner per partition and group, named by a key in etcd under the worker's lease. The decisions are made in claims.ts. */
 import type { Logger, Stoppable } from '@tidings/service'
+import type { ITxnResponse } from 'etcd3'
+import type { ClaimsEffect, ClaimsEvent, Named } from './claim-events.js'
+import { Claims } from './claims.js'
 import { type MirroredValue, mirror } from './etcd.js'
 import type { Registry } from './registry.js'
-import { planShares } from './shares.js'
 
-const REPLAN_MS = 1_000
+/** What failed is tried again this often. */
+const TICK_MS = 1_000
 
 export interface OwnershipHandlers {
-  /** The partition is ours, under this fence. */
+  /**
+   * Makes this the least fence that settles, if it is higher than any before.
+   * @returns undefined, or the fence that is as high or higher. @throws when nobody can tell
+   */
+  raise(partition: number, fence: number): Promise<number | undefined>
+  /** The partition is ours, under this fence; perhaps it was before, under a lower one. */
   own(partition: number, fence: number): void
   /** Stop reading it; resolves when nothing of it is in hand. */
   release(partition: number): Promise<void>
 }
 
 export interface Ownership extends Stoppable {
-  /** A newer fence was met: what is held of this partition is over; it is claimed anew if etcd still names this worker. */
-  dropped(partition: number): void
+  /**
+   * Somebody knows a higher fence (`by`) than ours: what was held of this partition under `fence` is over. It is claimed anew, above
+   * that, if etcd still names this worker.
+   */
+  refused(partition: number, fence: number, by: number): void
 }
 
 /**
@@ -34,118 +45,152 @@ export async function ownPartitions(options: {
   const { registry, group, partitions, me, handlers, log } = options
   const { etcd, keys } = registry
   const prefix = keys.partitions(group)
-  let workers: string[] = []
-  const owners = new Map<number, { worker: string; fence: number }>()
-  /** What this process works on, with the fence under which it does. */
-  const held = new Map<number, number>()
-  let planning: Promise<void> | undefined
-  let again = false
-  let stopped = false
+  const claims = new Claims(me, partitions)
+  let onStopped: (() => void) | undefined
 
-  function see(key: string, { value, revision }: MirroredValue): void {
-    owners.set(Number(key.slice(prefix.length)), { worker: value, fence: revision })
+  function on(event: ClaimsEvent): void {
+    for (const effect of claims.on(event)) {
+      if (effect.type === 'own') own(effect.partition, effect.fence)
+      else void perform(effect).then(on)
+    }
+    if (claims.stopped) onStopped?.()
   }
 
-  const ownersMirror = await mirror(
+  /** Does what was decided, and answers. Never rejects: a failure is an answer too. */
+  function perform(effect: Exclude<ClaimsEffect, { type: 'own' }>): Promise<ClaimsEvent> {
+    switch (effect.type) {
+      case 'claim':
+        return claim(effect)
+      case 'raise':
+        return raise(effect.partition, effect.fence)
+      case 'release':
+        return release(effect)
+      case 'unlist':
+        return unlist(effect)
+    }
+  }
+
+  function own(partition: number, fence: number): void {
+    log.info({ group, partition, fence }, 'owns a partition')
+    handlers.own(partition, fence)
+  }
+
+  async function claim({ type: _, ...wanted }: Extract<ClaimsEffect, { type: 'claim' }>): Promise<ClaimsEvent> {
+    const { partition, expected, fence } = wanted
+    const key = keys.partition(group, partition)
+    try {
+      const lease = registry.lease.id
+      const answer = await etcd
+        .if(key, 'Mod', '==', expected)
+        .then(
+          etcd
+            .put(key)
+            .value(JSON.stringify({ owner: me, fence }))
+            .lease(lease),
+        )
+        .else(etcd.get(key))
+        .commit()
+      const revision = Number(answer.header.revision)
+      if (answer.succeeded) return { type: 'claimed', claim: wanted, revision, lease }
+      return { type: 'claim-lost', claim: wanted, found: foundIn(answer), revision }
+    } catch (error) {
+      log.debug({ err: error, group, partition }, 'claiming a partition failed; it is tried again')
+      return { type: 'claim-failed', claim: wanted }
+    }
+  }
+
+  async function raise(partition: number, fence: number): Promise<ClaimsEvent> {
+    try {
+      const by = await handlers.raise(partition, fence)
+      return by === undefined ? { type: 'raised', partition, fence } : { type: 'refused', partition, fence, by }
+    } catch (error) {
+      log.debug({ err: error, group, partition }, 'raising a fence failed; it is tried again')
+      return { type: 'raise-failed', partition }
+    }
+  }
+
+  async function release({ partition, because }: Extract<ClaimsEffect, { type: 'release' }>): Promise<ClaimsEvent> {
+    if (because === 'another-owner') log.warn({ group, partition }, 'etcd names another owner; this one stops')
+    else log.info({ group, partition }, 'gives up a partition')
+    try {
+      await handlers.release(partition)
+    } catch (error) {
+      log.error({ err: error, group, partition }, 'releasing a partition')
+    }
+    return { type: 'released', partition }
+  }
+
+  async function unlist(effect: Extract<ClaimsEffect, { type: 'unlist' }>): Promise<ClaimsEvent> {
+    const { partition, reading } = effect
+    const key = keys.partition(group, partition)
+    try {
+      const answer = await etcd
+        .if(key, 'Mod', '==', effect.revision)
+        .then(etcd.delete().key(key))
+        .else(etcd.get(key))
+        .commit()
+      return { type: 'unlisted', partition, found: foundIn(answer), revision: Number(answer.header.revision), reading }
+    } catch (error) {
+      log.debug({ err: error, group, partition }, 'giving up a partition failed; its lease will end')
+      return { type: 'unlist-failed', partition }
+    }
+  }
+
+  const partitionOf = (key: string): number => Number(key.slice(prefix.length))
+  await registry.onLease(async (lease) => on({ type: 'leased', lease }))
+  const keysMirror = await mirror(
     etcd,
     prefix,
     {
-      reset(all) {
-        owners.clear()
-        for (const [key, value] of all) see(key, value)
-        replan()
+      reset(all, revision) {
+        const read = new Map([...all].map(([key, value]) => [partitionOf(key), named(value)]))
+        on({ type: 'read', named: read, revision })
       },
-      put(key, value) {
-        see(key, value)
-        replan()
-      },
-      delete(key) {
-        owners.delete(Number(key.slice(prefix.length)))
-        replan()
-      },
+      put: (key, value) => on({ type: 'named', partition: partitionOf(key), ...named(value) }),
+      delete: (key, revision) => on({ type: 'unnamed', partition: partitionOf(key), revision }),
     },
     log,
   )
   await registry.watchNodes('task', (nodes) => {
     // A worker that does not serve the group takes no share of it.
-    workers = [...nodes].flatMap(([name, { groups }]) => (groups && !groups.includes(group) ? [] : [name]))
-    replan()
+    const workers = [...nodes].flatMap(([name, { groups }]) => (groups && !groups.includes(group) ? [] : [name]))
+    on({ type: 'workers', workers })
   })
-  const timer = setInterval(replan, REPLAN_MS)
+  const timer = setInterval(() => on({ type: 'tick' }), TICK_MS)
 
-  function replan(): void {
-    if (stopped) return
-    if (planning) {
-      again = true
-      return
-    }
-    planning = plan()
-      .catch((error: unknown) => log.debug({ err: error, group }, 'planning the partitions failed; it is tried again'))
-      .finally(() => {
-        planning = undefined
-        if (!again) return
-        again = false
-        replan()
-      })
-  }
-
-  async function plan(): Promise<void> {
-    await dropLost()
-    const view = { me, workers, partitions, owners: new Map([...owners].map(([p, { worker }]) => [p, worker])) }
-    // A key with our name that this process did not write is left from its dead predecessor: no need to wait for the lease.
-    for (const [partition, { worker, fence }] of owners) {
-      if (worker === me && !held.has(partition)) await take(partition, fence)
-    }
-    const { claim, release } = planShares(view)
-    for (const partition of release) await giveUp(partition)
-    await Promise.all(claim.map((partition) => take(partition)))
-  }
-
-  /** Stops what etcd says is another's now; a key that is merely gone (lost lease) is claimed again in the same breath. */
-  async function dropLost(): Promise<void> {
-    for (const [partition, fence] of [...held]) {
-      const owner = owners.get(partition)
-      if (owner && (owner.worker !== me || owner.fence !== fence)) {
-        held.delete(partition)
-        log.warn({ group, partition, owner: owner.worker }, 'etcd names another owner; this one stops')
-        await handlers.release(partition)
-      }
-    }
-  }
-
-  /** @param left revision of the key that a dead predecessor left, or 0 when there is none */
-  async function take(partition: number, left = 0): Promise<void> {
-    const key = keys.partition(group, partition)
-    const claim = await etcd.if(key, 'Mod', '==', left).then(etcd.put(key).value(me).lease(registry.lease.id)).commit()
-    if (!claim.succeeded || stopped) return
-    const fence = Number(claim.header.revision)
-    owners.set(partition, { worker: me, fence })
-    held.set(partition, fence)
-    log.info({ group, partition, fence }, 'owns a partition')
-    handlers.own(partition, fence)
-  }
-
-  async function giveUp(partition: number): Promise<void> {
-    const fence = held.get(partition)
-    held.delete(partition)
-    await handlers.release(partition)
-    const key = keys.partition(group, partition)
-    if (fence !== undefined) await etcd.if(key, 'Mod', '==', fence).then(etcd.delete().key(key)).commit()
-    owners.delete(partition)
-    log.info({ group, partition }, 'gave up a partition')
-  }
-
+  let stopping: Promise<void> | undefined
   return {
-    dropped(partition) {
-      held.delete(partition)
+    refused(partition, fence, by) {
+      on({ type: 'refused', partition, fence, by })
     },
-    async stop() {
-      if (stopped) return
-      stopped = true
-      clearInterval(timer)
-      await planning
-      await ownersMirror.stop()
-      await Promise.all([...held.keys()].map(giveUp))
+    stop() {
+      stopping ??= (async () => {
+        clearInterval(timer)
+        const stopped = new Promise<void>((resolve) => {
+          onStopped = resolve
+        })
+        on({ type: 'stop' })
+        await stopped
+        await keysMirror.stop()
+      })()
+      return stopping
     },
   }
+}
+
+/** The key that a refused transaction found. */
+function foundIn(answer: ITxnResponse): Named | undefined {
+  const there = answer.succeeded ? undefined : answer.responses[0]?.response_range?.kvs[0]
+  return there && named({ value: there.value.toString(), revision: Number(there.mod_revision) })
+}
+
+/** A key's value: owner and fence as JSON. A bare name is what versions before wrote: then the revision is the fence. */
+function named({ value, revision }: MirroredValue): Named {
+  try {
+    const { owner, fence } = JSON.parse(value) as { owner?: unknown; fence?: unknown }
+    if (typeof owner === 'string' && typeof fence === 'number') return { owner, fence, revision }
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error
+  }
+  return { owner: value, fence: revision, revision }
 }

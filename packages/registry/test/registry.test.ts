@@ -76,6 +76,7 @@ t.test('one owner per partition: shares move as workers come, go cleanly and die
       me: name,
       log,
       handlers: {
+        raise: async () => undefined,
         own(partition, fence) {
           for (const [other, theirs] of held) t.notOk(other !== name && theirs.has(partition), 'never two owners')
           mine.set(partition, fence)

@@ -22,8 +22,8 @@ export interface Conflict {
 }
 
 export interface Inserted {
-  /** Partitions with a newer owner: nothing of them was stored. */
-  fencedPartitions: number[]
+  /** Partitions with a newer owner, each with that one's fence: nothing of them was stored. */
+  fenced: ReadonlyMap<number, number>
   /** Entries that can never be stored. All others, of partitions that are not fenced, are stored now. */
   conflicts: Conflict[]
 }
@@ -80,8 +80,8 @@ const isDataError = (error: unknown): boolean => DATA_ERRORS.has(errnoOf(error) 
 async function hold(db: Db, batch: readonly FencedEntry[], group: string) {
   const wanted = new Map<number, number>()
   for (const { partition, fence } of batch) wanted.set(partition, Math.min(fence, wanted.get(partition) ?? fence))
-  const fenced = wanted.size === 0 ? new Set<number>() : await holdFences(db, group, wanted)
-  return { open: batch.filter(({ partition }) => !fenced.has(partition)), fencedPartitions: [...fenced] }
+  const fenced = wanted.size === 0 ? new Map<number, number>() : await holdFences(db, group, wanted)
+  return { open: batch.filter(({ partition }) => !fenced.has(partition)), fenced }
 }
 
 /** Not for the conversations of fenced partitions: those are the newer owner's. */
@@ -95,7 +95,7 @@ async function addMembersOf(db: Db, open: readonly FencedEntry[], members: reado
 }
 
 async function insertAll(db: Db, batch: readonly FencedEntry[], group: string, members: readonly string[]) {
-  const { open, fencedPartitions } = await hold(db, batch, group)
+  const { open, fenced } = await hold(db, batch, group)
   let rows: unknown[][] = []
   let bytes = 0
   for (const { entry } of open) {
@@ -109,7 +109,7 @@ async function insertAll(db: Db, batch: readonly FencedEntry[], group: string, m
   }
   if (rows.length > 0) await db.run(INSERT, [rows])
   await addMembersOf(db, open, members)
-  return { fencedPartitions, conflicts: [] }
+  return { fenced, conflicts: [] }
 }
 
 /**
@@ -132,7 +132,7 @@ async function clipped(db: Db, entry: Entry): Promise<Entry[]> {
 
 /** The slow way, after a batch was refused: what is there is compared, the rest goes in one by one. */
 async function insertEach(db: Db, batch: readonly FencedEntry[], group: string, members: readonly string[]) {
-  const { open, fencedPartitions } = await hold(db, batch, group)
+  const { open, fenced } = await hold(db, batch, group)
   const there = await readIds(
     db,
     open.map(({ entry }) => entry),
@@ -150,7 +150,7 @@ async function insertEach(db: Db, batch: readonly FencedEntry[], group: string, 
   }
   // For a refused entry too: the caller asks once per conversation, and an entry that can be stored may follow.
   await addMembersOf(db, open, members)
-  return { fencedPartitions, conflicts }
+  return { fenced, conflicts }
 }
 
 /**

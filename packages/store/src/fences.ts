@@ -10,26 +10,36 @@ const LOCK_SHARED =
 /**
  * Makes `fence` the least that may write for the partition, or leaves the stored one where that is higher. A running transaction
  * of the older owner ends first.
- * @returns false when the stored fence is higher: a newer owner exists
+ * @returns undefined, or the stored fence where that is higher: a newer owner exists
  * @throws AppError `unavailable`
  */
-export async function raiseFence(store: Store, group: string, partition: number, fence: number): Promise<boolean> {
+export async function raiseFence(
+  store: Store,
+  group: string,
+  partition: number,
+  fence: number,
+): Promise<number | undefined> {
   return store.use(async (db) => {
     await db.run(RAISE, [[[group, partition, fence]]])
     const rows = await db.select<{ fence: string }>(
       'SELECT fence FROM partition_fences WHERE group_name = ? AND partition_no = ?',
       [group, partition],
     )
-    return Number(rows[0]?.fence) === fence
+    const stored = Number(rows[0]!.fence)
+    return stored > fence ? stored : undefined
   })
 }
 
 /**
  * Inside a transaction: holds the fences of these partitions where they are until it ends.
  * @param wanted the caller's fence of each partition
- * @returns the partitions whose stored fence is higher
+ * @returns the partitions whose stored fence is higher, with that fence
  */
-export async function holdFences(db: Db, group: string, wanted: ReadonlyMap<number, number>): Promise<Set<number>> {
+export async function holdFences(
+  db: Db,
+  group: string,
+  wanted: ReadonlyMap<number, number>,
+): Promise<Map<number, number>> {
   const partitions = [...wanted.keys()].sort((a, b) => a - b)
   let rows = await db.select<{ partition_no: number; fence: string }>(LOCK_SHARED, [group, partitions])
   if (rows.length < partitions.length) {
@@ -39,5 +49,6 @@ export async function holdFences(db: Db, group: string, wanted: ReadonlyMap<numb
     await db.run(RAISE, [missing.map((partition) => [group, partition, wanted.get(partition)])])
     rows = await db.select(LOCK_SHARED, [group, partitions])
   }
-  return new Set(rows.filter((row) => Number(row.fence) > wanted.get(row.partition_no)!).map((row) => row.partition_no))
+  const higher = rows.filter((row) => Number(row.fence) > wanted.get(row.partition_no)!)
+  return new Map(higher.map((row) => [row.partition_no, Number(row.fence)]))
 }

@@ -30,7 +30,7 @@ t.test('a batch is stored as it was written: order, 64-bit ids, emoji, every byt
     entryOf(c, i + 1, { content, id: String(9_223_372_036_854_775_807n - BigInt(i)) }),
   )
   t.same(await insertEntries(store, fenced(...entries.toReversed()), 'persist'), {
-    fencedPartitions: [],
+    fenced: new Map(),
     conflicts: [],
   })
   const rows = await readEntries(store, c, all)
@@ -45,8 +45,8 @@ t.test('the same batch again changes nothing, also when it overlaps with new ent
   const c = 'dm:alice:again'
   const entries = [1, 2, 3, 4].map((seq) => entryOf(c, seq))
   await insertEntries(store, fenced(...entries.slice(0, 3)), 'persist')
-  t.same(await insertEntries(store, fenced(...entries.slice(0, 3)), 'persist'), { fencedPartitions: [], conflicts: [] })
-  t.same(await insertEntries(store, fenced(...entries.slice(1)), 'persist'), { fencedPartitions: [], conflicts: [] })
+  t.same(await insertEntries(store, fenced(...entries.slice(0, 3)), 'persist'), { fenced: new Map(), conflicts: [] })
+  t.same(await insertEntries(store, fenced(...entries.slice(1)), 'persist'), { fenced: new Map(), conflicts: [] })
   t.equal(await maxSeq(store, c), 4)
 })
 
@@ -92,22 +92,22 @@ t.test('one row that MySQL can never take is refused with its reason, and only t
 })
 
 t.test('entries of a partition with a newer owner are left out, those of others are stored', async (t) => {
-  t.equal(await raiseFence(store, 'persist', 7, 10), true)
-  t.equal(await raiseFence(store, 'persist', 7, 10), true, 'the same owner again')
-  t.equal(await raiseFence(store, 'persist', 7, 12), true)
-  t.equal(await raiseFence(store, 'persist', 7, 11), false, 'a newer one exists')
-  t.equal(await raiseFence(store, 'push', 7, 11), true, 'each group has its own')
+  t.equal(await raiseFence(store, 'persist', 7, 10), undefined)
+  t.equal(await raiseFence(store, 'persist', 7, 10), undefined, 'the same owner again')
+  t.equal(await raiseFence(store, 'persist', 7, 12), undefined)
+  t.equal(await raiseFence(store, 'persist', 7, 11), 12, 'a newer one exists')
+  t.equal(await raiseFence(store, 'push', 7, 11), undefined, 'each group has its own')
   const old = { partition: 7, fence: 11, entry: entryOf('dm:alice:fenced', 1) }
   const other = { partition: 8, fence: 3, entry: entryOf('dm:alice:open', 1) }
   t.same(await insertEntries(store, [old, other], 'persist', ['dm:alice:fenced', 'dm:alice:open']), {
-    fencedPartitions: [7],
+    fenced: new Map([[7, 12]]),
     conflicts: [],
   })
   t.equal(await maxSeq(store, 'dm:alice:fenced'), 0)
   t.equal(await maxSeq(store, 'dm:alice:open'), 1)
   t.same(await conversationsOf(store, 'fenced'), [])
   t.same(await conversationsOf(store, 'open'), ['dm:alice:open'])
-  t.equal(await raiseFence(store, 'persist', 8, 2), false, 'storing has raised the fence that nobody had raised')
+  t.equal(await raiseFence(store, 'persist', 8, 2), 3, 'storing has raised the fence that nobody had raised')
 })
 
 t.test('a raise waits for the running transaction of the older owner', async (t) => {
@@ -118,14 +118,14 @@ t.test('a raise waits for the running transaction of the older owner', async (t)
     fence: 1,
     entry: entryOf('dm:alice:race', i + 1),
   }))
-  const insert = insertEntries(store, batch, 'persist').then(({ fencedPartitions }) => {
-    order.push(fencedPartitions.length > 0 ? 'fenced' : 'stored')
+  const insert = insertEntries(store, batch, 'persist').then(({ fenced }) => {
+    order.push(fenced.size > 0 ? 'fenced' : 'stored')
   })
   const raise = raiseFence(store, 'persist', 9, 2)
   await Promise.all([insert, raise])
   const rows = await maxSeq(store, 'dm:alice:race')
   t.equal(rows, order[0] === 'stored' ? 500 : 0, 'all or nothing')
-  t.same((await insertEntries(store, batch.slice(0, 1), 'persist')).fencedPartitions, [9])
+  t.same((await insertEntries(store, batch.slice(0, 1), 'persist')).fenced, new Map([[9, 2]]))
 })
 
 t.test('the parties of a direct conversation become its members with its first entry', async (t) => {

@@ -42,8 +42,8 @@ export interface ConsumerOptions {
   window: number
   /** How long to wait for more before the next read when the stream runs thin. */
   gatherMs: number
-  /** Told when a newer owner's fence has ended an ownership. */
-  onDisowned(partition: number): void
+  /** Told when a newer owner's fence (`by`) has ended the ownership under `fence`. */
+  onDisowned(partition: number, fence: number, by: number): void
   metrics: StreamMetrics
   log: Logger
 }
@@ -118,12 +118,12 @@ export function startConsumer(options: ConsumerOptions): Consumer {
    * Another process owns the partition now: what is pending here is its to take over. A late answer about an ownership that has been
    * renewed since says nothing about the new one.
    */
-  function disown(state: Owned): void {
+  function disown(state: Owned, by: number): void {
     const { partition, fence } = state
     if (owned.get(partition) !== state) return
     stopReading(partition)
-    log.warn({ group, partition, fence }, 'a newer owner has been there; this one stops')
-    onDisowned(partition)
+    log.warn({ group, partition, fence, by }, 'a newer owner has been there; this one stops')
+    onDisowned(partition, fence, by)
   }
 
   function startReading(state: Owned): void {

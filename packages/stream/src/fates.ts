@@ -19,7 +19,7 @@ export type Fates = Map<Row, DeadLetter | 'done'>
 
 /**
  * @param signal ends the waiting; what has no fate by then stays pending
- * @param disown told of a partition that has a newer owner
+ * @param disown told of a partition that has a newer owner, with that one's fence
  * @returns a function that hands rows to the handler and writes down what became of each, also when it throws half-way
  */
 export function createFates(deps: {
@@ -28,7 +28,7 @@ export function createFates(deps: {
   keys: Keys
   handler: Handler
   signal: AbortSignal
-  disown(owned: Owned): void
+  disown(owned: Owned, by: number): void
   metrics: StreamMetrics
   log: Logger
 }): (rows: readonly Row[], fates: Fates) => Promise<void> {
@@ -38,11 +38,12 @@ export function createFates(deps: {
   async function attempt(batch: readonly { row: Row; delivery: Delivery }[], fates: Fates): Promise<void> {
     for (let delivery = 1, waits = 0; !signal.aborted; ) {
       try {
-        const { poisoned = [], fenced = [] } = await handler.handle(batch.map((one) => one.delivery))
+        const { poisoned = [], fenced } = await handler.handle(batch.map((one) => one.delivery))
         const reasons = new Map(poisoned.map((one) => [one.delivery, one.reason]))
         for (const one of batch) {
-          if (fenced.includes(one.row.owned.partition)) {
-            disown(one.row.owned)
+          const newer = fenced?.get(one.row.owned.partition)
+          if (newer !== undefined) {
+            disown(one.row.owned, newer)
             continue
           }
           const reason = reasons.get(one.delivery)

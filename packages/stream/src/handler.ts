@@ -14,8 +14,11 @@ export interface Delivery {
 export interface Exceptions {
   /** Entries that can never succeed, with the reason: they become dead letters. */
   poisoned?: readonly { delivery: Delivery; reason: string }[]
-  /** Partitions that turned out to have a newer owner: nothing of them is settled here, and this process stops reading them. */
-  fenced?: readonly number[]
+  /**
+   * Partitions that turned out to have a newer owner, each with that one's fence: nothing of them is settled here, and this process
+   * stops reading them.
+   */
+  fenced?: ReadonlyMap<number, number>
 }
 
 export interface Handler {

@@ -1,4 +1,5 @@
 /** The only place where an entry is settled: finished, or set aside as a dead letter. */
+import { fenceIn } from './fence.js'
 import type { Group, Keys } from './keys.js'
 import type { Redis } from './redis.js'
 import { loadScript, scriptFile } from './script.js'
@@ -24,10 +25,15 @@ export interface Settlement {
 
 /**
  * Settles a partition's entries for a group in one atomic step; dead letters go to the dead stream in the same step.
- * @returns false when a newer owner has settled already, and nothing was done
+ * @returns undefined, or the fence of a newer owner that has been there already: then nothing was done
  * @throws when Redis is away: the entries stay pending
  */
-export async function settle(redis: Redis, keys: Keys, group: Group, settlement: Settlement): Promise<boolean> {
+export async function settle(
+  redis: Redis,
+  keys: Keys,
+  group: Group,
+  settlement: Settlement,
+): Promise<number | undefined> {
   const { partition, fence, done, dead } = settlement
   // Only persist's mark means something: below it all is in MySQL.
   const args: (string | number)[] = [group, fence, group === 'persist' ? 1 : 0, done.length, ...done]
@@ -39,5 +45,5 @@ export async function settle(redis: Redis, keys: Keys, group: Group, settlement:
     [keys.messages(partition), keys.dead(partition, group), keys.mark(partition, group), keys.fence(partition, group)],
     args,
   )
-  return !String(reply).startsWith('F')
+  return fenceIn(reply)
 }

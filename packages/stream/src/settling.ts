@@ -25,14 +25,14 @@ export interface Settling {
 
 /**
  * @param track takes the calls that are under way; what fails stays pending
- * @param disown told of a partition that has a newer owner
+ * @param disown told of a partition that has a newer owner, with that one's fence
  */
 export function createSettling(deps: {
   group: Group
   keys: Keys
   redis: Redis
   track(work: Promise<void>): void
-  disown(owned: Owned): void
+  disown(owned: Owned, by: number): void
 }): Settling {
   const { group, keys, redis, track, disown } = deps
   const due = new Map<Owned, Due>()
@@ -41,7 +41,8 @@ export function createSettling(deps: {
   async function settleOne(owned: Owned, { done, dead }: Due): Promise<void> {
     const { partition, fence, inHand } = owned
     try {
-      if (!(await settle(redis, keys, group, { partition, fence, done, dead }))) disown(owned)
+      const newer = await settle(redis, keys, group, { partition, fence, done, dead })
+      if (newer !== undefined) disown(owned, newer)
     } finally {
       for (const id of done) inHand.delete(id)
       for (const { streamId } of dead) inHand.delete(streamId)

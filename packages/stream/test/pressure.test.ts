@@ -133,7 +133,7 @@ t.test('memory refuses by its own thresholds and with a longer wait', async (t) 
 
 t.test('while Redis is away the last answer stands, and looking goes on by itself', async (t) => {
   const b = await bench(t, 1)
-  const redis = await b.connect('command')
+  const redis = await b.connect()
   const pressure = await watch(t, { ...b, redis }, { maxBacklog: 2 })
   redis.disconnect()
   await t.rejects(pressure.look())

@@ -37,7 +37,13 @@ export interface PushRequest {
 export interface PushResponse {
   number: number;
   /** Partitions whose entries were refused, because a newer owner has pushed already. */
-  fenced: number[];
+  fenced: Fenced[];
+}
+
+export interface Fenced {
+  partition: number;
+  /** The newer owner's. */
+  fence: number;
 }
 
 export interface CloseSessionRequest {
@@ -265,12 +271,8 @@ export const PushResponse: MessageFns<PushResponse> = {
     if (message.number !== 0) {
       writer.uint32(8).uint64(message.number);
     }
-    if (message.fenced.length !== 0) {
-      writer.uint32(18).fork();
-      for (const v of message.fenced) {
-        writer.uint32(v);
-      }
-      writer.join();
+    for (const v of message.fenced) {
+      Fenced.encode(v!, writer.uint32(26).fork()).join();
     }
     return writer;
   },
@@ -296,23 +298,13 @@ export const PushResponse: MessageFns<PushResponse> = {
             message.number = longToNumber(reader.uint64());
             continue;
           }
-          case 2: {
-            if (tag === 16) {
-              message.fenced.push(reader.uint32());
-
-              continue;
+          case 3: {
+            if (tag !== 26) {
+              break;
             }
 
-            if (tag === 18) {
-              const end2 = reader.uint32() + reader.pos;
-              while (reader.pos < end2) {
-                message.fenced.push(reader.uint32());
-              }
-
-              continue;
-            }
-
-            break;
+            message.fenced.push(Fenced.decode(reader, reader.uint32()));
+            continue;
           }
         }
         if ((tag & 7) === 4 || tag === 0) {
@@ -332,7 +324,74 @@ export const PushResponse: MessageFns<PushResponse> = {
   fromPartial(object: DeepPartial<PushResponse>): PushResponse {
     const message = createBasePushResponse();
     message.number = object.number ?? 0;
-    message.fenced = object.fenced?.map((e) => e) || [];
+    message.fenced = object.fenced?.map((e) => Fenced.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseFenced(): Fenced {
+  return { partition: 0, fence: 0 };
+}
+
+export const Fenced: MessageFns<Fenced> = {
+  encode(message: Fenced, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.partition !== 0) {
+      writer.uint32(8).uint32(message.partition);
+    }
+    if (message.fence !== 0) {
+      writer.uint32(16).uint64(message.fence);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Fenced {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFenced();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.partition = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.fence = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Fenced>): Fenced {
+    return Fenced.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Fenced>): Fenced {
+    const message = createBaseFenced();
+    message.partition = object.partition ?? 0;
+    message.fence = object.fence ?? 0;
     return message;
   },
 };
