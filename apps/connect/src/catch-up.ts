@@ -1,34 +1,24 @@
 /**
  * Catching up: entries after a session's position, read from the conversation's log, then from MySQL through logic, shown at the
- * reader's pace; and the cutover to live delivery, which is the moment when a flow has nothing known left to read. The same few lines
- * serve the backlog of a new session, a hole that a push left, and a re-check that found more than was pushed.
+ * reader's pace. The same few lines serve the backlog of a new session, a hole that a push left, and a re-check that found more than
+ * was pushed. What to do next is decided in repair.ts.
  */
 import type { LogicClient } from '@tidings/accept'
-import { AppError, type Entry, messageFrame } from '@tidings/protocol'
-import { backoffMs, type Logger, pause } from '@tidings/service'
+import { AppError, Close, type Entry } from '@tidings/protocol'
+import { type Logger, pause } from '@tidings/service'
 import type { LogReader } from '@tidings/stream'
-import type { Flow } from './sequencer.js'
+import { type NextStep, type Page, Repair } from './repair.js'
 import type { Session } from './session.js'
 import type { Slots } from './slots.js'
 
 const PAGE = 100
-/** How long a hole may resist before it becomes a gap. */
-const GAP_AFTER_MS = 2_000
 /** How long a late push may still fill a hole by itself. */
 const HOLE_WAIT_MS = 50
-/** A client that takes gaps gets this much of a longer backlog. */
-const NEWEST_OF_GAP = 100
-const LONGEST_WITHOUT_GAP = 500
-
-export interface Page {
-  entries: Entry[]
-  voids: { from: number; to: number }[]
-}
 
 export interface CatchUp {
   /** Entries after a seq, ascending. @throws AppError `unavailable` when a needed source is away */
   readAfter(user: string, conversation: string, after: number, limit: number): Promise<Page>
-  /** Shows what the flow lacks; resolves when it is live or the session has closed. @returns how many entries were shown */
+  /** Shows what a flow that is reading lacks; resolves when it is live or the session has closed. @returns how many were shown */
   repair(session: Session, conversation: string): Promise<number>
   /** A hole was found: waits a moment for a late push, then repairs. */
   repairSoon(session: Session, conversation: string): void
@@ -52,52 +42,39 @@ export function createCatchUp(deps: {
 
   async function repair(session: Session, conversation: string): Promise<number> {
     const flow = session.flow(conversation)
-    if (!flow.startReading()) return 0
-    return await readUntilLive(session, conversation, flow)
+    const repairing = new Repair(flow, readerOf(session, conversation))
+    for (let step: NextStep = 'read'; step !== 'live' && !session.closed && !signal.aborted; ) {
+      if (step === 'ask') step = repairing.resists(await logAnswers(conversation))
+      else if (step === 'read') step = await readOn(session, conversation, flow.position, repairing)
+      else {
+        await pause(step.waitMs, signal)
+        step = 'read'
+      }
+    }
+    return repairing.shown
   }
 
-  async function readUntilLive(session: Session, conversation: string, flow: Flow): Promise<number> {
-    let shown = 0
-    let stuckSince: number | undefined
-    if (session.wantsGaps && flow.known - flow.position > LONGEST_WITHOUT_GAP) {
-      tellGap(session, conversation, flow, flow.known - NEWEST_OF_GAP)
+  async function readOn(session: Session, conversation: string, after: number, repairing: Repair): Promise<NextStep> {
+    await session.writable()
+    const page = await readPage(session, conversation, after)
+    if (page === 'busy') return repairing.later()
+    repairing.take(page)
+    while (!session.closed && repairing.showNext()) if (session.congested) await session.writable()
+    return repairing.next(performance.now())
+  }
+
+  /** @returns undefined when a source is away, `busy` when the line is full, which says nothing about what is there */
+  async function readPage(session: Session, conversation: string, after: number): Promise<Page | 'busy' | undefined> {
+    try {
+      // The slot is for the read alone: a slow reader must not hold up the others.
+      return await slots.run(() => readAfter(session.user, conversation, after, PAGE))
+    } catch (error) {
+      if (error instanceof AppError && error.code === 'overloaded') return 'busy'
+      if (!(error instanceof AppError) || error.code !== 'unavailable') {
+        log.error({ err: error, conversation, session: session.id }, 'catching up failed')
+      }
+      return undefined
     }
-    for (let failures = 0; !session.closed && !signal.aborted; ) {
-      await session.writable()
-      const before = flow.position
-      let page: Page | undefined
-      try {
-        // The slot is for the read alone: a slow reader must not hold up the others.
-        page = await slots.run(() => readAfter(session.user, conversation, flow.position, PAGE))
-        failures = 0
-      } catch (error) {
-        // The line is full: that says nothing about what is there, so it is no reason for a gap.
-        if (error instanceof AppError && error.code === 'overloaded') {
-          await pause(backoffMs(failures++, { firstMs: 50, maxMs: 500 }), signal)
-          continue
-        }
-        if (!(error instanceof AppError) || error.code !== 'unavailable') {
-          log.error({ err: error, conversation, session: session.id }, 'catching up failed')
-        }
-      }
-      if (session.closed) return shown
-      if (page) shown += await showPage(session, conversation, flow, page)
-      if (flow.finishReading(session.show)) return shown
-      if (flow.position > before) {
-        stuckSince = undefined
-        continue
-      }
-      stuckSince ??= performance.now()
-      // While nobody answers, waiting is right: a gap is told when somebody answers and does not have it, or MySQL alone is away.
-      if (performance.now() - stuckSince >= GAP_AFTER_MS && (await logAnswers(conversation))) {
-        tellGap(session, conversation, flow, beforeNextAtHand(flow, page))
-        if (flow.finishReading(session.show)) return shown
-        stuckSince = undefined
-        continue
-      }
-      await pause(backoffMs(failures++, { firstMs: 50, maxMs: 500 }), signal)
-    }
-    return shown
   }
 
   async function logAnswers(conversation: string): Promise<boolean> {
@@ -116,53 +93,29 @@ export function createCatchUp(deps: {
     repairSoon(session, conversation) {
       setTimeout(() => {
         const flow = session.flow(conversation)
-        if (session.closed || flow.state !== 'waiting') return
-        repair(session, conversation).catch((error: unknown) =>
-          log.error({ err: error, conversation }, 'repairing a hole'),
-        )
+        if (session.closed || flow.state !== 'waiting' || !flow.startReading()) return
+        repair(session, conversation).catch((error: unknown) => {
+          log.error({ err: error, conversation, session: session.id }, 'repairing a hole')
+          // Nobody would read for this flow any more: the device comes back and catches up.
+          session.close(Close.Internal, 'catching up failed')
+        })
       }, HOLE_WAIT_MS)
     },
   }
 }
 
-/** Shows a page in order; where seqs are declared void it says so. @returns how many entries were shown */
-async function showPage(session: Session, conversation: string, flow: Flow, { entries, voids }: Page): Promise<number> {
-  let shown = 0
-  let next = 0
-  const skipVoids = (): void => {
-    for (let gone = voids[next]; gone && gone.from <= flow.position + 1; gone = voids[++next]) {
-      if (gone.to <= flow.position) continue
-      session.tell({ op: 'void', conversation, from: flow.position + 1, to: gone.to })
-      flow.skipTo(gone.to)
-    }
-  }
-  for (const entry of entries) {
-    if (session.congested) await session.writable()
-    if (session.closed) return shown
-    skipVoids()
-    const result = flow.read(entry.seq, () => messageFrame(entry), session.show)
-    if (result === 'hole') return shown
-    if (result === 'shown') shown++
-  }
-  skipVoids()
-  return shown
-}
+const readerOf = (session: Session, conversation: string) => ({
+  wantsGaps: session.wantsGaps,
+  show: session.show,
+  tellVoid: (from: number, to: number) => session.tell({ op: 'void', conversation, from, to }),
+  tellGap(from: number, to: number) {
+    session.tell({ op: 'gap', conversation, from, to })
+    session.limitAcks(conversation, from - 1, to)
+  },
+})
 
 /** Entries up to the first jump: what lies behind it must be asked for elsewhere. */
 function contiguous(entries: Entry[]): Entry[] {
   const jump = entries.findIndex((entry, i) => i > 0 && entry.seq !== entries[i - 1]!.seq + 1)
   return jump === -1 ? entries : entries.slice(0, jump)
-}
-
-function beforeNextAtHand(flow: Flow, page: Page | undefined): number {
-  const inPage = page?.entries.find((entry) => entry.seq > flow.position)?.seq
-  const next = Math.min(inPage ?? Number.POSITIVE_INFINITY, flow.nextHeld() ?? Number.POSITIVE_INFINITY)
-  return Number.isFinite(next) ? next - 1 : flow.known
-}
-
-function tellGap(session: Session, conversation: string, flow: Flow, to: number): void {
-  const from = flow.position + 1
-  session.tell({ op: 'gap', conversation, from, to })
-  session.limitAcks(conversation, from - 1, to)
-  flow.skipTo(to)
 }

@@ -32,14 +32,9 @@ export function createDeliver(deps: {
     const span = tracing.enabled ? tracing.start('deliver', entry.trace, { conversation, seq }) : undefined
     for (const user of users) {
       for (const session of sessions.of(user)) {
-        if (session.state !== 'open') {
-          session.hint(conversation, seq)
-          continue
-        }
-        const flow = session.flow(conversation)
-        // A void, or too much waits for this reader: what it misses now it is shown from the log, at its own pace.
+        // A void is shown to nobody: it only says how far the conversation reaches.
         const hintOnly = frame.length === 0 || session.congested
-        const behind = hintOnly ? flow.raise(seq) : flow.push(seq, frame, session.show)
+        const behind = session.push(conversation, seq, frame, hintOnly, session.show)
         if (behind) catchUp.repairSoon(session, conversation)
       }
     }

@@ -21,6 +21,7 @@ import Type, { type Static, type TSchema } from 'typebox'
 import { Compile } from 'typebox/compile'
 import type { Acks } from './ack.js'
 import type { CatchUp } from './catch-up.js'
+import { coveredTo } from './repair.js'
 import type { Session } from './session.js'
 import type { StoredReceipts } from './stored.js'
 
@@ -193,6 +194,7 @@ async function sync(deps: FrameDeps, session: Session, frame: Static<typeof Sync
   const { after, limit = SYNC_PAGE } = frame
   requireParty(frame.conversation, session.user)
   let position = after
+  let covered = after
   let messages = 0
   while (messages < limit && !session.closed) {
     const page = await deps.catchUp.readAfter(
@@ -208,12 +210,13 @@ async function sync(deps: FrameDeps, session: Session, frame: Static<typeof Sync
       session.show(messageFrame(entry))
     }
     messages += page.entries.length
+    if (covered === position) covered = coveredTo(page, position)
     const last = Math.max(page.entries.at(-1)?.seq ?? 0, page.voids.at(-1)?.to ?? 0)
     if (last <= position) break
     position = last
     await session.writable()
   }
-  session.filled(frame.conversation, after, position)
+  session.filled(frame.conversation, after, covered)
   session.tell({ op: 'synced', conversation: frame.conversation, messages })
 }
 

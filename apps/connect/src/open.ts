@@ -49,10 +49,7 @@ export async function openSession(
   await endOlder(deps, session)
   if (session.closed) return
   const { positions } = await deps.logic.openDevice({ user: session.user, device: session.device })
-  for (const { conversation, cursor, head } of positions) {
-    session.setPosition(conversation, wishes.fromOldest ? 0 : cursor)
-    if (head > (wishes.fromOldest ? 0 : cursor) || wishes.resume) session.flow(conversation).raise(head)
-  }
+  session.begin(positions, wishes)
   session.tell({
     op: 'ready',
     session: session.id,
@@ -63,8 +60,8 @@ export async function openSession(
     maxFrame: deps.maxFrameBytes,
   })
   if (wishes.resume) await clientCursors(session)
-  for (const [conversation, seq] of session.open()) session.flow(conversation).raise(seq)
-  const shown = await showBacklog(deps, session)
+  let shown = 0
+  for (const conversation of session.open()) shown += await deps.catchUp.repair(session, conversation)
   session.tell({ op: 'synced', messages: shown })
   deps.sweep.soon(RECHECK_MS)
 }
@@ -126,10 +123,4 @@ async function clientCursors(session: Session): Promise<void> {
   } finally {
     session.resuming = undefined
   }
-}
-
-async function showBacklog(deps: OpenDeps, session: Session): Promise<number> {
-  let shown = 0
-  for (const conversation of session.behind()) shown += await deps.catchUp.repair(session, conversation)
-  return shown
 }

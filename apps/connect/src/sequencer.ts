@@ -1,6 +1,6 @@
 /**
  * The order of one conversation for one session, as a pure state machine: what may be shown now, what must wait, what is missing.
- * It does no I/O; deliver.ts offers what is pushed, catch-up.ts offers what is read.
+ * It does no I/O; deliver.ts offers what is pushed, repair.ts offers what is read.
  *
  * A flow stands at `position`: everything up to it was shown. `known` is the highest seq that is known to exist. While
  * `reading`, the log is being read and pushes are only remembered; in between (`waiting`) a hole may still be filled by a late push.
@@ -56,8 +56,9 @@ export class Flow {
     return true
   }
 
-  /** From now on what is missing is read; pushes only wait. @returns false when nothing is missing any more */
+  /** From now on what is missing is read; pushes only wait. @returns false when nothing is missing, or somebody is reading already */
   startReading(): boolean {
+    if (this.state === 'reading') return false
     if (this.position >= this.known) {
       this.state = 'live'
       return false

@@ -6,12 +6,11 @@ import { AppError, parseConversation } from '@tidings/protocol'
 import type { Logger, Stoppable } from '@tidings/service'
 import { type Keys, type LogReader, type Redis, redisAway } from '@tidings/stream'
 import type { CatchUp } from './catch-up.js'
+import { Marks } from './marks.js'
 import type { Sessions } from './sessions.js'
 
 const EVERY_MS = 30_000
 const RETRY_MS = 1_000
-/** Conversations that changed shortly before the last look are looked at again: their append may have been under way. */
-const OVERLAP_MS = 2_000
 const HEADS_PER_CALL = 1_000
 
 export interface Sweep extends Stoppable {
@@ -30,10 +29,8 @@ export function startSweep(deps: {
   log: Logger
 }): Sweep {
   const { redis, keys, reader, sessions, catchUp, log } = deps
-  /** Per partition, the score up to which all changes were looked at. */
-  const marks = new Array<number>(keys.partitions).fill(Date.now() - 60_000)
-  /** Per partition, the generation that the mark is of: scores are of one server's clock. */
-  const generations = new Array<string | null | undefined>(keys.partitions).fill(undefined)
+  let marks: Marks | undefined
+  const startedAt = performance.now()
   let timer: NodeJS.Timeout
   let dueAt = 0
   let running = false
@@ -63,19 +60,15 @@ export function startSweep(deps: {
   }
 
   async function sweep(): Promise<void> {
+    marks ??= new Marks(keys.partitions, (await redisTime()) - (performance.now() - startedAt))
+    const looked = marks
     const changed: string[] = []
-    const newest = [...marks]
     await Promise.all(
-      marks.map(async (mark, partition) => {
-        const generation = await readGeneration(partition)
-        const known = generations[partition]
-        // Another server, and perhaps another clock: everything in its index is looked at once.
-        const since = known === undefined || known === generation ? mark - OVERLAP_MS : 0
-        if (since === 0) newest[partition] = 0
-        const rows = await readRecent(partition, since)
-        generations[partition] = generation
+      Array.from({ length: keys.partitions }, async (_, partition) => {
+        looked.of(partition, await readGeneration(partition))
+        const rows = await readRecent(partition, looked.from(partition))
         for (let i = 0; i + 1 < rows.length; i += 2) {
-          newest[partition] = Math.max(newest[partition]!, Number(rows[i + 1]))
+          looked.found(partition, Number(rows[i + 1]))
           if (isHere(rows[i]!)) changed.push(rows[i]!)
         }
       }),
@@ -85,7 +78,17 @@ export function startSweep(deps: {
       const heads = await reader.heads(part)
       for (const [j, conversation] of part.entries()) raise(conversation, heads[j]!)
     }
-    for (const [partition, mark] of newest.entries()) marks[partition] = mark
+    looked.done()
+  }
+
+  /** Scores are of Redis' clock: ours may be another. */
+  async function redisTime(): Promise<number> {
+    try {
+      const [seconds] = await redis.time()
+      return Number(seconds) * 1_000
+    } catch (error) {
+      throw redisAway(error)
+    }
   }
 
   async function readGeneration(partition: number): Promise<string | null> {
@@ -115,10 +118,7 @@ export function startSweep(deps: {
   function raise(conversation: string, head: number): void {
     for (const user of usersOf(conversation)) {
       for (const session of sessions.of(user)) {
-        if (session.state === 'opening') session.hint(conversation, head)
-        else if (session.state === 'open' && session.flow(conversation).raise(head)) {
-          catchUp.repairSoon(session, conversation)
-        }
+        if (session.reaches(conversation, head)) catchUp.repairSoon(session, conversation)
       }
     }
   }
