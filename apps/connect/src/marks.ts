@@ -1,45 +1,40 @@
-/** Up to where a node has looked at the changes of each partition. Pure; in milliseconds of Redis' own clock. */
+/** Up to when a node has looked at the changes of each partition. Pure. */
 
-/** Changes of shortly before the last look are looked at again: clocks are set back a little now and then. */
-const OVERLAP_MS = 2_000
+/** Looked at again each time: the time that passed is measured here, and appends are dated there. */
+export const OVERLAP_MS = 2_000
 /** How far back from the start the first look goes. */
 const FIRST_LOOK_MS = 60_000
 
+interface Look {
+  /** Redis' clock; undefined before the first look. */
+  redisMs: number | undefined
+  /** Ours, which only rises. */
+  at: number
+}
+
 export class Marks {
-  readonly #marks: number[]
-  #newest: number[]
-  /** The generation that each mark is of: scores are of one server's clock. */
-  readonly #generations: (string | null | undefined)[] = []
+  #looks: Look[]
+  #next: Look[]
 
-  /** @param start Redis' time when the node started */
-  constructor(partitions: number, start: number) {
-    this.#marks = new Array<number>(partitions).fill(start - FIRST_LOOK_MS)
-    this.#newest = [...this.#marks]
+  /** @param now our clock at the start of the node, in milliseconds */
+  constructor(partitions: number, now: number) {
+    this.#looks = Array.from({ length: partitions }, () => ({ redisMs: undefined, at: now - FIRST_LOOK_MS }))
+    this.#next = [...this.#looks]
   }
 
-  /**
-   * Under which generation the partition is looked at now. Under another one than before, everything in its index is looked at once.
-   * @param generation the partition's record
-   */
-  of(partition: number, generation: string | null): void {
-    const known = this.#generations[partition]
-    if (known !== undefined && known !== generation) this.#marks[partition] = 0
-    this.#generations[partition] = generation
+  /** @returns Redis' time at the last look, if there was one, and how long ago that was */
+  since(partition: number, now: number): { redisMs: number | undefined; elapsedMs: number } {
+    const { redisMs, at } = this.#looks[partition]!
+    return { redisMs, elapsedMs: now - at }
   }
 
-  /** The least score to look at. A look begins with it. */
-  from(partition: number): number {
-    this.#newest[partition] = this.#marks[partition]!
-    return this.#marks[partition]! - OVERLAP_MS
-  }
-
-  /** A change was found. */
-  found(partition: number, score: number): void {
-    this.#newest[partition] = Math.max(this.#newest[partition]!, score)
+  /** Redis has answered. @param asked our clock before it was asked */
+  looked(partition: number, redisMs: number, asked: number): void {
+    this.#next[partition] = { redisMs, at: asked }
   }
 
   /** All that was found has been dealt with. Without it the next look begins at the same place. */
   done(): void {
-    for (const [partition, newest] of this.#newest.entries()) this.#marks[partition] = newest
+    this.#looks = [...this.#next]
   }
 }

@@ -4,10 +4,12 @@
  */
 import { AppError, parseConversation } from '@tidings/protocol'
 import type { Logger, Stoppable } from '@tidings/service'
-import { type Keys, type LogReader, type Redis, redisAway } from '@tidings/stream'
+import { type Keys, type LogReader, loadScript, type Redis, redisAway, scriptFile } from '@tidings/stream'
 import type { CatchUp } from './catch-up.js'
-import { Marks } from './marks.js'
+import { Marks, OVERLAP_MS } from './marks.js'
 import type { Sessions } from './sessions.js'
+
+const recent = loadScript(scriptFile('recent.lua', import.meta.url))
 
 const EVERY_MS = 30_000
 const RETRY_MS = 1_000
@@ -29,8 +31,7 @@ export function startSweep(deps: {
   log: Logger
 }): Sweep {
   const { redis, keys, reader, sessions, catchUp, log } = deps
-  let marks: Marks | undefined
-  const startedAt = performance.now()
+  const marks = new Marks(keys.partitions, performance.now())
   let timer: NodeJS.Timeout
   let dueAt = 0
   let running = false
@@ -60,48 +61,24 @@ export function startSweep(deps: {
   }
 
   async function sweep(): Promise<void> {
-    marks ??= new Marks(keys.partitions, (await redisTime()) - (performance.now() - startedAt))
-    const looked = marks
-    const changed: string[] = []
-    await Promise.all(
-      Array.from({ length: keys.partitions }, async (_, partition) => {
-        looked.of(partition, await readGeneration(partition))
-        const rows = await readRecent(partition, looked.from(partition))
-        for (let i = 0; i + 1 < rows.length; i += 2) {
-          looked.found(partition, Number(rows[i + 1]))
-          if (isHere(rows[i]!)) changed.push(rows[i]!)
-        }
-      }),
-    )
+    const looks = Array.from({ length: keys.partitions }, (_, partition) => readChanged(partition))
+    const changed = (await Promise.all(looks)).flat().filter(isHere)
     for (let i = 0; i < changed.length; i += HEADS_PER_CALL) {
       const part = changed.slice(i, i + HEADS_PER_CALL)
       const heads = await reader.heads(part)
       for (const [j, conversation] of part.entries()) raise(conversation, heads[j]!)
     }
-    looked.done()
+    marks.done()
   }
 
-  /** Scores are of Redis' clock: ours may be another. */
-  async function redisTime(): Promise<number> {
+  async function readChanged(partition: number): Promise<string[]> {
+    const asked = performance.now()
+    const { redisMs, elapsedMs } = marks.since(partition, asked)
     try {
-      const [seconds] = await redis.time()
-      return Number(seconds) * 1_000
-    } catch (error) {
-      throw redisAway(error)
-    }
-  }
-
-  async function readGeneration(partition: number): Promise<string | null> {
-    try {
-      return await redis.get(keys.generation(partition))
-    } catch (error) {
-      throw redisAway(error)
-    }
-  }
-
-  async function readRecent(partition: number, after: number): Promise<string[]> {
-    try {
-      return await redis.zrange(keys.recent(partition), after, '+inf', 'BYSCORE', 'WITHSCORES')
+      const args = [redisMs ?? '', Math.ceil(elapsedMs), OVERLAP_MS]
+      const [now, changed] = (await recent.run(redis, [keys.recent(partition)], args)) as [string, string[]]
+      marks.looked(partition, Number(now), asked)
+      return changed
     } catch (error) {
       throw redisAway(error)
     }
@@ -123,7 +100,8 @@ export function startSweep(deps: {
     }
   }
 
-  soon(EVERY_MS)
+  // The first look only learns Redis' time.
+  soon(0)
   return {
     soon,
     async stop() {

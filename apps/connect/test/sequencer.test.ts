@@ -1,3 +1,4 @@
+import { createChances } from '@tidings/service/simulation'
 import t from 'tap'
 import { Flow } from '../src/index.js'
 
@@ -70,22 +71,12 @@ t.test('a void and a gap are passed, and what waits behind them is shown', (t) =
   t.end()
 })
 
-/** A small generator of chances (mulberry32): the same seed makes the same schedule. */
-function chances(seed: number): () => number {
-  return () => {
-    seed = (seed + 0x6d2b79f5) | 0
-    let x = Math.imul(seed ^ (seed >>> 15), 1 | seed)
-    x = (x + Math.imul(x ^ (x >>> 7), 61 | x)) ^ x
-    return ((x ^ (x >>> 14)) >>> 0) / 4_294_967_296
-  }
-}
-
 /**
  * One schedule: a conversation grows; pushes of its entries are lost, repeated, late and out of order; reads of the log start and end
  * at any moment; heads are looked at now and then. In the end everything must have been shown once and in order.
  */
 function runSchedule(seed: number): string | undefined {
-  const random = chances(seed)
+  const { next: random } = createChances(seed)
   const start = Math.floor(random() * 3)
   const flow = new Flow(start)
   const shown: number[] = []

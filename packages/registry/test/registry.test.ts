@@ -109,6 +109,42 @@ t.test('one owner per partition: shares move as workers come, go cleanly and die
   await three.ownership.stop()
 })
 
+t.test(
+  'a refused owner whom etcd names goes on above the refuser’s fence, and a taken fence is not used',
+  async (t) => {
+    const b = await bench(t)
+    const registry = await b.registry(2)
+    await registry.announce('task', 'task-1', info('a'))
+    const mine = new Map<number, number>()
+    const raised: number[] = []
+    const ownership = await ownPartitions({
+      registry,
+      group: 'push',
+      partitions: 1,
+      me: 'task-1',
+      log,
+      handlers: {
+        // Somebody has had 5,000,000 already; the second call is answered by nobody.
+        async raise(_partition, fence) {
+          raised.push(fence)
+          if (raised.length === 2) throw new Error('Redis is away')
+          return fence > 5_000_000 ? undefined : 5_000_000
+        },
+        own: (partition, fence) => mine.set(partition, fence),
+        release: async (partition) => void mine.delete(partition),
+      },
+    })
+    await until('above the fence of before', () => mine.get(0) === 5_000_001)
+    ownership.refused(0, 5_000_001, 9_000_000)
+    await until('above the refuser', () => mine.get(0) === 9_000_001)
+    const key = registry.keys.partition('push', 0)
+    t.same(JSON.parse((await b.etcd.get(key))!), { owner: 'task-1', fence: 9_000_001 }, 'etcd lists owner and fence')
+    await ownership.stop()
+    t.equal(await b.etcd.get(key), null, 'a clean stop takes the key off at once')
+    t.equal(mine.size, 0)
+  },
+)
+
 t.test('worker ids differ, and a clean stop frees them', async (t) => {
   const b = await bench(t)
   const registry = await b.registry()
