@@ -1,5 +1,6 @@
 /** What devices have acknowledged, as written behind from Redis, and when each device was first seen. */
 import { eq } from 'drizzle-orm'
+import { by, inChunks } from './chunks.js'
 import { type Db, type Store, transaction } from './db.js'
 import { cursors, devices } from './schema.js'
 
@@ -15,20 +16,6 @@ export interface Device {
   device: string
   /** Milliseconds since 1970. */
   firstSeen: number
-}
-
-/** Rows in one statement. */
-const CHUNK = 500
-
-const by =
-  <T>(...fields: (keyof T)[]) =>
-  (a: T, b: T): number => {
-    for (const field of fields) if (a[field] !== b[field]) return a[field] < b[field] ? -1 : 1
-    return 0
-  }
-
-async function inChunks<T>(rows: readonly T[], write: (chunk: T[]) => Promise<unknown>): Promise<void> {
-  for (let at = 0; at < rows.length; at += CHUNK) await write(rows.slice(at, at + CHUNK))
 }
 
 /**

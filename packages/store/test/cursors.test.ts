@@ -7,6 +7,7 @@ import {
   insertUser,
   readPositions,
   saveCursors,
+  saveReads,
 } from '../src/index.js'
 import { freshDatabase } from './world.js'
 
@@ -53,8 +54,19 @@ t.test('the number of partitions is fixed by the first who writes it', async (t)
   t.equal(await fixPartitions(store, 8), 16)
 })
 
-t.test('a read position that is not known is left out', async (t) => {
+t.test('read positions move forward only, n with seq, and one that is not known is left out', async (t) => {
   t.same(await readPositions(store, 'alice', ['dm:a:b']), new Map())
+  const at = (seq: number, n: number, conversation = 'dm:a:b') => ({ user: 'alice', conversation, seq, n })
+  await saveReads(store, [at(5, 4), at(2, 2, 'dm:a:a')])
+  await saveReads(store, [at(3, 3), at(9, 7, 'dm:a:a')])
+  t.same(
+    await readPositions(store, 'alice', ['dm:a:b', 'dm:a:a', 'dm:a:c']),
+    new Map([
+      ['dm:a:b', { seq: 5, n: 4 }],
+      ['dm:a:a', { seq: 9, n: 7 }],
+    ]),
+  )
+  t.same(await readPositions(store, 'Alice', ['dm:a:b']), new Map(), 'byte for byte')
 })
 
 t.end()
