@@ -9,6 +9,7 @@ import type { LogicConfig } from './config.js'
 import { createDevices } from './devices.js'
 import { startForgetting } from './forget.js'
 import { startGenerations } from './generations.js'
+import { createListingCursors } from './listing-cursor.js'
 import { createGenerationMetrics, createLogicMetrics } from './metrics.js'
 import { createPasswords } from './passwords.js'
 import { startRevocations } from './revocations.js'
@@ -78,6 +79,7 @@ export async function startLogic(
       writeBehind,
       generations,
       revocations,
+      listingCursors: createListingCursors(config.jwtSecret),
       log,
       passwords: await createPasswords(),
       registration: config.registration,

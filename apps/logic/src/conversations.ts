@@ -1,11 +1,11 @@
 /** The conversations of a user, newest first. */
 import { AppError, type Entry, type logicRpc, parseConversation } from '@tidings/protocol'
-import { findUsers, newestEntries, readEntries, readPositions, type Store } from '@tidings/store'
-import { type Keys, type LogReader, type Redis, together } from '@tidings/stream'
+import { findUsers, newestEntries, readEntries, type Store } from '@tidings/store'
+import type { Keys, LogReader, Redis } from '@tidings/stream'
 import type { Devices } from './devices.js'
 import { toHistoryEntry } from './history.js'
 import { limitOf, userOf } from './input.js'
-import { orAway } from './replies.js'
+import { readUpTo } from './reads.js'
 
 const LIMIT = { default: 50, max: 100 }
 /** Conversations in one round trip. */
@@ -126,27 +126,6 @@ async function toViews(
 }
 
 const kindOf = (conversation: string): string => conversation.slice(0, conversation.indexOf(':'))
-
-/** Redis' read positions, and those of MySQL where Redis has none. */
-async function readUpTo(
-  { redis, keys, store }: ConversationDeps,
-  user: string,
-  conversations: readonly string[],
-): Promise<{ seq: number; n: number }[]> {
-  const known = await orAway(
-    together(redis, () => Promise.all(conversations.map((conversation) => redis.hget(keys.read(conversation), user)))),
-  )
-  const stored = await readPositions(
-    store,
-    user,
-    conversations.filter((_, i) => !known[i]),
-  )
-  return conversations.map((conversation, i) => {
-    const [seq, n] = known[i]?.split(':') ?? []
-    if (seq !== undefined && n !== undefined) return { seq: Number(seq), n: Number(n) }
-    return stored.get(conversation) ?? { seq: 0, n: 0 }
-  })
-}
 
 /** A direct conversation is called as the other person is; with oneself, as one is. */
 async function titlesOf(store: Store, user: string, conversations: readonly string[]): Promise<string[]> {

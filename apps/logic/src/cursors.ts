@@ -47,13 +47,18 @@ export async function openDevice(
 }
 
 /**
- * Moves cursors forward; a seq beyond the head counts as the head. Cumulative: repeating it changes nothing.
- * @throws AppError `invalid_request`, `conversation_not_found`, `overloaded`, `unavailable`: some may have moved; repeat all
+ * Moves cursors forward; a seq beyond the head counts as the head, or is refused where the caller wants it so. Cumulative: repeating
+ * it changes nothing.
+ * @throws AppError `invalid_request`, `conversation_not_found`, `beyond_head`: nothing has moved; `overloaded`, `unavailable`: some may
+ * have moved; repeat all
  */
-export async function ack(deps: CursorDeps, request: logicRpc.AckRequest): Promise<void> {
+export async function ack(
+  deps: CursorDeps,
+  request: { acks: readonly logicRpc.Ack[]; withinHead?: boolean },
+): Promise<void> {
   if (request.acks.length > MAX_ACKS)
     throw new AppError('invalid_request', `At most ${MAX_ACKS} acknowledgements in one call.`)
-  const wanted = await clamp(deps, newestOf(request.acks.map(checkAck)))
+  const wanted = await clamp(deps, newestOf(request.acks.map(checkAck)), request.withinHead ?? false)
   const unlisted = await move(deps, wanted)
   if (unlisted.length === 0) return
   // A device that acknowledges before it was opened, or that Redis has forgotten: it gets its start first.
@@ -81,8 +86,12 @@ function newestOf(cursors: readonly Cursor[]): Cursor[] {
   return [...newest.values()]
 }
 
-async function clamp(deps: CursorDeps, cursors: readonly Cursor[]): Promise<Cursor[]> {
+async function clamp(deps: CursorDeps, cursors: readonly Cursor[], withinHead: boolean): Promise<Cursor[]> {
   const heads = await readHeads(deps, [...new Set(cursors.map(({ conversation }) => conversation))])
+  const beyond = withinHead && cursors.find(({ conversation, seq }) => seq > heads.get(conversation)!)
+  if (beyond) {
+    throw new AppError('beyond_head', `The newest seq of this conversation is ${heads.get(beyond.conversation)}.`)
+  }
   return cursors
     .map((cursor) => ({ ...cursor, seq: Math.min(cursor.seq, heads.get(cursor.conversation)!) }))
     .filter(({ seq }) => seq > 0)

@@ -4,7 +4,7 @@ import { counter, gauge, type MetricsRegistry, type StageMetrics, stageMetrics }
 export interface LogicMetrics {
   /** @param name a method of the service */
   method(name: string): StageMetrics
-  /** @param read how many cursors and devices wait to be stored */
+  /** @param read how many cursors, devices and read positions wait to be stored */
   watchWriteBehind(read: () => number): void
 }
 
@@ -24,5 +24,10 @@ export function createGenerationMetrics(registry: MetricsRegistry): GenerationMe
 export const createLogicMetrics = (registry: MetricsRegistry): LogicMetrics => ({
   method: (name) => stageMetrics(registry, `logic_${name}`),
   watchWriteBehind: (read) =>
-    gauge(registry, 'tidings_write_behind_rows', 'Cursors and devices that wait to be stored in MySQL.', read),
+    gauge(
+      registry,
+      'tidings_write_behind_rows',
+      'Cursors, devices and read positions that wait to be stored in MySQL.',
+      read,
+    ),
 })

@@ -8,11 +8,17 @@ import { ack, type CursorDeps, openDevice } from './cursors.js'
 import { fateOf, leapAll, openPartition } from './generations.js'
 import { type HistoryDeps, readHistory } from './history.js'
 import type { LogicMetrics } from './metrics.js'
+import { type OfflineDeps, readOffline } from './offline.js'
 import { permit } from './permit.js'
+import { read } from './reads.js'
 import { logout, refresh } from './sessions.js'
 import { getUser, seeUser } from './users.js'
 
-export type LogicDeps = AccountDeps & CursorDeps & ConversationDeps & HistoryDeps & { generations: Generations }
+export type LogicDeps = AccountDeps &
+  CursorDeps &
+  ConversationDeps &
+  HistoryDeps &
+  OfflineDeps & { generations: Generations }
 
 export function createLogicService(
   deps: LogicDeps,
@@ -62,6 +68,11 @@ export function createLogicService(
       await ack(deps, request)
       return {}
     }),
+    read: measured('read', async (request: logicRpc.ReadRequest) => {
+      await read(deps, request)
+      return {}
+    }),
+    readOffline: measured('readOffline', (request: logicRpc.ReadOfflineRequest) => readOffline(deps, request)),
     openGeneration: measured('openGeneration', async (request: logicRpc.OpenGenerationRequest) => {
       await openPartition(deps, request)
       return {}

@@ -36,6 +36,14 @@ t.test('acks move forward only, never beyond the head, and only in one’s own c
   await t.rejects(acked('bob', 'phone', 'dm:alice:bob', -1), { code: 'invalid_request' })
   await t.rejects(acked('bob', 'phone', 'dm:alice:bob', 1.5), { code: 'invalid_request' })
   await t.rejects(acked('bob', '../x', 'dm:alice:bob', 1), { code: 'invalid_request' })
+  const beyond = [
+    { user: 'bob', device: 'strict', conversation: 'dm:alice:bob', seq: 2 },
+    { user: 'bob', device: 'strict', conversation: 'dm:bob:carol', seq: 1 },
+  ]
+  await t.rejects(ack(deps, { acks: beyond, withinHead: true }), { code: 'beyond_head' })
+  t.equal(await redis.hget(keys.cursor('bob', 'strict'), 'dm:alice:bob'), null, 'all or nothing, where it is wanted so')
+  await ack(deps, { acks: beyond.slice(0, 1), withinHead: true })
+  t.equal(await redis.hget(keys.cursor('bob', 'strict'), 'dm:alice:bob'), '5', 'its start was further')
   const many = Array.from({ length: 70 }, (_, i) => ({
     user: 'bob',
     device: `d${i}`,

@@ -19,6 +19,7 @@ import {
 import type { Test } from 'tap'
 import { createDevices } from '../src/devices.js'
 import { startGenerations } from '../src/generations.js'
+import { createListingCursors } from '../src/listing-cursor.js'
 import { createGenerationMetrics } from '../src/metrics.js'
 import { createPasswords } from '../src/passwords.js'
 import { startRevocations } from '../src/revocations.js'
@@ -108,6 +109,7 @@ export async function world(t: Test): Promise<World> {
       writeBehind,
       generations,
       revocations,
+      listingCursors: createListingCursors(`secret of ${unique}`),
       log,
       devices: createDevices({ redis, keys, store, writeBehind, log }),
       passwords: await createPasswords(),

@@ -18,6 +18,8 @@ const REPEATABLE = new Set([
   'openGeneration',
   'leap',
   'fateOf',
+  'read',
+  'readOffline',
 ])
 
 export type LogicClient = Balanced<logicRpc.LogicDefinition>['client']

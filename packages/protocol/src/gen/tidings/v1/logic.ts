@@ -188,9 +188,43 @@ export interface Ack {
 
 export interface AckRequest {
   acks: Ack[];
+  /** A seq beyond the head is beyond_head, and nothing moves; otherwise it counts as the head. */
+  withinHead: boolean;
 }
 
 export interface AckResponse {
+}
+
+export interface ReadRequest {
+  user: string;
+  conversation: string;
+  seq: number;
+}
+
+export interface ReadResponse {
+}
+
+export interface ReadOfflineRequest {
+  user: string;
+  device: string;
+  /** next_cursor of the page before; empty for the first page. */
+  cursor: string;
+  limit: number;
+  /** From the beginning instead of what is acknowledged; counts on the first page, and holds for those that follow it. */
+  fromOldest: boolean;
+}
+
+export interface OfflineVoids {
+  conversation: string;
+  voids: Void[];
+}
+
+export interface ReadOfflineResponse {
+  /** by conversation, then by seq */
+  entries: HistoryEntry[];
+  voids: OfflineVoids[];
+  /** empty at the end */
+  nextCursor: string;
 }
 
 export interface OpenGenerationRequest {
@@ -2227,13 +2261,16 @@ export const Ack: MessageFns<Ack> = {
 };
 
 function createBaseAckRequest(): AckRequest {
-  return { acks: [] };
+  return { acks: [], withinHead: false };
 }
 
 export const AckRequest: MessageFns<AckRequest> = {
   encode(message: AckRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.acks) {
       Ack.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.withinHead !== false) {
+      writer.uint32(16).bool(message.withinHead);
     }
     return writer;
   },
@@ -2259,6 +2296,14 @@ export const AckRequest: MessageFns<AckRequest> = {
             message.acks.push(Ack.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.withinHead = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2277,6 +2322,7 @@ export const AckRequest: MessageFns<AckRequest> = {
   fromPartial(object: DeepPartial<AckRequest>): AckRequest {
     const message = createBaseAckRequest();
     message.acks = object.acks?.map((e) => Ack.fromPartial(e)) || [];
+    message.withinHead = object.withinHead ?? false;
     return message;
   },
 };
@@ -2320,6 +2366,377 @@ export const AckResponse: MessageFns<AckResponse> = {
   },
   fromPartial(_: DeepPartial<AckResponse>): AckResponse {
     const message = createBaseAckResponse();
+    return message;
+  },
+};
+
+function createBaseReadRequest(): ReadRequest {
+  return { user: "", conversation: "", seq: 0 };
+}
+
+export const ReadRequest: MessageFns<ReadRequest> = {
+  encode(message: ReadRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    if (message.conversation !== "") {
+      writer.uint32(18).string(message.conversation);
+    }
+    if (message.seq !== 0) {
+      writer.uint32(24).uint64(message.seq);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.conversation = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.seq = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ReadRequest>): ReadRequest {
+    return ReadRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReadRequest>): ReadRequest {
+    const message = createBaseReadRequest();
+    message.user = object.user ?? "";
+    message.conversation = object.conversation ?? "";
+    message.seq = object.seq ?? 0;
+    return message;
+  },
+};
+
+function createBaseReadResponse(): ReadResponse {
+  return {};
+}
+
+export const ReadResponse: MessageFns<ReadResponse> = {
+  encode(_: ReadResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ReadResponse>): ReadResponse {
+    return ReadResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<ReadResponse>): ReadResponse {
+    const message = createBaseReadResponse();
+    return message;
+  },
+};
+
+function createBaseReadOfflineRequest(): ReadOfflineRequest {
+  return { user: "", device: "", cursor: "", limit: 0, fromOldest: false };
+}
+
+export const ReadOfflineRequest: MessageFns<ReadOfflineRequest> = {
+  encode(message: ReadOfflineRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    if (message.device !== "") {
+      writer.uint32(18).string(message.device);
+    }
+    if (message.cursor !== "") {
+      writer.uint32(26).string(message.cursor);
+    }
+    if (message.limit !== 0) {
+      writer.uint32(32).uint32(message.limit);
+    }
+    if (message.fromOldest !== false) {
+      writer.uint32(40).bool(message.fromOldest);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadOfflineRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadOfflineRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.device = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.cursor = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.limit = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.fromOldest = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ReadOfflineRequest>): ReadOfflineRequest {
+    return ReadOfflineRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReadOfflineRequest>): ReadOfflineRequest {
+    const message = createBaseReadOfflineRequest();
+    message.user = object.user ?? "";
+    message.device = object.device ?? "";
+    message.cursor = object.cursor ?? "";
+    message.limit = object.limit ?? 0;
+    message.fromOldest = object.fromOldest ?? false;
+    return message;
+  },
+};
+
+function createBaseOfflineVoids(): OfflineVoids {
+  return { conversation: "", voids: [] };
+}
+
+export const OfflineVoids: MessageFns<OfflineVoids> = {
+  encode(message: OfflineVoids, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.conversation !== "") {
+      writer.uint32(10).string(message.conversation);
+    }
+    for (const v of message.voids) {
+      Void.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OfflineVoids {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOfflineVoids();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.conversation = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.voids.push(Void.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<OfflineVoids>): OfflineVoids {
+    return OfflineVoids.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<OfflineVoids>): OfflineVoids {
+    const message = createBaseOfflineVoids();
+    message.conversation = object.conversation ?? "";
+    message.voids = object.voids?.map((e) => Void.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseReadOfflineResponse(): ReadOfflineResponse {
+  return { entries: [], voids: [], nextCursor: "" };
+}
+
+export const ReadOfflineResponse: MessageFns<ReadOfflineResponse> = {
+  encode(message: ReadOfflineResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.entries) {
+      HistoryEntry.encode(v!, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.voids) {
+      OfflineVoids.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.nextCursor !== "") {
+      writer.uint32(26).string(message.nextCursor);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadOfflineResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadOfflineResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.entries.push(HistoryEntry.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.voids.push(OfflineVoids.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.nextCursor = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ReadOfflineResponse>): ReadOfflineResponse {
+    return ReadOfflineResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReadOfflineResponse>): ReadOfflineResponse {
+    const message = createBaseReadOfflineResponse();
+    message.entries = object.entries?.map((e) => HistoryEntry.fromPartial(e)) || [];
+    message.voids = object.voids?.map((e) => OfflineVoids.fromPartial(e)) || [];
+    message.nextCursor = object.nextCursor ?? "";
     return message;
   },
 };
@@ -2840,6 +3257,24 @@ export const LogicDefinition = {
       responseStream: false,
       options: {},
     },
+    /** Moves a read position forward. Cumulative; never backwards. beyond_head. */
+    read: {
+      name: "Read",
+      requestType: ReadRequest as typeof ReadRequest,
+      requestStream: false,
+      responseType: ReadResponse as typeof ReadResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** A page of what a device has not acknowledged; opens the device, moves no cursor. unavailable rather than a short page. */
+    readOffline: {
+      name: "ReadOffline",
+      requestType: ReadOfflineRequest as typeof ReadOfflineRequest,
+      requestStream: false,
+      responseType: ReadOfflineResponse as typeof ReadOfflineResponse,
+      responseStream: false,
+      options: {},
+    },
     /** Makes sure that a partition may be appended to by the Redis that answers now; see packages/stream/src/generation.ts. */
     openGeneration: {
       name: "OpenGeneration",
@@ -2902,6 +3337,13 @@ export interface LogicServiceImplementation<CallContextExt = {}> {
   ): Promise<DeepPartial<OpenDeviceResponse>>;
   /** Moves cursors forward. Cumulative; never backwards. */
   ack(request: AckRequest, context: CallContext & CallContextExt): Promise<DeepPartial<AckResponse>>;
+  /** Moves a read position forward. Cumulative; never backwards. beyond_head. */
+  read(request: ReadRequest, context: CallContext & CallContextExt): Promise<DeepPartial<ReadResponse>>;
+  /** A page of what a device has not acknowledged; opens the device, moves no cursor. unavailable rather than a short page. */
+  readOffline(
+    request: ReadOfflineRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<ReadOfflineResponse>>;
   /** Makes sure that a partition may be appended to by the Redis that answers now; see packages/stream/src/generation.ts. */
   openGeneration(
     request: OpenGenerationRequest,
@@ -2945,6 +3387,13 @@ export interface LogicClient<CallOptionsExt = {}> {
   ): Promise<OpenDeviceResponse>;
   /** Moves cursors forward. Cumulative; never backwards. */
   ack(request: DeepPartial<AckRequest>, options?: CallOptions & CallOptionsExt): Promise<AckResponse>;
+  /** Moves a read position forward. Cumulative; never backwards. beyond_head. */
+  read(request: DeepPartial<ReadRequest>, options?: CallOptions & CallOptionsExt): Promise<ReadResponse>;
+  /** A page of what a device has not acknowledged; opens the device, moves no cursor. unavailable rather than a short page. */
+  readOffline(
+    request: DeepPartial<ReadOfflineRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<ReadOfflineResponse>;
   /** Makes sure that a partition may be appended to by the Redis that answers now; see packages/stream/src/generation.ts. */
   openGeneration(
     request: DeepPartial<OpenGenerationRequest>,

@@ -1,0 +1,120 @@
+/**
+ * What a device has not acknowledged, in pages: conversation by conversation in the order of their names, and by seq within one. That
+ * order does not depend on time, so an entry that arrives between two pages moves none that was not listed yet. It is listed too
+ * when its conversation is still to come; otherwise the next listing has it.
+ */
+import { AppError, type logicRpc } from '@tidings/protocol'
+import type { Devices } from './devices.js'
+import { readHeads } from './heads.js'
+import { type HistoryDeps, readHistory } from './history.js'
+import { deviceOf, limitOf, userOf } from './input.js'
+import type { ListingCursors } from './listing-cursor.js'
+
+const LIMIT = { default: 100, max: 500 }
+/** A page ends early when it holds this many characters of content. */
+const ENOUGH_CONTENT = 1024 * 1024
+/** Conversations that are read at the same time. */
+const AT_ONCE = 16
+/** Entries in one read of a conversation. */
+const READ = 200
+
+export interface OfflineDeps extends HistoryDeps {
+  devices: Devices
+  listingCursors: ListingCursors
+}
+
+/** The seqs `after + 1` to `to` of a conversation, which reaches to `head`. */
+interface Part {
+  conversation: string
+  after: number
+  to: number
+  head: number
+}
+
+interface Listed {
+  entries: logicRpc.HistoryEntry[]
+  voids: logicRpc.Void[]
+  /** Every seq up to here is an entry or in a void. */
+  upTo: number
+}
+
+/**
+ * Opens the device as a connection would; moves no cursor. A page may be shorter than asked for: `nextCursor` alone tells the end.
+ * @throws AppError `invalid_request`, also for a cursor of another listing; `unavailable` when a needed source is away
+ */
+export async function readOffline(
+  deps: OfflineDeps,
+  request: logicRpc.ReadOfflineRequest,
+): Promise<logicRpc.ReadOfflineResponse> {
+  const user = userOf(request.user)
+  const device = deviceOf(request.device)
+  const limit = limitOf(request.limit, LIMIT)
+  const from = request.cursor === '' ? undefined : deps.listingCursors.open(request.cursor, user, device)
+  const oldest = from?.oldest ?? request.fromOldest
+  const { cursors, conversations } = await deps.devices.open(user, device)
+  const toCome = conversations.filter((conversation) => !from || conversation >= from.conversation).sort()
+  const heads = await readHeads(deps, toCome)
+  const parts = toCome.flatMap((conversation): Part[] => {
+    const start = oldest ? 0 : (cursors.get(conversation) ?? 0)
+    const after = conversation === from?.conversation ? Math.max(start, from.seq) : start
+    const head = heads.get(conversation)!
+    return head > after ? [{ conversation, after, to: head, head }] : []
+  })
+  const { end, ...page } = await readPage(deps, user, withinLimit(parts, limit))
+  const last = parts.at(-1)
+  const atEnd = !end || (end.conversation === last?.conversation && end.seq >= last.head)
+  return { ...page, nextCursor: atEnd ? '' : deps.listingCursors.seal({ ...end, oldest }, user, device) }
+}
+
+/** The first parts, the last of them shortened, that hold `limit` seqs together. */
+function withinLimit(parts: readonly Part[], limit: number): Part[] {
+  const taken: Part[] = []
+  let left = limit
+  for (const part of parts) {
+    if (left === 0) break
+    const to = Math.min(part.to, part.after + left)
+    taken.push({ ...part, to })
+    left -= to - part.after
+  }
+  return taken
+}
+
+async function readPage(deps: OfflineDeps, user: string, parts: readonly Part[]) {
+  const entries: logicRpc.HistoryEntry[] = []
+  const voids: logicRpc.OfflineVoids[] = []
+  let end: { conversation: string; seq: number } | undefined
+  let length = 0
+  for (let at = 0; at < parts.length; at += AT_ONCE) {
+    const some = parts.slice(at, at + AT_ONCE)
+    const listed = await Promise.all(some.map((part) => readPart(deps, user, part)))
+    for (const [i, { conversation, to }] of some.entries()) {
+      const one = listed[i]!
+      entries.push(...one.entries)
+      if (one.voids.length > 0) voids.push({ conversation, voids: one.voids })
+      end = { conversation, seq: one.upTo }
+      length += lengthOf(one.entries)
+      if (length >= ENOUGH_CONTENT || one.upTo < to) return { entries, voids, end }
+    }
+  }
+  return { entries, voids, end }
+}
+
+const lengthOf = (entries: readonly logicRpc.HistoryEntry[]): number =>
+  entries.reduce((sum, { content }) => sum + content.length, 0)
+
+/** All of a part, or as much from its beginning as fills a page. */
+async function readPart(deps: OfflineDeps, user: string, { conversation, after, to }: Part): Promise<Listed> {
+  const listed: Listed = { entries: [], voids: [], upTo: after }
+  for (let length = 0; listed.upTo < to && length < ENOUGH_CONTENT; ) {
+    const limit = Math.min(to - listed.upTo, READ)
+    const range = { before: 0, after: listed.upTo, fromStart: true, limit }
+    const page = await readHistory(deps, { user, conversation, ...range })
+    // A hole is not passed over: whoever acknowledged what follows would never get what is missing.
+    if (!page.complete) throw new AppError('unavailable', 'An entry cannot be read now.', { retryAfter: 1 })
+    listed.entries.push(...page.entries)
+    listed.voids.push(...page.voids)
+    listed.upTo = Math.max(page.entries.at(-1)?.seq ?? 0, page.voids.at(-1)?.to ?? 0)
+    length += lengthOf(page.entries)
+  }
+  return listed
+}
