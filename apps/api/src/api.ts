@@ -16,7 +16,17 @@ export type Api = FastifyInstance<
 /** The calls of logic that this app makes. */
 export type LogicCalls = Pick<
   LogicClient,
-  'register' | 'login' | 'refresh' | 'logout' | 'seeUser' | 'getUser' | 'listConversations' | 'readHistory'
+  | 'register'
+  | 'login'
+  | 'refresh'
+  | 'logout'
+  | 'seeUser'
+  | 'getUser'
+  | 'listConversations'
+  | 'readHistory'
+  | 'ack'
+  | 'read'
+  | 'readOffline'
 >
 
 export interface ApiSettings {

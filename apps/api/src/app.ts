@@ -17,6 +17,8 @@ import { authRoutes } from './routes/auth.js'
 import { conversationRoutes } from './routes/conversations.js'
 import { meRoutes } from './routes/me.js'
 import { messageRoutes } from './routes/messages.js'
+import { offlineRoutes } from './routes/offline.js'
+import { positionRoutes } from './routes/positions.js'
 import { SHARED_SCHEMAS } from './schemas.js'
 import { onClientError } from './socket-errors.js'
 import { validatorCompiler } from './validate.js'
@@ -52,6 +54,8 @@ export function buildApp(deps: ApiDeps): Api {
       meRoutes(scope, deps, authenticate)
       messageRoutes(scope, deps, authenticate, log)
       conversationRoutes(scope, deps, authenticate)
+      positionRoutes(scope, deps, authenticate)
+      offlineRoutes(scope, deps, authenticate)
       done()
     },
     { prefix: '/api/v1' },

@@ -8,9 +8,19 @@ export function entryJson(entry: logicRpc.HistoryEntry): string {
   return JSON.stringify({ id, conversation, seq, from, type, sentAt })
 }
 
-export function historyJson({ entries, voids, head, complete }: logicRpc.ReadHistoryResponse): string {
-  const ranges = voids.map(({ from, to }) => `[${from},${to}]`)
-  return `{"messages":[${entries.map(entryJson).join(',')}],"void":[${ranges.join(',')}],"head":${head},"complete":${complete}}`
+const rangesJson = (voids: readonly logicRpc.Void[]): string =>
+  `[${voids.map(({ from, to }) => `[${from},${to}]`).join(',')}]`
+
+const messagesJson = (entries: readonly logicRpc.HistoryEntry[]): string => `[${entries.map(entryJson).join(',')}]`
+
+export const historyJson = ({ entries, voids, head, complete }: logicRpc.ReadHistoryResponse): string =>
+  `{"messages":${messagesJson(entries)},"void":${rangesJson(voids)},"head":${head},"complete":${complete}}`
+
+/** The ids of conversations need no escaping. */
+export function offlineJson({ entries, voids, nextCursor }: logicRpc.ReadOfflineResponse): string {
+  const gone = voids.map((of) => `"${of.conversation}":${rangesJson(of.voids)}`)
+  const next = nextCursor === '' ? 'null' : `"${nextCursor}"`
+  return `{"messages":${messagesJson(entries)},"void":{${gone.join(',')}},"nextCursor":${next},"more":${nextCursor !== ''}}`
 }
 
 function conversationJson({ lastMessage, ...view }: logicRpc.ConversationView): string {

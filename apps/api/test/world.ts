@@ -67,6 +67,8 @@ export interface World {
     getUser(user: string): Promise<logicRpc.User>
     listConversations(): logicRpc.ListConversationsResponse
     readHistory(): logicRpc.ReadHistoryResponse
+    readOffline(): logicRpc.ReadOfflineResponse
+    move(): void
   }
   call(method: string, path: string, options?: CallOptions): Promise<Reply>
   /** POST /messages as alice. */
@@ -98,6 +100,8 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
     getUser: async (user) => userNamed(user),
     listConversations: () => ({ conversations: [], nextCursor: '' }),
     readHistory: () => ({ entries: [], voids: [], head: 0, complete: true }),
+    readOffline: () => ({ entries: [], voids: [], nextCursor: '' }),
+    move: () => {},
   }
   const noted = <Request extends object, Response>(method: string, answer: (request: Request) => Response) => {
     return async (request: Request): Promise<Awaited<Response>> => {
@@ -154,6 +158,15 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
       getUser: noted('getUser', async ({ user = '' }: { user?: string }) => ({ user: await behind.getUser(user) })),
       listConversations: noted('listConversations', () => behind.listConversations()),
       readHistory: noted('readHistory', () => behind.readHistory()),
+      readOffline: noted('readOffline', () => behind.readOffline()),
+      ack: noted('ack', () => {
+        behind.move()
+        return {}
+      }),
+      read: noted('read', () => {
+        behind.move()
+        return {}
+      }),
     },
     log,
     metrics,

@@ -101,7 +101,15 @@ export async function startConnect(
     })
     life.add('rpc server', () => rpc.stop())
 
-    const frameDeps: FrameDeps = { acceptor: edge.acceptor, tokens: edge.tokens, acks, catchUp, stored, log }
+    const frameDeps: FrameDeps = {
+      acceptor: edge.acceptor,
+      tokens: edge.tokens,
+      acks,
+      catchUp,
+      stored,
+      logic: logic.client,
+      log,
+    }
     const openDeps: OpenDeps = {
       node,
       heartbeatMs: config.heartbeatMs,

@@ -1,5 +1,5 @@
 /** What a client may say: one table of ops, each with its schema and its handler. */
-import type { Acceptor, Identity, Tokens } from '@tidings/accept'
+import type { Acceptor, Identity, LogicClient, Tokens } from '@tidings/accept'
 import {
   AppError,
   CLIENT_ID,
@@ -35,6 +35,7 @@ export interface FrameDeps {
   acks: Acks
   catchUp: CatchUp
   stored: StoredReceipts
+  logic: Pick<LogicClient, 'read'>
   log: Logger
 }
 
@@ -74,6 +75,7 @@ const Send = Type.Object(
   exactly,
 )
 const Ack = Type.Object({ op: Type.Literal('ack'), conversation, seq }, exactly)
+const Read = Type.Object({ op: Type.Literal('read'), conversation, seq }, exactly)
 const Sync = Type.Object(
   {
     op: Type.Literal('sync'),
@@ -96,6 +98,7 @@ const Ping = Type.Object({ op: Type.Literal('ping') }, exactly)
 const OPS = new Map<string, Op>([
   ['send', op(Send, '{"op":"send","to":{"user":"bob"},"content":{...},"clientId":"..."}', send)],
   ['ack', op(Ack, '{"op":"ack","conversation":"dm:alice:bob","seq":42}', ack)],
+  ['read', op(Read, '{"op":"read","conversation":"dm:alice:bob","seq":42}', read)],
   ['sync', op(Sync, '{"op":"sync","conversation":"dm:alice:bob","after":0,"limit":100}', sync)],
   ['resume', op(Resume, '{"op":"resume","cursors":{"dm:alice:bob":42},"done":true}', resume)],
   ['token', op(Token, '{"op":"token","token":"..."}', renew)],
@@ -187,6 +190,12 @@ function ack(deps: FrameDeps, session: Session, frame: Static<typeof Ack>): void
   }
   const upTo = session.ackable(frame.conversation, frame.seq)
   if (upTo > 0) deps.acks.add(session.user, session.device, frame.conversation, upTo)
+}
+
+/** Not bounded by what this session was shown: the person may have read it on another device. */
+async function read(deps: FrameDeps, session: Session, frame: Static<typeof Read>): Promise<void> {
+  requireParty(frame.conversation, session.user)
+  await deps.logic.read({ user: session.user, conversation: frame.conversation, seq: frame.seq })
 }
 
 /** A page of a conversation on request, beside and not instead of the live order. */

@@ -200,6 +200,33 @@ async function ops(t: Test, w: World): Promise<void> {
     t.equal(await w.redis.hget(w.keys.cursor(bob.name, 'default'), conversation), '1', 'never backwards')
   })
 
+  await t.test('read: up to the head, never backwards, never of what is another’s', async (t) => {
+    const alice = await w.user()
+    const bob = await w.user()
+    const { conversation } = await alice.send(bob)
+    await alice.send(bob)
+    const socket = await bob.connect()
+    const position = () => w.redis.hget(w.keys.read(conversation), bob.name)
+    socket.send({ op: 'read', conversation, seq: 3 })
+    t.match(await socket.next('error'), { code: 'beyond_head', ref: 'read' })
+    t.equal(await position(), null, 'unmoved')
+    socket.send({ op: 'read', conversation: 'dm:someone:else', seq: 1 })
+    t.match(await socket.next('error'), { code: 'conversation_not_found', ref: 'read' })
+    socket.send({ op: 'read', conversation, seq: 2 })
+    await until('it moved', async () => (await position()) === '2:2')
+    socket.send({ op: 'read', conversation, seq: 1 })
+    const list = async () =>
+      (await w.http<{ conversations: object[] }>('GET', 'conversations', { token: bob.token })).body.conversations
+    t.match(await list(), [{ id: conversation, read: 2, unread: 0 }])
+    t.match(
+      await w.http('POST', `conversations/${conversation}/read`, { token: bob.token, body: { seq: 1 } }),
+      { status: 204 },
+      'the same over HTTP',
+    )
+    t.equal(await position(), '2:2', 'never backwards')
+    await socket.close()
+  })
+
   await t.test('sync pages a conversation, and no other’s', async (t) => {
     const alice = await w.user()
     const bob = await w.user()
