@@ -47,7 +47,9 @@ export function redisServers(options: Pick<StartOptions, 'dir' | 'programs'>): R
   return {
     async start(name, more = async () => []) {
       const own = await place(name)
-      return await run(async () => redis(own, await picker.any(), await more()))
+      // Redis waits 5 s for further replicas before it sends its data to one.
+      const config = ['--repl-diskless-sync-delay', '0']
+      return await run(async () => redis(own, await picker.any(), [...config, ...(await more())]))
     },
     async startAs(name, describe) {
       const own = await place(name)

@@ -33,14 +33,23 @@ export const readsApart = (redis: Redis): boolean => redis instanceof Cluster
 const askForSlots = (cluster: Cluster): Promise<void> =>
   new Promise((resolve) => cluster.refreshSlotsCache(() => resolve()))
 
-/** The address of the node that holds a key, as the cluster says now; nothing where all keys lie on one server. */
+/**
+ * The address of the server that holds a key: on a cluster as it says now; behind Sentinel the primary that commands go to, since a
+ * late sentinel may name another one. Nothing where the URL itself is the address. @throws NotSent when nobody holds it now
+ */
 export async function addressOf(redis: Redis, key: string): Promise<RedisAddress | undefined> {
-  if (!(redis instanceof Cluster)) return undefined
+  if (!(redis instanceof Cluster)) return redis.options.sentinels ? primaryOf(redis) : undefined
   await askForSlots(redis)
   const address = redis.slots[slotOf(key)]?.[0]
   if (address === undefined) throw new NotSent('No node of the cluster holds this slot.')
   const colon = address.lastIndexOf(':')
   return { host: address.slice(0, colon), port: Number(address.slice(colon + 1)) }
+}
+
+function primaryOf({ status, stream }: Connection): RedisAddress {
+  const { remoteAddress: host, remotePort: port } = stream ?? {}
+  if (status !== 'ready' || host === undefined || port === undefined) throw new NotSent('There is no primary now.')
+  return { host, port }
 }
 
 /** The connection that serves a key, when there is one that is ready. */

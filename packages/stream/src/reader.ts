@@ -1,7 +1,7 @@
 /** A connection for blocking reads. It ends with its first failure and the next read has a new one, wherever the streams lie by then. */
 import type { Logger } from '@tidings/service'
-import { addressOf, onServerOf } from './cluster.js'
-import { type Connection, connectRedis, type Redis } from './redis.js'
+import { addressOf, onServerOf, readsApart } from './cluster.js'
+import { type Connection, connectRedis, onReconnect, type Redis } from './redis.js'
 
 export interface Reader {
   /** Runs one blocking read; one at a time. What it throws has cost the connection. */
@@ -37,6 +37,9 @@ export function createReader(deps: { url: string; redis: Redis; key: string; log
     current = undefined
   }
 
+  // Behind Sentinel the old primary may go on answering: the reader goes where commands go. On a cluster MOVED tells.
+  const ended = readsApart(redis) ? undefined : onReconnect(redis, drop)
+
   return {
     async read(call) {
       current ??= await open()
@@ -57,6 +60,7 @@ export function createReader(deps: { url: string; redis: Redis; key: string; log
     },
     stop() {
       stopped = true
+      ended?.()
       drop()
     },
   }

@@ -6,6 +6,7 @@ import { AppError } from '@tidings/protocol'
 import { type Logger, parseRedisUrl, type RedisAddress, type RedisUrl } from '@tidings/service'
 import { Cluster, type Command, Redis as Connection, type RedisOptions, ReplyError } from 'ioredis'
 import { isFull, redisFull } from './full.js'
+import { watchSentinels } from './sentinels.js'
 
 export { Redis as Connection } from 'ioredis'
 /** Where commands go. On a cluster each command finds the node of its key by itself. */
@@ -17,6 +18,7 @@ export const BLOCK_MS = 1_000
 const CONNECT_WITHIN_MS = 10_000
 /** A node that hangs says nothing: only asking the others shows that its slots have moved. */
 const SLOTS_EVERY_MS = 2_000
+const TOLD_WITHIN_MS = 500
 
 const reconnectMs = (attempt: number): number => Math.min(50 * 2 ** Math.min(attempt, 5), 1_000)
 
@@ -34,6 +36,8 @@ const ONCE = {
 const COMMAND = {
   ...ONCE,
   commandTimeout: 1_000,
+  // A link that is cut without a sign would otherwise time out every command for minutes.
+  socketTimeout: 2_000,
   retryStrategy: reconnectMs,
   // A primary that has become a replica: the next connection finds the new one. The command itself was refused and is not repeated.
   reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
@@ -46,7 +50,7 @@ const READER = { ...ONCE, commandTimeout: BLOCK_MS + 2_000, retryStrategy: () =>
  * A connection that is kept up by itself. Commands fail at once while it is down.
  * @param url TIDINGS_REDIS_URL
  * @param use `command` for everything quick; `reader` for blocking reads, once: it ends at its first failure
- * @param node for a reader on a cluster: whose streams it reads
+ * @param node for a reader: the server to read from, where the URL does not name it (cluster.ts, addressOf)
  * @throws Error, without the password, when nobody answers
  */
 export function connectRedis(url: string, use: 'command', log: Logger): Promise<Redis>
@@ -59,10 +63,7 @@ export async function connectRedis(
 ): Promise<Redis> {
   const target = parseRedisUrl(url)
   if (!target) throw new Error('TIDINGS_REDIS_URL is not the URL of a Redis')
-  const redis =
-    target.kind === 'cluster' && !node
-      ? clusterClient(target)
-      : singleClient(url, target, use === 'reader' ? READER : COMMAND, node)
+  const redis = use === 'reader' ? readerClient(url, target, node) : commandClient(url, target)
   logErrors(redis, log)
   const overdue = setTimeout(() => redis.disconnect(), CONNECT_WITHIN_MS)
   try {
@@ -84,26 +85,38 @@ const login = ({ username, password, tls }: RedisUrl): Pick<RedisOptions, 'usern
   ...(tls && { tls: {} }),
 })
 
-function singleClient(
-  url: string,
-  target: RedisUrl,
-  options: typeof COMMAND | typeof READER,
-  node: RedisAddress | undefined,
-): Connection {
-  const own = { ...options, lazyConnect: true }
-  if (node) return new Connection({ ...own, ...login(target), ...node })
-  if (target.kind === 'single') return new Connection(url, own)
-  return new Connection({
-    ...own,
+function readerClient(url: string, target: RedisUrl, node: RedisAddress | undefined): Connection {
+  if (node) return new Connection({ ...READER, ...login(target), ...node, lazyConnect: true })
+  return new Connection(url, { ...READER, lazyConnect: true })
+}
+
+function commandClient(url: string, target: RedisUrl): Redis {
+  if (target.kind === 'cluster') return clusterClient(target)
+  if (target.kind === 'sentinel') return sentinelClient(target)
+  return new Connection(url, { ...COMMAND, lazyConnect: true })
+}
+
+function sentinelClient(target: RedisUrl): Connection {
+  const redis = new Connection({
+    ...COMMAND,
     ...login(target),
+    lazyConnect: true,
     sentinels: rotated(target.addresses),
     name: target.primary,
+    updateSentinels: false,
     sentinelCommandTimeout: 1_000,
-    sentinelRetryStrategy: options.retryStrategy,
+    sentinelRetryStrategy: reconnectMs,
     ...(target.tls && { sentinelTLS: {}, enableTLSForSentinelMode: true }),
-    // A primary that hangs keeps its connections: the sentinels say when another one has taken over.
-    failoverDetector: options === COMMAND,
+    // Nothing is mapped: this is where the client tells which address a sentinel gave it.
+    natMap: (address) => {
+      watch.connectedTo(address)
+      return null
+    },
   })
+  const toSentinel = { ...COMMAND, enableReadyCheck: false, ...(target.tls && { tls: {} }) }
+  const watch = watchSentinels(target, toSentinel, () => redis.disconnect(true))
+  redis.once('end', watch.stop)
+  return redis
 }
 
 let turn = 0
@@ -158,14 +171,27 @@ function logErrors(redis: Redis, log: Logger): void {
 }
 
 /**
- * Tells whenever a connection was lost or made anew: what this Redis was told before, the next one may not know.
+ * Tells when a connection was made anew, or on a cluster lost: what this Redis was told before, the next one may not know.
  * @returns ends the telling
  */
 export function onReconnect(redis: Redis, tell: () => void): () => void {
-  const events = redis instanceof Cluster ? ['ready', '+node', '-node'] : ['ready']
-  for (const event of events) redis.on(event, tell)
+  if (!(redis instanceof Cluster)) {
+    redis.on('ready', tell)
+    return () => void redis.off('ready', tell)
+  }
+  // Each command for a node that is away makes and loses a connection: told together. A replica needs longer to take over.
+  let timer: NodeJS.Timeout | undefined
+  const soon = (): void => {
+    timer ??= setTimeout(() => {
+      timer = undefined
+      tell()
+    }, TOLD_WITHIN_MS)
+  }
+  const events = ['ready', '+node', '-node']
+  for (const event of events) redis.on(event, soon)
   return () => {
-    for (const event of events) redis.off(event, tell)
+    clearTimeout(timer)
+    for (const event of events) redis.off(event, soon)
   }
 }
 
