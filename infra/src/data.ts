@@ -134,6 +134,9 @@ export function notePartitions(data: DataFolder, dataSet: string, partitions: nu
 /** Names a data set without giving away the password that reaches it. */
 export function dataSetName(redisUrl: string | undefined, namespace: string): string {
   if (!redisUrl) return `own/${namespace}`
+  // Not of the shape of a plain URL: several hosts, with the password before them.
+  const several = /^rediss?\+(?:sentinel|cluster):\/\/(?:[^@/]*@)?(.*)$/.exec(redisUrl)
+  if (several) return `${several[1]}/${namespace}`
   const { host, pathname } = new URL(redisUrl)
   return `${host}${pathname.replace(/^\/0?$/, '')}/${namespace}`
 }

@@ -1,8 +1,6 @@
 /** Stores that someone else runs: do they answer, and can the product work on them? */
-import { parseInfo, redisFaults } from '@tidings/stream'
 import { Failure, reasonOf } from './failure.js'
 import { withMysql } from './mysql.js'
-import { withRedis } from './redis.js'
 
 /** What a look at a store found. `fail`: it cannot be used. `warn`: it can, and someone should know. */
 export interface Finding {
@@ -14,32 +12,6 @@ export interface Finding {
 export function hostOf(url: string, defaultPort: number): string {
   const { hostname, port } = new URL(url)
   return `${hostname}:${port || defaultPort}`
-}
-
-/** A Redis must be a primary of version 7 that evicts nothing; one without an append-only file forgets at a crash. */
-export async function lookAtRedis(url: string): Promise<Finding[]> {
-  const where = `TIDINGS_REDIS_URL: Redis at ${hostOf(url, 6379)}`
-  let info: Map<string, string>
-  try {
-    info = parseInfo(await withRedis(url, (client) => client.info()))
-  } catch (error) {
-    return [
-      {
-        level: 'fail',
-        text: `${where} does not answer (${withoutSecret(reasonOf(error), url)}): start it, or correct the URL.`,
-      },
-    ]
-  }
-  const findings: Finding[] = redisFaults(info).map((fault) => ({ level: 'fail', text: `${where} ${fault}` }))
-  if (info.get('aof_enabled') === '0') {
-    findings.push({
-      level: 'warn',
-      text: `${where} keeps no append-only file: accepted messages are lost when it crashes; run CONFIG SET appendonly yes.`,
-    })
-  }
-  return findings.some((finding) => finding.level === 'fail')
-    ? findings
-    : [...findings, { level: 'ok', text: `${where}, version ${info.get('redis_version') ?? 'unknown'}` }]
 }
 
 /** A MySQL or MariaDB that answers, is strict and speaks utf8mb4. Rights and tables are the migration's to check. */
@@ -114,7 +86,7 @@ async function lookAtEndpoint(url: string): Promise<Finding> {
 }
 
 /** Takes a password out of a text that a driver may have put it into. */
-function withoutSecret(text: string, url: string): string {
+export function withoutSecret(text: string, url: string): string {
   const { password } = new URL(url)
   return [password, decodeURIComponent(password)]
     .filter(Boolean)

@@ -1,4 +1,5 @@
 import { test } from 'tap'
+import { lookAtRedis } from '../src/given-redis.js'
 import { startRedisCluster, startRedisReplicated } from '../src/index.js'
 import { withRedis } from '../src/redis.js'
 
@@ -7,6 +8,10 @@ test('a primary with a replica: the link stalls and resumes, a failover names th
   t.teardown(() => set.stop())
   const [first, replica] = set.servers
   t.equal((await set.primary()).port, first!.port)
+  t.match(await lookAtRedis(set.url), [{ level: 'ok', text: new RegExp(`:${first!.port}, version 7`) }])
+  t.match(await lookAtRedis(set.url.replace('/main', '/other')), [
+    { level: 'fail', text: /no sentinel names a primary/ },
+  ])
   const valueAt = (url: string): Promise<string | null> => withRedis(url, (client) => client.get('key'))
   await set.stallReplication()
   const reached = await withRedis(first!.url, async (client) => {
@@ -29,6 +34,9 @@ test('a primary with a replica: the link stalls and resumes, a failover names th
 test('a cluster of three shards: a slot moves with its keys, a replica takes over', async (t) => {
   const cluster = await startRedisCluster({ replicas: true })
   t.teardown(() => cluster.stop())
+  const ok = { level: 'ok' }
+  t.match(await lookAtRedis(cluster.url), [ok, ok, ok])
+  t.match(await lookAtRedis(cluster.shards[0]!.url), [{ level: 'fail', text: /redis\+cluster:/ }])
   const slot = await cluster.slotOf('{p}')
   const from = await cluster.shardOf('{p}')
   const to = (from + 1) % 3
@@ -44,8 +52,14 @@ test('a cluster of three shards: a slot moves with its keys, a replica takes ove
   t.ok(seen > 0 && seen < 50, 'midway some keys are here and some there')
   t.equal(await cluster.shardOf('{p}'), to)
   t.equal(await withRedis(cluster.shards[to]!.url, (client) => client.get('{p}:49')), '49')
+  const copies = await withRedis(cluster.shards[to]!.url, async (client) => {
+    await client.set('{p}:last', 'last')
+    return await client.wait(1, 1_900)
+  })
+  t.equal(copies, 1, 'the replica has all of it')
   await cluster.shards[to]!.kill()
+  t.match((await lookAtRedis(cluster.url)).map(({ level }) => level).sort(), ['ok', 'ok', 'warn'])
   await cluster.promoted(to)
   await cluster.whole()
-  t.equal(await withRedis(cluster.replicas[to]!.url, (client) => client.get('{p}:49')), '49')
+  t.same(await withRedis(cluster.replicas[to]!.url, (client) => client.mget('{p}:49', '{p}:last')), ['49', 'last'])
 })

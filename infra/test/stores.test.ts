@@ -1,7 +1,8 @@
 import { Redis } from 'ioredis'
 import { createConnection } from 'mysql2/promise'
 import { test } from 'tap'
-import { lookAtEtcd, lookAtMysql, lookAtRedis } from '../src/given.js'
+import { lookAtEtcd, lookAtMysql } from '../src/given.js'
+import { lookAtRedis } from '../src/given-redis.js'
 import { startEtcd, startMysql, startRedis } from '../src/index.js'
 import { checkReady } from '../src/plan.js'
 

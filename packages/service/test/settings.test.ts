@@ -21,6 +21,8 @@ t.test('a value that cannot be used is named with the fix, and a secret is not s
     ['TIDINGS_TRUST_PROXY', 'true', /networks such as/],
     ['TIDINGS_TRUST_PROXY', '1', /networks such as/],
     ['TIDINGS_REDIS_URL', 'http://user:hunter2@x', /hidden.*redis:/],
+    ['TIDINGS_REDIS_URL', 'redis+sentinel://:hunter2@a:1,b:2', /hidden.*redis\+sentinel:.*\/name/],
+    ['TIDINGS_REDIS_URL', 'redis+cluster://user:hunter2@a:70000', /hidden/],
     ['TIDINGS_SERVICE_TOKENS', 'backend:fly:0123456789abcdef', /scopes of send/],
     ['TIDINGS_REGISTRATION', 'maybe', /open, closed/],
     ['TIDINGS_PARTITIONS', '0', /1 to 1024/],
