@@ -59,11 +59,14 @@ export function createStoredReceipts(deps: {
 
   async function poll(): Promise<void> {
     const partitions = [...due.keys()]
-    const answers = await Promise.all(
+    // One by one: on a cluster a shard that is away holds up its own receipts only. The mark first: an older one does no harm.
+    const answers = await Promise.allSettled(
       partitions.map((p) => Promise.all([redis.get(keys.mark(p, 'persist')), redis.get(keys.generation(p))])),
     )
     for (const [i, partition] of partitions.entries()) {
-      const [mark, record] = answers[i]!
+      const answer = answers[i]!
+      if (answer.status === 'rejected') continue
+      const [mark, record] = answer.value
       const generation = parseGeneration(record ?? '')?.number
       // Not known just now: nothing can be said of what was sent under any.
       if (generation !== undefined) compare(partition, generation, mark ? parseId(mark) : { ms: 0, n: 0 })
