@@ -1,10 +1,8 @@
 /** A Redis that someone else runs: one server, a primary behind sentinels, or a cluster. Can the product work on it? */
-import { parseRedisUrl, type RedisAddress, type RedisUrl } from '@tidings/service'
+import { parseInfo, parseRedisUrl, type RedisAddress, type RedisUrl, redisFaults } from '@tidings/service'
 import { reasonOf } from './failure.js'
 import { type Finding, withoutSecret } from './given.js'
 import { withRedis } from './redis.js'
-
-type Facts = Map<string, string>
 
 /** Each server must be of version 7 and evict nothing; a primary must be there. One without an append-only file forgets at a crash. */
 export async function lookAtRedis(url: string): Promise<Finding[]> {
@@ -41,9 +39,9 @@ async function lookBehindSentinels(target: RedisUrl): Promise<Finding[]> {
 /** @param as what it is to be: a primary, or a node of a cluster of whatever role */
 async function lookAtServer(url: string, address: RedisAddress, as: 'primary' | 'node'): Promise<Finding[]> {
   const where = `TIDINGS_REDIS_URL: Redis at ${nameOf(address)}`
-  let facts: Facts
+  let facts: Map<string, string>
   try {
-    facts = factsOf(await withRedis(url, (client) => client.info()))
+    facts = parseInfo(await withRedis(url, (client) => client.info()))
   } catch (error) {
     return [
       {
@@ -52,19 +50,12 @@ async function lookAtServer(url: string, address: RedisAddress, as: 'primary' | 
       },
     ]
   }
-  const version = facts.get('redis_version') ?? '0'
-  const findings: Finding[] = []
-  const fail = (text: string): void => void findings.push({ level: 'fail', text: `${where} ${text}` })
-  if (Number.parseInt(version, 10) < 7) fail(`is version ${version}: give one of version 7.0 or newer.`)
-  if (as === 'primary' && facts.get('role') !== 'master') fail('is a replica: give the URL of the primary.')
+  const faults = redisFaults(as === 'node' ? new Map([...facts, ['role', 'master']]) : facts)
   if (as === 'primary' && facts.get('cluster_enabled') === '1')
-    fail('is a node of a cluster: begin the URL with redis+cluster://.')
+    faults.push('is a node of a cluster: begin the URL with redis+cluster://.')
   if (as === 'node' && facts.get('cluster_enabled') !== '1')
-    fail('is no node of a cluster: begin the URL with redis://.')
-  const policy = facts.get('maxmemory_policy')
-  if (policy && policy !== 'noeviction') {
-    fail(`evicts keys when it is full (${policy}), which loses messages: run CONFIG SET maxmemory-policy noeviction.`)
-  }
+    faults.push('is no node of a cluster: begin the URL with redis://.')
+  const findings: Finding[] = faults.map((fault) => ({ level: 'fail', text: `${where} ${fault}` }))
   if (facts.get('aof_enabled') === '0') {
     findings.push({
       level: 'warn',
@@ -73,13 +64,8 @@ async function lookAtServer(url: string, address: RedisAddress, as: 'primary' | 
   }
   return findings.some((finding) => finding.level === 'fail')
     ? findings
-    : [...findings, { level: 'ok', text: `${where}, version ${version}` }]
+    : [...findings, { level: 'ok', text: `${where}, version ${facts.get('redis_version') ?? 'unknown'}` }]
 }
-
-const factsOf = (info: string): Facts =>
-  new Map(
-    info.split(/\r?\n/).flatMap((line) => (line.includes(':') ? [line.split(/:(.*)/, 2) as [string, string]] : [])),
-  )
 
 const nameOf = ({ host, port }: RedisAddress): string => `${host}:${port}`
 

@@ -36,7 +36,7 @@ export async function backlog(
     )
     const fillMs = performance.now() - fillBegan
     const entries = [...counts.values()].reduce((sum, n) => sum + n, 0)
-    const waiting = await watch.backlog()
+    const waiting = await watch.written()
     if (waiting !== entries) faults.push(`persist has ${waiting} entries before it, and ${entries} were accepted`)
     const drainBegan = performance.now()
     processes.push(await startPersist())

@@ -1,6 +1,5 @@
 /** Is everything that was accepted settled and in MySQL? Asked of the stores themselves. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createKeys, readBacklog } from '@tidings/stream'
 import { Redis } from 'ioredis'
 import type { RowDataPacket } from 'mysql2/promise'
 import { Failure } from '../failure.js'
@@ -36,9 +35,10 @@ export class StreamWatch {
     this.#redis.disconnect()
   }
 
-  /** Entries that MySQL does not have, as the product itself counts them. */
-  backlog(): Promise<number> {
-    return readBacklog(this.#redis, createKeys('tidings', this.partitions))
+  /** Entries in the streams of an instance in which persist has not run yet. */
+  async written(): Promise<number> {
+    const lengths = Array.from({ length: this.partitions }, (_, p) => this.#redis.xlen(`tidings:{${p}}:messages`))
+    return (await Promise.all(lengths)).reduce((sum, length) => sum + length, 0)
   }
 
   /** Entries that a group has not read, or not settled. */

@@ -3,9 +3,16 @@
  * longer than was planned for. First what comes in bulk is refused, then every send. Never refused: acks, reads, catching up.
  */
 import { AppError } from '@tidings/protocol'
-import { gauge, jitterSeconds, type Logger, type MetricsRegistry, pause, type Stoppable } from '@tidings/service'
+import {
+  gauge,
+  jitterSeconds,
+  type Logger,
+  type MetricsRegistry,
+  parseInfo,
+  pause,
+  type Stoppable,
+} from '@tidings/service'
 import { serversOf } from './cluster.js'
-import { parseInfo } from './fitness.js'
 import { redisFull } from './full.js'
 import type { Keys } from './keys.js'
 import { readBacklog } from './lag.js'

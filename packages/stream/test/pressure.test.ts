@@ -1,16 +1,7 @@
 import { AppError } from '@tidings/protocol'
-import { createMetrics } from '@tidings/service'
+import { createMetrics, redisFaults } from '@tidings/service'
 import t, { type Test } from 'tap'
-import {
-  ensureGroups,
-  type Level,
-  nextLevel,
-  type Pressure,
-  readBacklog,
-  redisFaults,
-  settle,
-  watchPressure,
-} from '../src/index.js'
+import { ensureGroups, type Level, nextLevel, type Pressure, readBacklog, settle, watchPressure } from '../src/index.js'
 import { type Bench, bench, log } from './stores.js'
 
 const THRESHOLDS = [
