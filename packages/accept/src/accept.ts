@@ -13,6 +13,7 @@ import type { Accepted, Draft } from './types.js'
 const MAX_PREPARING = 4_096
 /** While an append has waited this long for its answer, another one would only wait longer. */
 const SLOW_APPEND_MS = 500
+const LOOK_MS = 100
 
 export interface AcceptDeps {
   /** Throws `overloaded` while the stores are behind. Asked before anything is written. */
@@ -43,6 +44,8 @@ export function createAcceptor(deps: AcceptDeps): Acceptor {
   let waiting = 0
   /** Appends without an answer, the oldest first. */
   const appending = new Set<{ since: number }>()
+  let slow = false
+  let looking = false
 
   /** Whatever must be known before the append; undefined when all of it is known already. */
   function prepare(draft: Draft): undefined | Promise<unknown> {
@@ -75,17 +78,31 @@ export function createAcceptor(deps: AcceptDeps): Acceptor {
       throw new AppError('overloaded', 'Too many messages wait for a permit.', {
         retryAfter: jitterSeconds(1, 5),
       })
-    const [oldest] = appending
-    if (oldest && performance.now() - oldest.since > SLOW_APPEND_MS) {
+    if (slow) {
       throw new AppError('overloaded', 'Writing messages takes too long now. Try again shortly.', {
         retryAfter: jitterSeconds(1, 5),
       })
     }
   }
 
+  /** While something is appending. After the turn's input was read, or a long turn of our own would look like a slow Redis. */
+  function lookSoon(): void {
+    if (looking) return
+    looking = true
+    setTimeout(() => setImmediate(look), LOOK_MS)
+  }
+
+  function look(): void {
+    looking = false
+    const [oldest] = appending
+    slow = oldest !== undefined && performance.now() - oldest.since > SLOW_APPEND_MS
+    if (oldest) lookSoon()
+  }
+
   async function append(item: AppendItem): Promise<Appended> {
     const one = { since: performance.now() }
     appending.add(one)
+    lookSoon()
     try {
       return await appender.append(item)
     } finally {

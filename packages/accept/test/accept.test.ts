@@ -185,6 +185,35 @@ t.test(
     t.ok(codes.length > 1 && codes.slice(0, -1).every((code) => code === 'accepted'), 'not before')
     answer!()
     await slow
-    await acceptor.accept(draft())
+    const sent = () => acceptor.accept(draft()).then(Boolean, () => false)
+    while (!(await sent())) await new Promise((resolve) => setTimeout(resolve, 20))
   },
 )
+
+t.test('a long turn of our own does not look like a slow store', async (t) => {
+  const acceptor = createAcceptor({
+    admit: () => undefined,
+    permits: { check: () => ({ memberVersion: 0, freshUntil: 0 }) },
+    indexConversation: () => undefined,
+    nextId: () => '1',
+    appender: {
+      waiting: 0,
+      idle: async () => undefined,
+      // The answer is there as soon as this process looks for it.
+      append: ({ id }) =>
+        new Promise((resolve) => {
+          const appended = { id, seq: 1, sentAt: 0, streamId: '0-0', generation: 1, partition: 0, duplicate: false }
+          setImmediate(() => resolve(appended))
+        }),
+    },
+    metrics: stageMetrics(createMetrics('test', 'test'), 'accept'),
+    tracing: noTracing,
+  })
+  const first = acceptor.accept(draft())
+  await Promise.resolve()
+  const busyUntil = performance.now() + 700
+  while (performance.now() < busyUntil);
+  await Promise.all([first, acceptor.accept(draft())])
+  await acceptor.accept(draft())
+  t.pass('none was refused')
+})
