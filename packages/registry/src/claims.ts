@@ -248,6 +248,8 @@ export class Claims {
   }
 
   #claim(partition: number, expected: number, fence: number): void {
+    // Somebody knows a fence above which there is none: an operator's affair, and no reason to ask without end.
+    if (!Number.isSafeInteger(fence)) return
     this.#slots[partition]!.busy = 'claim'
     this.#effects.push({ type: 'claim', partition, expected, fence, reading: this.#readings })
   }

@@ -41,6 +41,7 @@ export interface HeldLease {
   readonly id: string
   /** Milliseconds since etcd last confirmed it. */
   readonly ageMs: number
+  /** Ends it, at once where etcd answers. */
   revoke(): Promise<void>
 }
 
@@ -127,7 +128,12 @@ export async function holdLease(options: {
     async revoke() {
       if (stopper.signal.aborted) return
       stopper.abort()
-      await lease?.revoke()
+      try {
+        await lease?.revoke()
+      } catch (error) {
+        // Lost already, or etcd is away: it ends by itself.
+        log.debug({ err: error instanceof Error ? error.message : error }, 'revoking the lease')
+      }
     },
   }
 }

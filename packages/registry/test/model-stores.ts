@@ -38,7 +38,8 @@ export class Etcd {
 
   constructor(
     private readonly time: SimulatedTime,
-    private readonly onListings: () => void,
+    /** Something changed, or etcd came or went. */
+    private readonly onChange: () => void,
   ) {}
 
   grant(): number {
@@ -49,12 +50,14 @@ export class Etcd {
   put(partition: number, key: Omit<Key, 'revision'>): number {
     this.keys.set(partition, { ...key, revision: ++this.revision })
     this.history.push({ partition, revision: this.revision, key: { owner: key.owner, fence: key.fence } })
+    this.onChange()
     return this.revision
   }
 
   delete(partition: number): number {
     this.keys.delete(partition)
     this.history.push({ partition, revision: ++this.revision, key: undefined })
+    this.onChange()
     return this.revision
   }
 
@@ -80,6 +83,11 @@ export class Etcd {
     for (const [name, of] of this.listings) if (of === lease) this.unlist(name)
   }
 
+  stop(): void {
+    this.up = false
+    this.onChange()
+  }
+
   /** It is there again: leases begin anew. @param wiped without its data, and with revisions from 1 on */
   start(wiped: boolean): void {
     this.up = true
@@ -97,7 +105,7 @@ export class Etcd {
 
   #listingsChanged(): void {
     this.listingVersion++
-    this.onListings()
+    this.onChange()
   }
 }
 

@@ -36,6 +36,7 @@ export class Worker {
   /** `next` is a place in etcd's history. */
   #watch: { life: number; next: number } | undefined
   #listingVersion = -1
+  #hearing = false
 
   constructor(
     private readonly world: Surroundings,
@@ -119,9 +120,8 @@ export class Worker {
     this.#grant()
     this.#every(TICK_MS, () => this.#on({ type: 'tick' }))
     this.#every(KEEPALIVE_MS, () => this.#keepAlive())
-    this.#pump()
     this.#read()
-    this.onListings()
+    this.onChange()
   }
 
   #grant(): void {
@@ -144,14 +144,39 @@ export class Worker {
     this.#lastKept = time.now
   }
 
-  /** The list of workers as it is a moment later: a watch may lag, but never goes back. */
-  onListings(): void {
-    this.#soon(() => {
-      const { etcd } = this.world
-      if (!etcd.up || etcd.listingVersion === this.#listingVersion) return
-      this.#listingVersion = etcd.listingVersion
-      this.#on({ type: 'workers', workers: [...etcd.listings.keys()] })
+  /** Something changed in etcd: a moment later this worker hears of it. */
+  onChange(): void {
+    if (this.#hearing) return
+    this.#hearing = true
+    this.#later(2 + this.world.chances.below(35), () => {
+      this.#hearing = false
+      this.#hearListings()
+      this.#hearChanges()
     })
+  }
+
+  /** The list of workers as it is now: a watch may lag, but never goes back. */
+  #hearListings(): void {
+    const { etcd } = this.world
+    if (!etcd.up || etcd.listingVersion === this.#listingVersion) return
+    this.#listingVersion = etcd.listingVersion
+    this.#on({ type: 'workers', workers: [...etcd.listings.keys()] })
+  }
+
+  /** The watch: all changes, in order, some of them later. */
+  #hearChanges(): void {
+    const { etcd, chances } = this.world
+    if (!this.#watch) return
+    if (!etcd.up || etcd.life !== this.#watch.life) {
+      this.#watch = undefined
+      this.#read()
+      return
+    }
+    while (this.alive && this.#watch.next < etcd.history.length && chances.happens(0.8)) {
+      const { partition, revision, key } = etcd.history[this.#watch.next++]!
+      this.#on(key ? { type: 'named', partition, ...key, revision } : { type: 'unnamed', partition, revision })
+    }
+    if (this.#watch.next < etcd.history.length) this.onChange()
   }
 
   loseWatch(): void {
@@ -171,25 +196,9 @@ export class Worker {
       this.#soon(() => {
         this.#on({ type: 'read', named, revision })
         this.#watch = { life, next }
+        this.onChange()
       })
     })
-  }
-
-  /** The watch: all changes, in order, some time later. */
-  #pump(): void {
-    const { etcd, chances } = this.world
-    if (this.#watch) {
-      if (!etcd.up || etcd.life !== this.#watch.life) {
-        this.#watch = undefined
-      } else {
-        while (this.alive && this.#watch.next < etcd.history.length && chances.happens(0.8)) {
-          const { partition, revision, key } = etcd.history[this.#watch.next++]!
-          this.#on(key ? { type: 'named', partition, ...key, revision } : { type: 'unnamed', partition, revision })
-        }
-      }
-      if (!this.#watch) this.#read()
-    }
-    this.#later(5 + chances.below(30), () => this.#pump())
   }
 
   #on(event: ClaimsEvent): void {
@@ -288,7 +297,7 @@ export class Worker {
   #work(partition: number, fence: number): void {
     const { fences, chances } = this.world
     const mine = (): boolean => this.working.get(partition) === fence
-    this.#later(20 + chances.below(500), () => {
+    this.#later(50 + chances.below(1_500), () => {
       if (!mine()) return
       this.#call<{ by: number | undefined }>(
         () => {

@@ -33,7 +33,7 @@ class Ownerships {
     const time = new SimulatedTime()
     const partitions = 2 + chances.below(4)
     const etcd = new Etcd(time, () => {
-      for (const worker of this.#workers.values()) worker.onListings()
+      for (const worker of this.#workers.values()) worker.onChange()
     })
     this.#world = { time, chances, etcd, partitions, planted, fences: new Fences(partitions, planted), lossy: true }
     // Revisions of an etcd that has lived for a while.
@@ -52,7 +52,7 @@ class Ownerships {
     this.#check('after the faults')
     const before = this.#owners()
     if (chances.happens(0.3)) {
-      etcd.up = false
+      etcd.stop()
       time.pass(2 * LEASE_MS)
       if (this.#owners() !== before)
         throw new Broken(`owners changed while etcd was away: ${before}, then ${this.#owners()}`)
@@ -93,7 +93,7 @@ class Ownerships {
     const sleeps = (): void => worker.sleep(chances.below(2 * LEASE_MS))
     const etcdAway = (): void => {
       if (!etcd.up) return
-      etcd.up = false
+      etcd.stop()
       time.after(chances.below(2 * LEASE_MS), () => etcd.start(chances.happens(0.5)))
     }
     const dies = (): void => {

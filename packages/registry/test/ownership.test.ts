@@ -3,7 +3,7 @@ import t from 'tap'
 import { runOwnership } from './ownership.sim.js'
 
 t.test('one owner per partition and fence, shares even and stable, whatever workers, etcd and Redis do', (t) => {
-  const found = runSchedules((seed) => runOwnership(seed), { schedules: 3_000, seed: 1 })
+  const found = runSchedules((seed) => runOwnership(seed), { schedules: 2_000, seed: 1 })
   t.same(found, undefined)
   t.end()
 })
