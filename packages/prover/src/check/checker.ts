@@ -1,0 +1,71 @@
+/** Judges a history. Pure: no clock, no cluster; the same history gives the same verdict. */
+import type { HistoryEvent } from '../history.js'
+import * as entries from './entries.js'
+import * as faults from './faults.js'
+import { type FaultRun, indexHistory } from './indexed.js'
+import * as order from './order.js'
+import type { Rule } from './rule.js'
+
+export const RULES: readonly Rule[] = [
+  entries.accepted,
+  entries.refused,
+  entries.expected,
+  entries.once,
+  entries.sameEverywhere,
+  entries.noHole,
+  entries.voids,
+  order.rising,
+  order.realTime,
+  order.privacy,
+  order.honestPages,
+  order.deadLetters,
+  faults.bit,
+  faults.recovery,
+  faults.available,
+  faults.notVacuous,
+]
+
+export interface Violation {
+  rule: string
+  text: string
+}
+
+export interface Verdict {
+  violations: Violation[]
+  faults: FaultRun[]
+  figures: {
+    /** Messages that were tried, and what became of them. */
+    tried: number
+    accepted: number
+    refused: number
+    unknown: number
+    /** Entries that devices showed, and repeats on the wire that they dropped. */
+    shown: number
+    repeats: number
+    places: number
+    pages: number
+  }
+}
+
+/** @throws Error when it is not a history of ours */
+export function check(events: readonly HistoryEvent[]): Verdict {
+  const indexed = indexHistory(events)
+  const violations = RULES.flatMap((rule) => [...rule.check(indexed)].map((text) => ({ rule: rule.name, text })))
+  const sends = [...indexed.sends.values()]
+  const count = (f: HistoryEvent['f']): number => events.reduce((sum, event) => sum + (event.f === f ? 1 : 0), 0)
+  const shown = count('app')
+  return {
+    violations,
+    faults: indexed.faults,
+    figures: {
+      tried: sends.length,
+      accepted: sends.filter(({ accepted }) => accepted.length > 0).length,
+      refused: sends.filter(({ accepted, unknown }) => accepted.length === 0 && unknown === 0).length,
+      unknown: sends.filter(({ accepted, unknown }) => accepted.length === 0 && unknown > 0).length,
+      shown,
+      repeats: count('recv') - shown,
+      places: indexed.places.length,
+      pages: count('page'),
+    },
+  }
+}

@@ -1,0 +1,160 @@
+/** The rules about entries: what must be where, once, whole, in order, and nowhere else. Pure. */
+import { groupBy, type Holding, type Indexed, keyOf, type Place, ranges, type Seen, userOf } from './indexed.js'
+import type { Rule } from './rule.js'
+
+const covers = (voids: readonly [number, number][], seq: number): boolean =>
+  voids.some(([from, to]) => from <= seq && seq <= to)
+
+/** Everything of a conversation that a place should hold. */
+function* entitled({ places, plan }: Indexed): Generator<{ place: Place; conv: string; held: Holding; start: number }> {
+  for (const place of places)
+    for (const [conv, held] of place.holdings) {
+      if (place.user !== undefined && !plan.members[conv]?.includes(place.user)) continue
+      yield { place, conv, held, start: place.starts.get(conv) ?? 0 }
+    }
+}
+
+function* allSeen({ places }: Indexed): Generator<{ place: Place; seen: Seen }> {
+  for (const place of places)
+    for (const { entries } of place.holdings.values()) for (const seen of entries) yield { place, seen }
+}
+
+export const accepted: Rule = {
+  name: 'accepted',
+  promise: 'what was accepted is on every device, in MySQL, and in every history',
+  *check(indexed) {
+    const byConv = groupBy(
+      [...indexed.sends.values()].filter((send) => send.accepted.length > 0),
+      ({ conv }) => conv,
+    )
+    for (const { place, conv, held, start } of entitled(indexed)) {
+      const there = new Set(held.entries.map((seen) => keyOf(conv, seen.from, seen.clientId)))
+      const missing = (byConv.get(conv) ?? []).filter(
+        ({ key, accepted }) =>
+          !there.has(key) && accepted.every(({ seq }) => seq > start && !indexed.poison.has(`${conv} ${seq}`)),
+      )
+      if (missing.length === 0) continue
+      const seqs = missing.map((send) => send.accepted.at(-1)!.seq).sort((a, b) => a - b)
+      yield `${place.name} lacks ${missing.length} accepted entries of ${conv}: seq ${ranges(seqs)}`
+    }
+  },
+}
+
+export const refused: Rule = {
+  name: 'refused',
+  promise: 'what was refused is nowhere',
+  *check(indexed) {
+    for (const { place, seen } of allSeen(indexed)) {
+      const send = indexed.sends.get(keyOf(seen.conv, seen.from, seen.clientId))
+      if (send && send.refused > 0 && send.accepted.length === 0 && send.unknown === 0)
+        yield `${place.name} has ${seen.clientId} of ${seen.conv} at ${seen.seq}, which was refused`
+    }
+  },
+}
+
+export const expected: Rule = {
+  name: 'expected',
+  promise: 'there is no entry that nobody sent, and none with other content',
+  *check(indexed) {
+    for (const { place, seen } of allSeen(indexed)) {
+      const send = indexed.sends.get(keyOf(seen.conv, seen.from, seen.clientId))
+      const what = `${place.name} has ${seen.clientId || seen.id} of ${seen.conv} at ${seen.seq}`
+      if (!send) yield `${what}, which nobody sent`
+      else if (send.bodyHash !== seen.bodyHash) yield `${what} with other content`
+    }
+  },
+}
+
+export const once: Rule = {
+  name: 'once',
+  promise: 'one clientId is one entry, everywhere',
+  *check(indexed) {
+    const known = new Map<string, Map<string, string>>()
+    const tell = (key: string, id: string, seq: number, where: string): void => {
+      const ids = known.get(key) ?? new Map<string, string>()
+      known.set(key, ids)
+      const identity = `${id}@${seq}`
+      if (!ids.has(identity)) ids.set(identity, where)
+    }
+    // After a lost tail an older answer, and what a device saw, may name the lost place: then only the final reads must agree.
+    for (const { key, accepted } of indexed.sends.values())
+      if (!indexed.plan.tailLost) for (const { id, seq } of accepted) tell(key, id, seq, 'the sender')
+    for (const { place, seen } of allSeen(indexed))
+      if (!indexed.plan.tailLost || place.kind === 'final')
+        tell(keyOf(seen.conv, seen.from, seen.clientId), seen.id, seen.seq, place.name)
+    for (const [key, ids] of known)
+      if (ids.size > 1) yield `${key} is ${[...ids].map(([identity, where]) => `${identity} (${where})`).join(' and ')}`
+  },
+}
+
+export const sameEverywhere: Rule = {
+  name: 'same everywhere',
+  promise: 'a seq means the same entry on every device, in MySQL and in every history',
+  *check(indexed) {
+    const known = new Map<string, { id: string; where: string }>()
+    for (const { place, seen } of allSeen(indexed)) {
+      const at = `${seen.conv} ${seen.seq}`
+      const first = known.get(at)
+      if (!first) known.set(at, { id: seen.id, where: place.name })
+      else if (first.id !== seen.id) yield `${at} is ${first.id} on ${first.where} and ${seen.id} on ${place.name}`
+    }
+  },
+}
+
+export const noHole: Rule = {
+  name: 'no hole',
+  promise: 'every seq from the start to the head is an entry or a declared void',
+  *check(indexed) {
+    const acceptedAt = new Set(
+      [...indexed.sends.values()].flatMap(({ conv, accepted }) => accepted.map(({ seq }) => `${conv} ${seq}`)),
+    )
+    for (const { place, conv, held, start } of entitled(indexed)) {
+      const there = new Set(held.entries.map(({ seq }) => seq))
+      const holes: number[] = []
+      for (let seq = start + 1; seq <= (indexed.heads.get(conv) ?? 0); seq++)
+        // What is missing and was accepted is the other rule's.
+        if (!there.has(seq) && !covers(held.voids, seq) && !acceptedAt.has(`${conv} ${seq}`)) holes.push(seq)
+      if (holes.length > 0) yield `${place.name} has nothing at seq ${ranges(holes)} of ${conv}`
+      if (start === 0 || place.kind !== 'device') continue
+      const acked = ackedBefore(indexed, place)(conv)
+      if (start > acked)
+        yield `${place.name} began after seq ${start} of ${conv}, and no device of its user had acknowledged beyond ${acked}`
+    }
+  },
+}
+
+/** What the user's devices had acknowledged of a conversation when the device was first ready. */
+function ackedBefore({ events }: Indexed, place: Place): (conv: string) => number {
+  const ready = events.find(({ f, proc }) => f === 'ready' && proc === place.name)?.mono ?? Number.POSITIVE_INFINITY
+  return (conv) =>
+    events.reduce(
+      (most, { f, proc, mono, seq, conv: of }) =>
+        f === 'ack' && of === conv && mono <= ready && userOf(proc) === place.user ? Math.max(most, seq!) : most,
+      0,
+    )
+}
+
+export const voids: Rule = {
+  name: 'voids',
+  promise: 'a void is declared only after a change of generation or an operator’s act, and never over an entry',
+  *check(indexed) {
+    const entries = new Map<string, string>()
+    for (const { place, seen } of allSeen(indexed)) entries.set(`${seen.conv} ${seen.seq}`, place.name)
+    for (const { place, conv, held } of entitled(indexed))
+      for (const [from, to] of held.voids) {
+        if (!indexed.plan.voids && !onlyPoison(indexed, conv, from, to))
+          yield `${place.name} was told that ${conv} ${from}-${to} is void`
+        for (let seq = from; seq <= Math.min(to, indexed.heads.get(conv) ?? to, from + 100_000); seq++) {
+          const at = `${conv} ${seq}`
+          // A device may still hold what a lost tail took with it.
+          if (entries.has(at) && !indexed.poison.has(at) && !indexed.plan.tailLost)
+            yield `${place.name} was told that ${at} is void, and ${entries.get(at)} has an entry there`
+        }
+      }
+  },
+}
+
+function onlyPoison({ poison }: Indexed, conv: string, from: number, to: number): boolean {
+  for (let seq = from; seq <= to; seq++) if (!poison.has(`${conv} ${seq}`)) return false
+  return true
+}

@@ -1,0 +1,51 @@
+/** The rules about the run itself: that the faults were real, that it recovered in time, and that it proves something. Pure. */
+import type { Rule } from './rule.js'
+
+export const bit: Rule = {
+  name: 'bit',
+  promise: 'every fault is proven to have happened, and was healed',
+  *check({ faults }) {
+    for (const { row, name, bit, failure, healedAt } of faults) {
+      if (failure !== undefined) yield `${row} ${name}: ${failure}`
+      else if (bit === undefined) yield `${row} ${name} left no trace`
+      else if (healedAt === undefined) yield `${row} ${name} was not healed`
+    }
+  },
+}
+
+export const recovery: Rule = {
+  name: 'recovery',
+  promise: 'a fresh message is accepted and on every live device within the bound after healing',
+  *check({ faults, plan }) {
+    for (const { row, name, recoveryMs, boundMs, healedAt } of faults) {
+      if (healedAt === undefined) continue
+      if (recoveryMs === undefined) yield `${row} ${name} never recovered`
+      else if (recoveryMs > boundMs * plan.slack)
+        yield `${row} ${name} recovered in ${Math.round(recoveryMs)} ms, and may take ${boundMs * plan.slack}`
+    }
+  },
+}
+
+export const available: Rule = {
+  name: 'available',
+  promise: 'sends are accepted during a fault that must not stop them',
+  *check({ faults, sends }) {
+    const times = [...sends.values()].flatMap(({ accepted }) => accepted.map(({ mono }) => mono))
+    for (const { row, name, available, injectedAt, healedAt } of faults)
+      if (available && healedAt !== undefined && !times.some((at) => at > injectedAt && at < healedAt))
+        yield `nothing was accepted during ${row} ${name}`
+  },
+}
+
+export const notVacuous: Rule = {
+  name: 'not vacuous',
+  promise: 'enough was accepted and shown for the run to prove anything',
+  *check({ sends, places, plan }) {
+    const count = [...sends.values()].filter(({ accepted }) => accepted.length > 0).length
+    if (count < plan.leastAccepted) yield `only ${count} sends were accepted, and ${plan.leastAccepted} are asked for`
+    const devices = places.filter(({ kind }) => kind === 'device')
+    if (!devices.some(({ holdings }) => [...holdings.values()].some(({ entries }) => entries.length > 0)))
+      yield 'no device showed anything'
+    if (!places.some(({ name }) => name === 'mysql')) yield 'MySQL was not read'
+  },
+}

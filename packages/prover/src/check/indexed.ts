@@ -1,0 +1,220 @@
+/** A history by conversation and by place, made once for all rules. Pure. */
+import type { HistoryEvent } from '../history.js'
+import type { FaultLine, Plan } from '../plan.js'
+
+/** An entry as one place holds it. */
+export interface Seen {
+  conv: string
+  seq: number
+  id: string
+  from: string
+  clientId: string
+  bodyHash: string
+}
+
+/** One message of one sender, over all its attempts. */
+export interface Send {
+  key: string
+  conv: string
+  from: string
+  clientId: string
+  bodyHash: string
+  /** When it was first tried. */
+  invokedAt: number
+  accepted: { mono: number; id: string; seq: number }[]
+  refused: number
+  unknown: number
+}
+
+/** What a place holds of one conversation. */
+export interface Holding {
+  /** In the order in which they were shown or read. */
+  entries: Seen[]
+  voids: [number, number][]
+}
+
+/** A device's own record, or a final read: everything of its conversations should be in it. */
+export interface Place {
+  name: string
+  kind: 'device' | 'final'
+  /** Whose it is; undefined for MySQL. */
+  user: string | undefined
+  holdings: Map<string, Holding>
+  /** Seqs up to here need not be here. */
+  starts: Map<string, number>
+}
+
+/** From injecting to recovery, or as far as it went. */
+export interface FaultRun {
+  row: string
+  name: string
+  injectedAt: number
+  healedAt: number | undefined
+  available: boolean
+  bit: string | undefined
+  failure: string | undefined
+  recoveryMs: number | undefined
+  boundMs: number
+}
+
+export interface Indexed {
+  plan: Plan
+  events: readonly HistoryEvent[]
+  sends: Map<string, Send>
+  places: Place[]
+  /** The highest seq that anything told of, by conversation. */
+  heads: Map<string, number>
+  faults: FaultRun[]
+  /** `<conversation> <seq>` of entries that were made so that they can never be stored. */
+  poison: Set<string>
+  /** clientIds and ids of such. */
+  poisonNames: Set<string>
+}
+
+export const keyOf = (conv: string, from: string, clientId: string): string => `${conv} ${from} ${clientId}`
+export const userOf = (proc: string): string => proc.slice(0, proc.indexOf('/'))
+
+/** @throws Error when the history has no plan: then it is not one of ours */
+export function indexHistory(events: readonly HistoryEvent[]): Indexed {
+  const plan = events.find(({ f }) => f === 'plan')?.data as Plan | undefined
+  if (!plan) throw new Error('the history has no plan line')
+  const indexed: Indexed = {
+    plan,
+    events,
+    sends: new Map(),
+    places: [],
+    heads: new Map(),
+    faults: [],
+    poison: new Set(),
+    poisonNames: new Set(),
+  }
+  const places = new Map<string, Place>()
+  for (const name of Object.keys(plan.devices)) {
+    const user = userOf(name)
+    const place: Place = { name, kind: 'device', user, holdings: new Map(), starts: new Map() }
+    for (const [conv, users] of Object.entries(plan.members))
+      if (users.includes(user)) place.holdings.set(conv, { entries: [], voids: [] })
+    places.set(name, place)
+  }
+  for (const event of events) add(indexed, places, event)
+  indexed.places = [...places.values()]
+  for (const place of indexed.places) if (plan.devices[place.name] === 'later') setStarts(indexed, place)
+  return indexed
+}
+
+function add(indexed: Indexed, places: Map<string, Place>, event: HistoryEvent): void {
+  const { f, conv = '', proc } = event
+  if (f === 'send') addSend(indexed, event)
+  else if (f === 'app' || f === 'read') {
+    holding(places, event, f === 'app' ? 'device' : 'final').entries.push(seenOf(event))
+    raise(indexed, conv, event.seq!)
+  } else if (f === 'head') {
+    holding(places, event, 'final')
+    raise(indexed, conv, event.seq!)
+  } else if (f === 'void') {
+    if (places.has(proc)) holding(places, event, 'final').voids.push(event.range!)
+    raise(indexed, conv, event.range![1])
+  } else if (f === 'fault') addFault(indexed, event)
+}
+
+function holding(places: Map<string, Place>, event: HistoryEvent, kind: Place['kind']): Holding {
+  let place = places.get(event.proc)
+  if (!place) {
+    place = { name: event.proc, kind, user: event.user, holdings: new Map(), starts: new Map() }
+    places.set(event.proc, place)
+  }
+  let held = place.holdings.get(event.conv!)
+  if (!held) {
+    held = { entries: [], voids: [] }
+    place.holdings.set(event.conv!, held)
+  }
+  return held
+}
+
+const seenOf = ({ conv, seq, id, from, clientId, bodyHash }: HistoryEvent): Seen => ({
+  conv: conv!,
+  seq: seq!,
+  id: id!,
+  from: from ?? '',
+  clientId: clientId ?? '',
+  bodyHash: bodyHash ?? '',
+})
+
+function raise(indexed: Indexed, conv: string, seq: number): void {
+  if (seq > (indexed.heads.get(conv) ?? 0)) indexed.heads.set(conv, seq)
+}
+
+function addSend(indexed: Indexed, event: HistoryEvent): void {
+  const { conv = '', from = '', clientId = '', bodyHash = '', type, mono } = event
+  const key = keyOf(conv, from, clientId)
+  let send = indexed.sends.get(key)
+  if (!send) {
+    send = { key, conv, from, clientId, bodyHash, invokedAt: mono, accepted: [], refused: 0, unknown: 0 }
+    indexed.sends.set(key, send)
+  }
+  if (type === 'ok') {
+    send.accepted.push({ mono, id: event.id!, seq: event.seq! })
+    raise(indexed, conv, event.seq!)
+  } else if (type === 'fail') send.refused++
+  else if (type === 'info') send.unknown++
+}
+
+function addFault(indexed: Indexed, event: HistoryEvent): void {
+  const line = event.data as FaultLine
+  const last = indexed.faults.at(-1)
+  if (line.phase === 'inject') {
+    indexed.faults.push({
+      row: line.row,
+      name: line.name,
+      injectedAt: event.mono,
+      healedAt: undefined,
+      available: line.available ?? false,
+      bit: undefined,
+      failure: undefined,
+      recoveryMs: undefined,
+      boundMs: line.boundMs ?? Number.POSITIVE_INFINITY,
+    })
+  } else if (line.phase === 'poison') {
+    if (event.seq !== undefined) indexed.poison.add(`${event.conv} ${event.seq}`)
+    for (const name of [event.clientId, event.id]) if (name) indexed.poisonNames.add(name)
+  } else if (last) {
+    if (line.phase === 'bit') last.bit = event.detail ?? ''
+    if (line.phase === 'heal') last.healedAt = event.mono
+    if (line.phase === 'failed') last.failure = event.detail ?? ''
+    if (line.phase === 'recovered') last.recoveryMs = line.recoveryMs
+  }
+}
+
+/** A device that came later begins where the first that it was told says, or at the head; the rule on holes judges whether it might. */
+function setStarts({ heads }: Indexed, place: Place): void {
+  for (const [conv, { entries, voids }] of place.holdings) {
+    const first = [...entries.map(({ seq }) => seq), ...voids.map(([from]) => from)].reduce(
+      (least, seq) => Math.min(least, seq),
+      Number.POSITIVE_INFINITY,
+    )
+    place.starts.set(conv, Number.isFinite(first) ? first - 1 : (heads.get(conv) ?? 0))
+  }
+}
+
+/** Numbers as ranges: `3-5, 9`. */
+export function ranges(numbers: readonly number[]): string {
+  const parts: string[] = []
+  for (let i = 0; i < numbers.length; ) {
+    let j = i
+    while (numbers[j + 1] === numbers[j]! + 1) j++
+    parts.push(i === j ? `${numbers[i]}` : `${numbers[i]}-${numbers[j]}`)
+    i = j + 1
+  }
+  return parts.length > 12 ? `${parts.slice(0, 12).join(', ')} and more` : parts.join(', ')
+}
+
+/** Items by a key, in their order. */
+export function groupBy<T>(items: Iterable<T>, by: (item: T) => string): Map<string, T[]> {
+  const groups = new Map<string, T[]>()
+  for (const item of items) {
+    const group = groups.get(by(item))
+    if (group) group.push(item)
+    else groups.set(by(item), [item])
+  }
+  return groups
+}

@@ -1,0 +1,3 @@
+export * from './check/checker.js'
+export * from './history.js'
+export * from './plan.js'

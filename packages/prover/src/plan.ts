@@ -1,0 +1,31 @@
+/** What a run is about, as the checker needs to know it: the first line of a history. */
+
+export interface Plan {
+  seed: number
+  /** Conversation to the users who may see it. */
+  members: Record<string, string[]>
+  /** `<user>/<device>` to where it begins: at the first entry, or after what the user has acknowledged when it first came. */
+  devices: Record<string, 'first' | 'later'>
+  /** A generation may change or an operator act: then seqs may be declared void. */
+  voids: boolean
+  /** Redis may lose a tail: an accepted entry that its sender sent again stands at its new place. */
+  tailLost: boolean
+  /** So many accepted sends make a run that proves something. */
+  leastAccepted: number
+  /** Measured recovery times may exceed the bounds by this factor: 1 on a machine of one's own. */
+  slack: number
+}
+
+/** What the fault lines carry beside the name. */
+export interface FaultLine {
+  /** Its number in the fault matrix of RELIABILITY.md, with a letter where one row has several. */
+  row: string
+  name: string
+  phase: 'inject' | 'bit' | 'poison' | 'heal' | 'recovered' | 'failed'
+  /** inject: sends are promised to be accepted meanwhile. */
+  available?: boolean
+  /** recovered: from healing until a fresh message was accepted and shown on every live device. */
+  recoveryMs?: number
+  /** The longest that may take. */
+  boundMs?: number
+}
