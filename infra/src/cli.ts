@@ -14,6 +14,7 @@ const commands: Record<string, () => Promise<(args: string[]) => Promise<number>
   stores: async () => (await import('./test.js')).holdStores,
   test: async () => (await import('./test.js')).test,
   bench: async () => (await import('./bench.js')).bench,
+  prove: async () => (await import('./prove.js')).prove,
 }
 
 async function main([name = '', ...args]: string[]): Promise<number> {

@@ -1,7 +1,13 @@
-/** For tests: real stores, one's own, to be started and killed at will. */
+/** For the tests and the prover: real stores, one's own, to be started and killed at will, and processes that end with theirs. */
+export { checkout } from './checkout.js'
+export { Failure, reasonOf } from './failure.js'
+export { type Command, type Exit, launch, type Running } from './launch.js'
 export { type Link, startLink } from './link.js'
 export { findBinaries } from './packages.js'
+export { PortPicker } from './ports.js'
+export { end, type Identity, isRunning, signal } from './process.js'
 export { type RedisCluster, startRedisCluster } from './redis-cluster.js'
 export { type RedisReplicated, startRedisReplicated } from './redis-replicated.js'
 export type { RunningStore } from './store.js'
 export { type StartOptions, startEtcd, startMysql, startRedis, startStores, type TestStores } from './stores.js'
+export { mintToken } from './tokens.js'

@@ -17,7 +17,7 @@ const CHARACTERS = ['--character-set-server=utf8mb4', '--collation-server=utf8mb
 /** How the product's user signs in, and what it may do. */
 export interface Login {
   password: string
-  /** May make databases of its own: for tests. */
+  /** May make databases and users of its own: for tests. */
   everything?: boolean
 }
 
@@ -127,7 +127,7 @@ function setUp(login: Login): string {
     `CREATE DATABASE IF NOT EXISTS ${DATABASE} CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;`,
     `CREATE USER IF NOT EXISTS ${who};`,
     `ALTER USER ${who} IDENTIFIED BY '${password}';`,
-    `GRANT ALL ON ${login.everything ? '*' : DATABASE}.* TO ${who};`,
+    `GRANT ALL ON ${login.everything ? '*' : DATABASE}.* TO ${who}${login.everything ? ' WITH GRANT OPTION' : ''};`,
     '',
   ].join('\n')
 }

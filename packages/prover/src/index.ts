@@ -1,3 +1,7 @@
 export * from './check/checker.js'
+export { chooseFaults, FAULTS } from './faults/all.js'
+export type { Fault, FaultContext } from './faults/fault.js'
 export * from './history.js'
 export * from './plan.js'
+export { print, tableOf } from './report.js'
+export * from './run.js'

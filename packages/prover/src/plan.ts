@@ -1,4 +1,4 @@
-/** What a run is about, as the checker needs to know it: the first line of a history. */
+/** What a run is about, as the checker needs to know it: one line of a history. */
 
 export interface Plan {
   seed: number

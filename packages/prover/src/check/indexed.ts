@@ -55,6 +55,8 @@ export interface FaultRun {
   failure: string | undefined
   recoveryMs: number | undefined
   boundMs: number
+  /** Answers to sends from injecting to recovery. */
+  sends: { ok: number; unknown: number }
 }
 
 export interface Indexed {
@@ -103,7 +105,7 @@ export function indexHistory(events: readonly HistoryEvent[]): Indexed {
 }
 
 function add(indexed: Indexed, places: Map<string, Place>, event: HistoryEvent): void {
-  const { f, conv = '', proc } = event
+  const { f, conv = '' } = event
   if (f === 'send') addSend(indexed, event)
   else if (f === 'app' || f === 'read') {
     holding(places, event, f === 'app' ? 'device' : 'final').entries.push(seenOf(event))
@@ -112,7 +114,7 @@ function add(indexed: Indexed, places: Map<string, Place>, event: HistoryEvent):
     holding(places, event, 'final')
     raise(indexed, conv, event.seq!)
   } else if (f === 'void') {
-    if (places.has(proc)) holding(places, event, 'final').voids.push(event.range!)
+    holding(places, event, 'final').voids.push(event.range!)
     raise(indexed, conv, event.range![1])
   } else if (f === 'fault') addFault(indexed, event)
 }
@@ -157,6 +159,10 @@ function addSend(indexed: Indexed, event: HistoryEvent): void {
     raise(indexed, conv, event.seq!)
   } else if (type === 'fail') send.refused++
   else if (type === 'info') send.unknown++
+  const fault = indexed.faults.at(-1)
+  if (!fault || fault.recoveryMs !== undefined) return
+  if (type === 'ok') fault.sends.ok++
+  else if (type === 'info') fault.sends.unknown++
 }
 
 function addFault(indexed: Indexed, event: HistoryEvent): void {
@@ -173,6 +179,7 @@ function addFault(indexed: Indexed, event: HistoryEvent): void {
       failure: undefined,
       recoveryMs: undefined,
       boundMs: line.boundMs ?? Number.POSITIVE_INFINITY,
+      sends: { ok: 0, unknown: 0 },
     })
   } else if (line.phase === 'poison') {
     if (event.seq !== undefined) indexed.poison.add(`${event.conv} ${event.seq}`)

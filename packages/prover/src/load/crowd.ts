@@ -1,0 +1,221 @@
+/** Who talks to whom: users, their devices and senders, readers of history, and strangers who must see nothing. */
+import type { History } from '../history.js'
+import type { Plan } from '../plan.js'
+import { within } from '../until.js'
+import { type Chance, chanceOf } from './chance.js'
+import { Device, type DeviceOptions } from './device.js'
+import { sendOne } from './http.js'
+import { type Message, makeMessage } from './message.js'
+import { startReader } from './reader.js'
+import { type Counts, type Kept, Sender, type Way } from './sender.js'
+import type { Target } from './target.js'
+
+const WAYS: readonly Way[] = ['http', 'socket', 'batch', 'http']
+const PROBE_RETRY_MS = 50
+
+export interface CrowdOptions {
+  target: Target
+  history: History
+  seed: number
+  /** First part of every user's name: unique to the run. */
+  name: string
+  /** How many conversations; each has two users, and users are in two. The last one is quiet. */
+  conversations: number
+  /** Messages a second, all senders together. */
+  rate: number
+  /** A message at rest is wanted: no senders, only probes and what the faults send. */
+  silent?: boolean
+  tailLost?: boolean
+}
+
+export interface Conversation {
+  conv: string
+  /** Only probes and faults send here: nothing that comes later covers up for what was lost. */
+  quiet: boolean
+  users: readonly [string, string]
+  canary: string
+}
+
+export interface Crowd {
+  readonly conversations: readonly Conversation[]
+  readonly devices: readonly Device[]
+  readonly users: readonly string[]
+  plan(rest: Omit<Plan, 'seed' | 'members' | 'devices'>): Plan
+  start(): Promise<void>
+  /** Messages answered so far. */
+  counts(): Counts
+  /** A message that a fault sends itself: repeated until it is accepted. */
+  send(conversation: Conversation, size?: number): Promise<Kept>
+  /** One fresh message per conversation, until each is accepted and on every live device. @returns ms, or undefined when not in time */
+  probe(withinMs: number): Promise<number | undefined>
+  /** A device that nobody has seen before. */
+  addDevice(user: string, name: string, options?: Partial<DeviceOptions>): Device
+  /** No more messages. */
+  finish(withinMs: number): Promise<void>
+  /** Everything that senders keep. */
+  accepted(): readonly Kept[]
+  stop(): Promise<void>
+}
+
+export function makeCrowd(options: CrowdOptions): Crowd {
+  const { target, history, seed, name, rate } = options
+  const chance = chanceOf(seed)
+  const conversations = makeConversations(options, chance)
+  const users = [...new Set(conversations.flatMap((one) => one.users))].sort()
+  const strangers = [`${name}-s0`]
+  const canaries = new Map(conversations.map(({ canary, conv }) => [canary, conv]))
+  const begins: Plan['devices'] = {}
+  const devices: Device[] = []
+  const steady = new Map<string, Device>()
+  const stops: (() => Promise<void>)[] = []
+  const senders: Sender[] = []
+  const own = new Sender({
+    name: `${name}-p`,
+    way: 'http',
+    target,
+    history,
+    chance,
+    device: undefined,
+    make: () => {
+      throw new Error('it makes none by itself')
+    },
+    everyMs: 0,
+  })
+
+  const convsOf = (user: string): Set<string> =>
+    new Set(conversations.filter((one) => one.users.includes(user)).map(({ conv }) => conv))
+
+  function addDevice(user: string, device: string, over: Partial<DeviceOptions> = {}): Device {
+    const made = new Device({
+      user,
+      name: device,
+      target,
+      history,
+      chance: chanceOf(chance.between(0, 2 ** 31)),
+      canaries,
+      mine: convsOf(user),
+      begins: 'first',
+      tailLost: options.tailLost ?? false,
+      ...over,
+    })
+    begins[made.proc] = made.options.begins
+    devices.push(made)
+    return made
+  }
+
+  function addDevices(): void {
+    for (const [i, user] of users.entries()) {
+      steady.set(user, addDevice(user, 'phone'))
+      if (i % 2 === 0) addDevice(user, 'laptop', { leaves: { afterMs: 3_000, forMs: 800 } })
+      else addDevice(user, 'tablet', { resumes: true, leaves: { afterMs: 4_000, forMs: 1_500 } })
+    }
+    for (const user of strangers) steady.set(user, addDevice(user, 'phone'))
+  }
+
+  function addSenders(): void {
+    const loud = conversations.filter(({ quiet }) => !quiet)
+    const everyMs = (1_000 * loud.length * 3) / rate
+    for (const [i, one] of loud.entries())
+      for (let k = 0; k < 3; k++) {
+        const [from, to] = k % 2 === 0 ? one.users : [one.users[1], one.users[0]]
+        senders.push(
+          new Sender({
+            name: `${from}-${i}${k}`,
+            way: WAYS[(i + k) % WAYS.length]!,
+            target,
+            history,
+            chance: chanceOf(chance.between(0, 2 ** 31)),
+            device: steady.get(from),
+            make: (clientId) => makeMessage(one.conv, from, to, clientId, one.canary, chance.between(10, 400)),
+            everyMs,
+          }),
+        )
+      }
+  }
+
+  function messageFor({ conv, users: [from, to], canary }: Conversation, size?: number): Message {
+    return makeMessage(conv, from, to, own.nextClientId(), canary, size)
+  }
+
+  async function probeOne(one: Conversation, withinMs: number): Promise<boolean> {
+    const message = messageFor(one)
+    const began = performance.now()
+    const left = (): number => withinMs - (performance.now() - began)
+    const record = (type: 'invoke' | 'ok' | 'fail' | 'info', more: object = {}): void => {
+      const { conv, from, clientId, bodyHash } = message
+      history.record({ proc: `${name}-p`, type, f: 'send', conv, from, clientId, bodyHash, ...more })
+    }
+    for (let attempt = 0; ; attempt++) {
+      record('invoke')
+      const base = target.apis[attempt % target.apis.length]!
+      const outcome = await sendOne(base, target.token(message.from), message)
+      if (outcome.type === 'ok') {
+        record('ok', { id: outcome.id, seq: outcome.seq })
+        own.accepted.push({ message, id: outcome.id, seq: outcome.seq })
+        break
+      }
+      record(outcome.type, { detail: outcome.code })
+      if (left() < 0) return false
+      await within(() => false, PROBE_RETRY_MS)
+    }
+    const shown = (): boolean => one.users.every((user) => steady.get(user)!.has(message.from, message.clientId))
+    return within(shown, Math.max(left(), 0))
+  }
+
+  return {
+    conversations,
+    devices,
+    users,
+    plan: (rest) => ({
+      seed,
+      members: Object.fromEntries(conversations.map(({ conv, users: who }) => [conv, [...who]])),
+      devices: begins,
+      ...rest,
+    }),
+    async start() {
+      addDevices()
+      if (!(await within(() => devices.every(({ live }) => live), 20_000)))
+        throw new Error('the devices did not get through their opening')
+      if (options.silent) return
+      addSenders()
+      for (const sender of senders) sender.start()
+      stops.push(startReader({ target, history, chance, conversations, strangers }))
+    },
+    counts() {
+      const sum: Counts = { ok: 0, unknown: 0, refused: 0 }
+      for (const { counts } of [...senders, own])
+        for (const name of ['ok', 'unknown', 'refused'] as const) sum[name] += counts[name]
+      return sum
+    },
+    async send(conversation, size) {
+      await own.deliver([messageFor(conversation, size)])
+      return own.accepted.at(-1)!
+    },
+    async probe(withinMs) {
+      const began = performance.now()
+      const done = await Promise.all(conversations.map((one) => probeOne(one, withinMs)))
+      return done.every(Boolean) ? performance.now() - began : undefined
+    },
+    addDevice,
+    async finish(withinMs) {
+      await Promise.all(senders.map((sender) => sender.finish(withinMs)))
+    },
+    accepted: () => [...senders, own].flatMap(({ accepted }) => accepted),
+    async stop() {
+      await Promise.all(stops.map((stop) => stop()))
+      await Promise.all(senders.map((sender) => sender.finish(0)))
+      await Promise.all(devices.map((device) => device.stop()))
+    },
+  }
+}
+
+/** A ring: user i talks to user i + 1, so that each is in two conversations. */
+function makeConversations({ name, conversations }: CrowdOptions, chance: Chance): Conversation[] {
+  const count = Math.max(conversations, 2)
+  return Array.from({ length: conversations }, (_, i) => {
+    const users = [`${name}-u${i}`, `${name}-u${(i + 1) % count}`] as const
+    const [first, second] = [...users].sort() as [string, string]
+    const canary = `canary-${Array.from({ length: 12 }, () => chance.between(0, 15).toString(16)).join('')}`
+    return { conv: `dm:${first}:${second}`, quiet: i === conversations - 1, users, canary }
+  })
+}

@@ -1,0 +1,94 @@
+/** `npm run prove`: reads the options, runs, prints. */
+import { randomInt } from 'node:crypto'
+import { mkdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { checkout, Failure, reasonOf } from '@tidings/infra'
+import { check } from './check/checker.js'
+import { chooseFaults, FAULTS, NOT_HERE } from './faults/all.js'
+import { parseHistory } from './history.js'
+import { print } from './report.js'
+import { run } from './run.js'
+
+const USAGE =
+  'npm run prove -- [--minutes 5] [--faults all|none|1,5-9] [--seed n] [--rate n] [--pace n] [--markdown] [--list] [--check history.jsonl]'
+const FINISH_MS = 60_000
+const LEAST_ACCEPTED = 500
+
+/** @returns the exit status: 0 when every promise was kept */
+export async function prove(args: string[]): Promise<number> {
+  const given = read(args)
+  if (given.list) return list()
+  if (given.check !== undefined) return judge(given.check, given.markdown)
+  const seed = given.seed === undefined ? randomInt(2 ** 31) : numberOf('seed', given.seed)
+  const faults = choose(given.faults)
+  const folder = join(checkout, '.tidings', `prove-${process.pid}`)
+  mkdirSync(folder, { recursive: true })
+  const say = (line: string): void => console.error(`tidings prove: ${line}`)
+  say(`seed ${seed}; logs and history in ${folder}`)
+  const interrupt = new AbortController()
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => interrupt.abort())
+  const result = await run({
+    seed,
+    faults,
+    minutes: numberOf('minutes', given.minutes),
+    folder,
+    rate: numberOf('rate', given.rate),
+    conversations: 6,
+    count: { api: 2, logic: 2, task: 2, connect: 2 },
+    pace: numberOf('pace', given.pace),
+    slack: 1,
+    leastAccepted: LEAST_ACCEPTED,
+    finishMs: FINISH_MS,
+    say,
+    signal: interrupt.signal,
+  })
+  print(result, { markdown: given.markdown, write: console.log })
+  return result.verdict.violations.length === 0 ? 0 : 1
+}
+
+function read(args: string[]) {
+  const options = {
+    minutes: { type: 'string', default: '5' },
+    faults: { type: 'string', default: 'all' },
+    seed: { type: 'string' },
+    rate: { type: 'string', default: '60' },
+    pace: { type: 'string', default: '1' },
+    markdown: { type: 'boolean', default: false },
+    list: { type: 'boolean', default: false },
+    check: { type: 'string' },
+  } as const
+  try {
+    return parseArgs({ args, options }).values
+  } catch (cause) {
+    throw new Failure(`${reasonOf(cause)}. ${USAGE}`, { exitCode: 2, cause })
+  }
+}
+
+function numberOf(name: string, text: string): number {
+  const value = Number(text)
+  if (text.trim() === '' || !Number.isFinite(value) || value < 0)
+    throw new Failure(`--${name} takes a number. ${USAGE}`, { exitCode: 2 })
+  return value
+}
+
+function choose(wanted: string) {
+  try {
+    return chooseFaults(wanted)
+  } catch (cause) {
+    throw new Failure(reasonOf(cause), { exitCode: 2, cause })
+  }
+}
+
+function list(): number {
+  for (const { row, name, boundMs, off } of FAULTS)
+    console.log(`${row.padEnd(4)} ${name} (within ${boundMs / 1_000} s)${off === undefined ? '' : ` — off: ${off}`}`)
+  for (const [row, why] of Object.entries(NOT_HERE)) console.log(`${row.padEnd(4)} not here: ${why}`)
+  return 0
+}
+
+function judge(path: string, markdown: boolean): number {
+  const verdict = check(parseHistory(readFileSync(path, 'utf8')))
+  print({ verdict, history: path }, { markdown, write: console.log })
+  return verdict.violations.length === 0 ? 0 : 1
+}

@@ -1,0 +1,117 @@
+/** A run: a cluster, a crowd, faults, the end, and the verdict. */
+import { join } from 'node:path'
+import { check, type Verdict } from './check/checker.js'
+import type { AppName } from './cluster/app.js'
+import { type Cluster, startCluster } from './cluster/cluster.js'
+import type { Fault } from './faults/fault.js'
+import { readAll, settle } from './final.js'
+import { History } from './history.js'
+import { chanceOf } from './load/chance.js'
+import { type Crowd, makeCrowd } from './load/crowd.js'
+import { createNemesis } from './nemesis.js'
+import { pause } from './until.js'
+
+export interface RunOptions {
+  seed: number
+  /** Each is done once; then, as long as the minutes last, further ones by chance. */
+  faults: readonly Fault[]
+  minutes: number
+  /** Where logs, data and the history go. */
+  folder: string
+  /** Messages a second. */
+  rate: number
+  conversations: number
+  count: Record<AppName, number>
+  env?: Record<string, string>
+  /** Factor on how long the faults last. */
+  pace: number
+  /** Factor on the bounds of recovery. */
+  slack: number
+  leastAccepted: number
+  /** Longest wait for the end: until all is settled, and for the last reads. */
+  finishMs: number
+  say(line: string): void
+  signal?: AbortSignal
+}
+
+export interface RunResult {
+  verdict: Verdict
+  history: string
+}
+
+const CALM_MS = 1_000
+
+/** @throws when the cluster does not start; a breach is in the verdict, not thrown */
+export async function run(options: RunOptions): Promise<RunResult> {
+  const { faults, folder } = options
+  const rewrites: Partial<Record<AppName, { module: string; find: string; replace: string }[]>> = {}
+  for (const fault of faults)
+    for (const [app, ofApp] of Object.entries(fault.rewrites?.(folder) ?? {}))
+      rewrites[app as AppName] = [...(rewrites[app as AppName] ?? []), ...ofApp]
+  const cluster = await startCluster({ ...options, rewrites })
+  try {
+    return await proveOn(cluster, options)
+  } finally {
+    await cluster.stop()
+  }
+}
+
+/** A run on a cluster that is there already and stays. */
+export async function proveOn(cluster: Cluster, options: RunOptions): Promise<RunResult> {
+  const { seed, faults, folder, rate, conversations } = options
+  const name = `r${Date.now().toString(36)}`
+  const path = join(folder, `history-${name}.jsonl`)
+  const history = new History(name, path)
+  const tailLost = faults.some((fault) => fault.tailLost)
+  const crowd = makeCrowd({ target: cluster, history, seed, name, conversations, rate, tailLost })
+  const plan = () =>
+    crowd.plan({
+      voids: tailLost || faults.some((fault) => fault.voids),
+      tailLost,
+      leastAccepted: options.leastAccepted,
+      slack: options.slack,
+    })
+  try {
+    options.say('opening the devices')
+    await crowd.start()
+    await strikeAll(cluster, crowd, history, options)
+    await finish(cluster, crowd, history, options)
+  } finally {
+    await crowd.stop()
+    // Last: only now all devices are known.
+    history.record({ proc: 'prover', type: 'info', f: 'plan', data: plan() })
+    await history.close()
+  }
+  return { verdict: check(history.events), history: path }
+}
+
+async function strikeAll(cluster: Cluster, crowd: Crowd, history: History, options: RunOptions): Promise<void> {
+  const { faults, seed, minutes, pace, slack, say, signal } = options
+  const chance = chanceOf(seed + 1)
+  const nemesis = createNemesis({ cluster, crowd, history, chance, pace, slack, say })
+  const end = performance.now() + minutes * 60_000
+  await pause(CALM_MS)
+  for (const fault of faults) {
+    if (signal?.aborted) return
+    await nemesis.strike(fault)
+    await pause(CALM_MS * pace)
+  }
+  while (performance.now() < end && !signal?.aborted) {
+    if (faults.length === 0) await pause(200)
+    else await nemesis.strike(chance.pick(faults))
+  }
+}
+
+async function finish(cluster: Cluster, crowd: Crowd, history: History, options: RunOptions): Promise<void> {
+  const { finishMs, say } = options
+  say('no more messages; waiting until everything is settled')
+  await crowd.finish(finishMs)
+  const left = await settle(cluster, finishMs)
+  if (left !== undefined) {
+    const line = { row: 'end', name: 'everything is settled' }
+    history.record({ proc: 'prover', type: 'info', f: 'fault', data: { ...line, phase: 'inject' } })
+    history.record({ proc: 'prover', type: 'fail', f: 'fault', detail: left, data: { ...line, phase: 'failed' } })
+  }
+  say('reading everything')
+  await readAll(cluster, crowd, cluster, history, finishMs)
+}
