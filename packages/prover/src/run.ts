@@ -23,6 +23,10 @@ export interface RunOptions {
   conversations: number
   count: Record<AppName, number>
   env?: Record<string, string>
+  /** One device a user, and none that comes and goes. */
+  still?: boolean
+  /** Before the first fault. */
+  calmMs?: number
   /** Factor on how long the faults last. */
   pace: number
   /** Factor on the bounds of recovery. */
@@ -63,7 +67,16 @@ export async function proveOn(cluster: Cluster, options: RunOptions): Promise<Ru
   const path = join(folder, `history-${name}.jsonl`)
   const history = new History(name, path)
   const tailLost = faults.some((fault) => fault.tailLost)
-  const crowd = makeCrowd({ target: cluster, history, seed, name, conversations, rate, tailLost })
+  const crowd = makeCrowd({
+    target: cluster,
+    history,
+    seed,
+    name,
+    conversations,
+    rate,
+    tailLost,
+    still: options.still ?? false,
+  })
   const plan = () =>
     crowd.plan({
       voids: tailLost || faults.some((fault) => fault.voids),
@@ -90,7 +103,7 @@ async function strikeAll(cluster: Cluster, crowd: Crowd, history: History, optio
   const chance = chanceOf(seed + 1)
   const nemesis = createNemesis({ cluster, crowd, history, chance, pace, slack, say })
   const end = performance.now() + minutes * 60_000
-  await pause(CALM_MS)
+  await pause(options.calmMs ?? CALM_MS)
   for (const fault of faults) {
     if (signal?.aborted) return
     await nemesis.strike(fault)

@@ -31,8 +31,8 @@ export const available: Rule = {
   promise: 'sends are accepted during a fault that must not stop them',
   *check({ faults, sends }) {
     const times = [...sends.values()].flatMap(({ accepted }) => accepted.map(({ mono }) => mono))
-    for (const { row, name, available, injectedAt, healedAt } of faults)
-      if (available && healedAt !== undefined && !times.some((at) => at > injectedAt && at < healedAt))
+    for (const { row, name, available, injectedAt, recoveredAt } of faults)
+      if (available && recoveredAt !== undefined && !times.some((at) => at > injectedAt && at < recoveredAt))
         yield `nothing was accepted during ${row} ${name}`
   },
 }

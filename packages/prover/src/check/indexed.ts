@@ -54,6 +54,7 @@ export interface FaultRun {
   bit: string | undefined
   failure: string | undefined
   recoveryMs: number | undefined
+  recoveredAt: number | undefined
   boundMs: number
   /** Answers to sends from injecting to recovery. */
   sends: { ok: number; unknown: number }
@@ -178,6 +179,7 @@ function addFault(indexed: Indexed, event: HistoryEvent): void {
       bit: undefined,
       failure: undefined,
       recoveryMs: undefined,
+      recoveredAt: undefined,
       boundMs: line.boundMs ?? Number.POSITIVE_INFINITY,
       sends: { ok: 0, unknown: 0 },
     })
@@ -188,7 +190,10 @@ function addFault(indexed: Indexed, event: HistoryEvent): void {
     if (line.phase === 'bit') last.bit = event.detail ?? ''
     if (line.phase === 'heal') last.healedAt = event.mono
     if (line.phase === 'failed') last.failure = event.detail ?? ''
-    if (line.phase === 'recovered') last.recoveryMs = line.recoveryMs
+    if (line.phase === 'recovered') {
+      last.recoveryMs = line.recoveryMs
+      last.recoveredAt = event.mono
+    }
   }
 }
 

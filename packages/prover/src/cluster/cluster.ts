@@ -10,7 +10,7 @@ import { moduleUrl, type Rewrite } from '../rewrite/rewrite.js'
 import { type AppName, type AppProcess, startApp } from './app.js'
 import { type Etcd, openEtcd } from './etcd.js'
 import { queryMysql, type Row } from './mysql.js'
-import { type Proxy, startProxy } from './proxy.js'
+import { type LinkProxy, startProxy } from './proxy.js'
 
 export type StoreName = 'redis' | 'mysql' | 'etcd'
 const STORE_NAMES: readonly StoreName[] = ['redis', 'mysql', 'etcd']
@@ -44,8 +44,8 @@ export interface Cluster {
   sql(statement: string, values?: unknown[]): Promise<Row[]>
   of(app: AppName): AppProcess[]
   /** The link of an instance to a store, to its clients, or (a connect node) to the workers. */
-  link(instance: string, to: StoreName | 'clients' | 'workers'): Proxy
-  links(app: AppName, to: StoreName | 'clients' | 'workers'): Proxy[]
+  link(instance: string, to: StoreName | 'clients' | 'workers'): LinkProxy
+  links(app: AppName, to: StoreName | 'clients' | 'workers'): LinkProxy[]
   token(user: string): string
   /** Heals every link. */
   healLinks(): void
@@ -83,9 +83,9 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     }
     const partitions = Number(env.TIDINGS_PARTITIONS)
     const picker = new PortPicker()
-    const links = new Map<string, Proxy>()
+    const links = new Map<string, LinkProxy>()
     const apps = new Map<string, AppProcess>()
-    const proxied = async (name: string, port: number): Promise<Proxy> => {
+    const proxied = async (name: string, port: number): Promise<LinkProxy> => {
       const proxy = await startProxy(port)
       stops.push(() => proxy.close())
       links.set(name, proxy)
@@ -124,7 +124,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     for (const app of ['logic', 'task', 'connect', 'api'] as const)
       await Promise.all(Array.from({ length: count[app] }, (_, i) => start(app, i + 1)))
 
-    const linkOf = (instance: string, to: string): Proxy => {
+    const linkOf = (instance: string, to: string): LinkProxy => {
       const proxy = links.get(`${instance} ${to}`)
       if (!proxy) throw new Error(`there is no link ${instance} ${to}`)
       return proxy

@@ -44,7 +44,7 @@ const HEALTHY: Harm = {
   cutReplies: 0,
 }
 
-export interface Proxy {
+export interface LinkProxy {
   readonly port: number
   readonly counters: ProxyCounters
   /** From now on, on top of what is so already. */
@@ -77,7 +77,7 @@ interface Direction {
 }
 
 /** @param target port on this machine that is passed on to */
-export async function startProxy(target: number): Promise<Proxy> {
+export async function startProxy(target: number): Promise<LinkProxy> {
   let harm: Harm = { ...HEALTHY }
   const counters: ProxyCounters = { connections: 0, passed: 0, held: 0, dropped: 0, cut: 0, refused: 0 }
   const pairs = new Set<Pair>()

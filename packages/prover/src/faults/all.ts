@@ -1,10 +1,22 @@
 /** Every fault, in the order of the matrix. */
+import { clientFaults } from './clients.js'
+import { etcdFaults } from './etcd.js'
 import type { Fault } from './fault.js'
+import { mysqlFaults } from './mysql.js'
+import { networkFaults } from './network.js'
 import { processFaults } from './processes.js'
+import { redisFaults } from './redis.js'
 
 const rowNumber = ({ row }: Fault): number => Number.parseInt(row, 10)
 
-export const FAULTS: readonly Fault[] = [...processFaults].sort((a, b) => rowNumber(a) - rowNumber(b))
+export const FAULTS: readonly Fault[] = [
+  ...processFaults,
+  ...networkFaults,
+  ...redisFaults,
+  ...mysqlFaults,
+  ...etcdFaults,
+  ...clientFaults,
+].sort((a, b) => rowNumber(a) - rowNumber(b))
 
 /** Rows of the matrix that have no fault here, and why. */
 export const NOT_HERE: Readonly<Record<string, string>> = {}

@@ -6,10 +6,14 @@ import { within } from '../until.js'
 const fs = `process.getBuiltinModule('node:fs')`
 const pathOf = (folder: string, name: string): string => join(folder, `${name}.armed`)
 
-/** Text of a statement that kills its process, the first that comes by after arming. */
-export function dieHere(folder: string, name: string): string {
+/**
+ * Text of a statement that kills its process, the first that comes by after arming.
+ * @param conversations an expression: only where they are those that it was armed for
+ */
+export function dieHere(folder: string, name: string, conversations?: string): string {
   const path = JSON.stringify(pathOf(folder, name))
-  return `try { ${fs}.unlinkSync(${path}); process.kill(process.pid, 'SIGKILL'); } catch {}`
+  const meant = conversations === undefined ? 'true' : `${conversations}.includes(${fs}.readFileSync(${path}, 'utf8'))`
+  return `try { if (${meant}) { ${fs}.unlinkSync(${path}); process.kill(process.pid, 'SIGKILL'); } } catch {}`
 }
 
 /** Text of an expression that is true once, for this conversation. @param conversation an expression */

@@ -35,31 +35,59 @@ async function paused(c: FaultContext, victim: AppProcess, ms: number): Promise<
   victim.signal('SIGCONT')
 }
 
-/** A worker that dies at an exact point. */
-function diesAt(row: string, name: string, point: string, file: string, find: string, before: boolean): Fault {
+/** A worker that dies at an exact point of pushing an entry that nothing follows. */
+function pushDiesAt(row: string, name: string, point: string, find: string): Fault {
   return {
     row,
     name,
     boundMs: 15_000,
     available: true,
     rewrites: (folder) => {
-      const dies = dieHere(folder, point)
-      const replace = before ? `${dies} ${find}` : `${find} ${dies}`
-      return { task: [{ module: moduleUrl(file), find, replace }] }
+      const dies = dieHere(folder, point, 'batch.map((one) => one.entry.conversation)')
+      return { task: [{ module: moduleUrl(PUSH), find, replace: `${dies} ${find}` }] }
     },
     async run(c) {
-      arm(c.cluster.folder, point)
-      await c.crowd.send(c.crowd.conversations.at(-1)!)
-      if (!(await taken(c.cluster.folder, point, 10_000))) return
-      const dead = (): AppProcess | undefined => c.cluster.of('task').find(({ ended }) => ended !== undefined)
-      await within(dead, 5_000)
-      const victim = dead()
+      const quiet = c.crowd.conversations.at(-1)!
+      arm(c.cluster.folder, point, quiet.conv)
+      const kept = await c.crowd.send(quiet)
+      const victim = await dead(c, point)
       if (!victim) return
-      c.bit(`${victim.instance} ended with ${victim.ended} at ${point}`)
+      c.healed()
+      if (!(await c.shown(kept, this.boundMs))) throw new Error(`seq ${kept.seq} of ${quiet.conv} is not shown`)
       await c.recovered()
       await victim.start()
     },
   }
+}
+
+/** A worker that dies at an exact point of a transaction. */
+function persistDiesAt(row: string, name: string, point: string, find: string): Fault {
+  return {
+    row,
+    name,
+    boundMs: 15_000,
+    available: true,
+    rewrites: (folder) => ({
+      task: [{ module: moduleUrl(DB), find, replace: `${find} ${dieHere(folder, point)}` }],
+    }),
+    async run(c) {
+      arm(c.cluster.folder, point)
+      await c.crowd.send(c.crowd.conversations.at(-1)!)
+      const victim = await dead(c, point)
+      if (!victim) return
+      await c.recovered()
+      await victim.start()
+    },
+  }
+}
+
+/** The worker that came by the point and died there. */
+async function dead(c: FaultContext, point: string): Promise<AppProcess | undefined> {
+  if (!(await taken(c.cluster.folder, point, 10_000))) return undefined
+  const victim = (): AppProcess | undefined => c.cluster.of('task').find(({ ended }) => ended !== undefined)
+  if (!(await within(victim, 5_000))) return undefined
+  c.bit(`${victim()!.instance} ended with ${victim()!.ended} at ${point}`)
+  return victim()
 }
 
 const PUSH = 'apps/task/dist/src/push.js'
@@ -75,15 +103,13 @@ export const processFaults: Fault[] = [
     available: true,
     run: (c) => paused(c, c.chance.pick(c.cluster.of('api')), 8_000),
   },
-  diesAt(
+  pushDiesAt(
     '5',
     'push dies after the node has confirmed, before settling',
     'push-confirmed',
-    PUSH,
     'return { poisoned, fenced: [...fenced] };',
-    true,
   ),
-  diesAt('6', 'push dies after reading', 'push-read', PUSH, 'const byNode = new Map();', true),
+  pushDiesAt('6', 'push dies after reading', 'push-read', 'const byNode = new Map();'),
   {
     row: '7',
     name: 'push settles what the node never showed, and nothing follows',
@@ -109,15 +135,8 @@ export const processFaults: Fault[] = [
       await c.recovered()
     },
   },
-  diesAt('8', 'persist dies after COMMIT', 'persist-committed', DB, `await db.run('COMMIT');`, false),
-  diesAt(
-    '8b',
-    'persist dies inside its transaction',
-    'persist-inside',
-    DB,
-    `await db.run('START TRANSACTION');`,
-    false,
-  ),
+  persistDiesAt('8', 'persist dies after COMMIT', 'persist-committed', `await db.run('COMMIT');`),
+  persistDiesAt('8b', 'persist dies inside its transaction', 'persist-inside', `const answer = await work(db);`),
   killed('9b', 'task', 10_000),
   {
     row: '9',

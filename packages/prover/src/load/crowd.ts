@@ -23,8 +23,8 @@ export interface CrowdOptions {
   conversations: number
   /** Messages a second, all senders together. */
   rate: number
-  /** A message at rest is wanted: no senders, only probes and what the faults send. */
-  silent?: boolean
+  /** One device a user, and none that comes and goes: nothing but what a fault does makes a node look again. */
+  still?: boolean
   tailLost?: boolean
 }
 
@@ -46,6 +46,8 @@ export interface Crowd {
   counts(): Counts
   /** A message that a fault sends itself: repeated until it is accepted. */
   send(conversation: Conversation, size?: number): Promise<Kept>
+  /** Messages that a fault has made itself: as above. */
+  deliver(messages: readonly Message[]): Promise<void>
   /** One fresh message per conversation, until each is accepted and on every live device. @returns ms, or undefined when not in time */
   probe(withinMs: number): Promise<number | undefined>
   /** A device that nobody has seen before. */
@@ -69,18 +71,21 @@ export function makeCrowd(options: CrowdOptions): Crowd {
   const steady = new Map<string, Device>()
   const stops: (() => Promise<void>)[] = []
   const senders: Sender[] = []
-  const own = new Sender({
-    name: `${name}-p`,
-    way: 'http',
-    target,
-    history,
-    chance,
-    device: undefined,
-    make: () => {
-      throw new Error('it makes none by itself')
-    },
-    everyMs: 0,
-  })
+  const senderOf = (way: Way): Sender =>
+    new Sender({
+      name: `${name}-p`,
+      way,
+      target,
+      history,
+      chance,
+      device: undefined,
+      make: () => {
+        throw new Error('it makes none by itself')
+      },
+      everyMs: 0,
+    })
+  const own = senderOf('http')
+  const batches = senderOf('batch')
 
   const convsOf = (user: string): Set<string> =>
     new Set(conversations.filter((one) => one.users.includes(user)).map(({ conv }) => conv))
@@ -106,6 +111,7 @@ export function makeCrowd(options: CrowdOptions): Crowd {
   function addDevices(): void {
     for (const [i, user] of users.entries()) {
       steady.set(user, addDevice(user, 'phone'))
+      if (options.still) continue
       if (i % 2 === 0) addDevice(user, 'laptop', { leaves: { afterMs: 3_000, forMs: 800 } })
       else addDevice(user, 'tablet', { resumes: true, leaves: { afterMs: 4_000, forMs: 1_500 } })
     }
@@ -176,21 +182,22 @@ export function makeCrowd(options: CrowdOptions): Crowd {
       addDevices()
       if (!(await within(() => devices.every(({ live }) => live), 20_000)))
         throw new Error('the devices did not get through their opening')
-      if (options.silent) return
       addSenders()
       for (const sender of senders) sender.start()
       stops.push(startReader({ target, history, chance, conversations, strangers }))
     },
     counts() {
       const sum: Counts = { ok: 0, unknown: 0, refused: 0 }
-      for (const { counts } of [...senders, own])
+      for (const { counts } of [...senders, own, batches])
         for (const name of ['ok', 'unknown', 'refused'] as const) sum[name] += counts[name]
       return sum
     },
     async send(conversation, size) {
-      await own.deliver([messageFor(conversation, size)])
-      return own.accepted.at(-1)!
+      const message = messageFor(conversation, size)
+      await own.deliver([message])
+      return own.accepted.find((kept) => kept.message === message)!
     },
+    deliver: (messages) => batches.deliver(messages),
     async probe(withinMs) {
       const began = performance.now()
       const done = await Promise.all(conversations.map((one) => probeOne(one, withinMs)))
@@ -200,7 +207,7 @@ export function makeCrowd(options: CrowdOptions): Crowd {
     async finish(withinMs) {
       await Promise.all(senders.map((sender) => sender.finish(withinMs)))
     },
-    accepted: () => [...senders, own].flatMap(({ accepted }) => accepted),
+    accepted: () => [...senders, own, batches].flatMap(({ accepted }) => accepted),
     async stop() {
       await Promise.all(stops.map((stop) => stop()))
       await Promise.all(senders.map((sender) => sender.finish(0)))
@@ -211,7 +218,7 @@ export function makeCrowd(options: CrowdOptions): Crowd {
 
 /** A ring: user i talks to user i + 1, so that each is in two conversations. */
 function makeConversations({ name, conversations }: CrowdOptions, chance: Chance): Conversation[] {
-  const count = Math.max(conversations, 2)
+  const count = Math.max(conversations, 3)
   return Array.from({ length: conversations }, (_, i) => {
     const users = [`${name}-u${i}`, `${name}-u${(i + 1) % count}`] as const
     const [first, second] = [...users].sort() as [string, string]

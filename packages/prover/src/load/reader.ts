@@ -45,7 +45,7 @@ export function startReader(deps: {
 /** One page, and what it claims. @returns whether there was an answer */
 export async function readAsOne(deps: {
   target: Target
-  history: History
+  history: Pick<History, 'record'>
   user: string
   conv: string
   after: number

@@ -1,0 +1,128 @@
+/** Rows 39 to 43 and 47: clients that misbehave, hands in the stream, and everything at once. */
+import WebSocket from 'ws'
+import { makeMessage } from '../load/message.js'
+import { pause, within } from '../until.js'
+import type { Fault, FaultContext } from './fault.js'
+
+function open(c: FaultContext, user: string, device: string, node = 0): WebSocket {
+  const socket = new WebSocket(`${c.cluster.nodes[node]}/api/v1/ws?device=${device}`, {
+    headers: { authorization: `Bearer ${c.cluster.token(user)}` },
+    perMessageDeflate: false,
+  })
+  socket.on('error', () => undefined)
+  return socket
+}
+
+const sessionsOn = async (c: FaultContext): Promise<number> => {
+  const texts = await Promise.all(c.cluster.of('connect').map((node) => node.metrics()))
+  return texts.reduce((sum, text) => sum + Number(/^tidings_sessions\{[^}]*\} (\d+)/m.exec(text)?.[1] ?? 0), 0)
+}
+
+export const clientFaults: Fault[] = [
+  {
+    row: '39',
+    name: 'a reader stops reading',
+    boundMs: 10_000,
+    available: true,
+    async run(c) {
+      const { conv, users, canary } = c.crowd.conversations[0]!
+      const socket = open(c, users[1], 'stopped')
+      let code = 0
+      socket.on('close', (closed) => {
+        code = closed
+      })
+      await new Promise((resolve) => socket.once('open', resolve))
+      await pause(500)
+      const before = await sessionsOn(c)
+      ;(socket as unknown as { _socket: { pause(): void } })._socket.pause()
+      for (let i = 0; i < 12; i++) {
+        const messages = Array.from({ length: 50 }, (_, k) =>
+          makeMessage(
+            conv,
+            users[0],
+            users[1],
+            `slow-${canary.slice(7)}-${c.chance.between(0, 1e9)}-${i}-${k}`,
+            canary,
+            14_000,
+          ),
+        )
+        await c.crowd.deliver(messages)
+      }
+      const gone = await within(async () => (await sessionsOn(c)) < before, 15_000)
+      ;(socket as unknown as { _socket: { resume(): void } })._socket.resume()
+      await within(() => code !== 0, 5_000)
+      socket.terminate()
+      if (gone) c.bit(`its session was ended (${code})`)
+    },
+  },
+  {
+    row: '40',
+    name: 'a device that flaps, and the same device twice',
+    boundMs: 5_000,
+    available: true,
+    async run(c) {
+      const device = c.crowd.devices[0]!
+      const { user, name } = device.options
+      const closes = device.closes.length
+      for (let i = 0; i < 10; i++) {
+        const twin = open(c, user, name, i % c.cluster.nodes.length)
+        await c.hold(300)
+        twin.terminate()
+        device.drop()
+        await c.hold(200)
+      }
+      if (device.closes.length > closes)
+        c.bit(
+          `${device.closes.length - closes} closes, ${device.closes.filter((code) => code === 4409).length} of them 4409`,
+        )
+    },
+  },
+  {
+    row: '42',
+    name: 'a node with 200 sockets dies, and all come back',
+    boundMs: 60_000,
+    available: true,
+    async run(c) {
+      const sockets = Array.from({ length: 200 }, (_, i) => open(c, c.chance.pick(c.crowd.users), `storm-${i}`))
+      await within(() => sockets.every(({ readyState }) => readyState === WebSocket.OPEN), 20_000)
+      const [victim] = c.cluster.of('connect')
+      await victim!.kill()
+      await within(() => sockets.every(({ readyState }) => readyState === WebSocket.CLOSED), 5_000)
+      const closed = sockets.filter(({ readyState }) => readyState === WebSocket.CLOSED).length
+      if (closed > 0) c.bit(`${closed} sockets lost their node`)
+      const again = sockets.map((_, i) =>
+        open(c, c.chance.pick(c.crowd.users), `storm-${i}`, 1 % c.cluster.nodes.length),
+      )
+      await c.recovered()
+      for (const socket of again) socket.terminate()
+      await victim!.start()
+    },
+  },
+  {
+    row: '43',
+    name: 'broken entries written into the streams by hand',
+    boundMs: 5_000,
+    available: true,
+    async run(c) {
+      const { redis, keys, partitions } = c.cluster
+      const { conv } = c.crowd.conversations[0]!
+      const mark = `prover-${c.chance.between(0, 1e9)}`
+      const broken: string[][] = [
+        ['nonsense', 'x', 'clientId', mark],
+        ['id', 'six', 'conversation', conv, 'seq', 'ten', 'from', 'nobody', 'content', '{}', 'clientId', mark],
+        ['id', '5', 'conversation', 'dm:b:a', 'seq', '1', 'from', 'b', 'content', 'not json', 'clientId', mark],
+      ]
+      c.poison({ clientId: mark })
+      const dead = async (): Promise<number> => {
+        const lengths = await Promise.all(
+          Array.from({ length: partitions }, (_, p) => redis.xlen(keys.dead(p, 'persist'))),
+        )
+        return lengths.reduce((sum, length) => sum + length, 0)
+      }
+      const before = await dead()
+      for (const fields of broken) await redis.xadd(keys.messages(keys.partitionOf(conv)), '*', ...fields)
+      await within(async () => (await dead()) >= before + broken.length, 10_000)
+      c.bit(`${(await dead()) - before} dead letters of ${broken.length} broken entries`)
+    },
+  },
+]
