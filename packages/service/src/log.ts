@@ -3,8 +3,14 @@ import { type DestinationStream, type Logger, pino } from 'pino'
 
 export type { Logger } from 'pino'
 
-/** Names under which a secret or a message's text could reach a log line; their values are cut out. */
-const REDACTED = ['token', 'authorization', 'password', 'refreshToken', 'accessToken', 'ticket', 'content', 'secret']
+/**
+ * Names under which a secret or a message's text could reach a log line; their values are cut out. `command` and `sql` are what the
+ * drivers put on their errors: the statement that was refused, with all it carried.
+ */
+const REDACTED = [
+  ...['token', 'authorization', 'password', 'refreshToken', 'accessToken', 'ticket', 'content', 'secret'],
+  ...['command', 'sql'],
+]
 
 /**
  * @param app api, logic, task or connect
