@@ -38,6 +38,9 @@ export interface RunOptions {
   signal?: AbortSignal
 }
 
+/** A cluster that is there has its processes and settings. */
+export type ProveOptions = Omit<RunOptions, 'count' | 'env'>
+
 export interface RunResult {
   verdict: Verdict
   history: string
@@ -61,7 +64,7 @@ export async function run(options: RunOptions): Promise<RunResult> {
 }
 
 /** A run on a cluster that is there already and stays. */
-export async function proveOn(cluster: Cluster, options: RunOptions): Promise<RunResult> {
+export async function proveOn(cluster: Cluster, options: ProveOptions): Promise<RunResult> {
   const { seed, faults, folder, rate, conversations } = options
   const name = `r${Date.now().toString(36)}`
   const path = join(folder, `history-${name}.jsonl`)
@@ -98,7 +101,7 @@ export async function proveOn(cluster: Cluster, options: RunOptions): Promise<Ru
   return { verdict: check(history.events), history: path }
 }
 
-async function strikeAll(cluster: Cluster, crowd: Crowd, history: History, options: RunOptions): Promise<void> {
+async function strikeAll(cluster: Cluster, crowd: Crowd, history: History, options: ProveOptions): Promise<void> {
   const { faults, seed, minutes, pace, slack, say, signal } = options
   const chance = chanceOf(seed + 1)
   const nemesis = createNemesis({ cluster, crowd, history, chance, pace, slack, say })
@@ -115,7 +118,7 @@ async function strikeAll(cluster: Cluster, crowd: Crowd, history: History, optio
   }
 }
 
-async function finish(cluster: Cluster, crowd: Crowd, history: History, options: RunOptions): Promise<void> {
+async function finish(cluster: Cluster, crowd: Crowd, history: History, options: ProveOptions): Promise<void> {
   const { finishMs, say } = options
   say('no more messages; waiting until everything is settled')
   await crowd.finish(finishMs)

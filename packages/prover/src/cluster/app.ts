@@ -29,6 +29,8 @@ export interface AppProcess {
   readonly port: number
   readonly opsPort: number
   readonly log: string
+  /** The changes it runs with. */
+  readonly rewrites: readonly Rewrite[]
   readonly pid: number
   /** The signal or status that ended it; undefined while it runs. */
   readonly ended: string | undefined
@@ -37,7 +39,7 @@ export interface AppProcess {
   kill(): Promise<void>
   /** SIGTERM. @returns how it ended */
   stop(): Promise<string>
-  /** Starts it anew after an end, with the same name and ports; resolves when it is ready. */
+  /** Starts it anew after an end, with the same name and ports, and the same changes unless others are given. Resolves when it is ready. */
   start(rewrites?: readonly Rewrite[]): Promise<void>
   metrics(): Promise<string>
   ready(): Promise<boolean>
@@ -55,10 +57,11 @@ export async function startApp(spec: AppSpec): Promise<AppProcess> {
     TIDINGS_API_PORT: String(port),
     TIDINGS_CONNECT_PORT: String(port),
   }
+  let rewrites = spec.rewrites
   let running: Running
   let ended: string | undefined
 
-  async function run(rewrites: readonly Rewrite[]): Promise<void> {
+  async function run(): Promise<void> {
     const main = join(checkout, 'apps', app, 'dist/src/main.js')
     const args = [...rewriteArgs(rewrites), '--enable-source-maps', main]
     ended = undefined
@@ -87,13 +90,16 @@ export async function startApp(spec: AppSpec): Promise<AppProcess> {
     }
   }
 
-  await run(spec.rewrites)
+  await run()
   return {
     app,
     instance,
     port,
     opsPort,
     log,
+    get rewrites() {
+      return rewrites
+    },
     get pid() {
       return running.who.pid
     },
@@ -110,7 +116,10 @@ export async function startApp(spec: AppSpec): Promise<AppProcess> {
       const { code, signal: name } = await running.exited
       return name ?? `status ${code}`
     },
-    start: (rewrites = spec.rewrites) => run(rewrites),
+    start(changed = rewrites) {
+      rewrites = changed
+      return run()
+    },
     metrics: async () => (await fetch(`${ops}/metrics`, { signal: AbortSignal.timeout(3_000) })).text(),
     ready,
   }

@@ -18,7 +18,7 @@ const TOKEN_SECONDS = 86_400
 
 export interface ClusterOptions {
   count: Record<AppName, number>
-  /** Folder for the logs and the stores' data. */
+  /** Folder for the logs. The stores keep their data elsewhere, and it goes with them. */
   folder: string
   /** Settings on top of the defaults. */
   env?: Record<string, string>
@@ -62,7 +62,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   try {
     mkdirSync(folder, { recursive: true })
     say('starting Redis, MariaDB and etcd')
-    const stores = await startOwnStores(join(folder, 'stores'), stops)
+    const stores = await startOwnStores(stops)
     const namespace = `p${randomBytes(4).toString('hex')}`
     const secret = randomBytes(32).toString('hex')
     const { mysqlUrl, appUrl } = await makeDatabase(stores.mysql.url, namespace)
@@ -159,11 +159,8 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   }
 }
 
-async function startOwnStores(
-  dir: string,
-  stops: (() => Promise<unknown>)[],
-): Promise<Record<StoreName, RunningStore>> {
-  const started = await Promise.allSettled([startRedis({ dir }), startMysql({ dir }), startEtcd({ dir })])
+async function startOwnStores(stops: (() => Promise<unknown>)[]): Promise<Record<StoreName, RunningStore>> {
+  const started = await Promise.allSettled([startRedis(), startMysql(), startEtcd()])
   for (const one of started) if (one.status === 'fulfilled') stops.push(() => one.value.stop())
   const [redis, mysql, etcd] = started.map((one) => {
     if (one.status === 'rejected') throw one.reason

@@ -174,8 +174,11 @@ export async function startProxy(target: number): Promise<LinkProxy> {
       clearTimeout(way.timer)
       counters.dropped += way.bytes
     }
-    pair.client.resetAndDestroy()
-    pair.server.resetAndDestroy()
+    for (const socket of [pair.client, pair.server]) {
+      // A reset of what is not open yet waits for ever.
+      if (byUs && !socket.connecting) socket.resetAndDestroy()
+      else socket.destroy()
+    }
     pairs.delete(pair)
   }
 

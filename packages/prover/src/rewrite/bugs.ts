@@ -1,0 +1,92 @@
+/** Bugs to plant: the usual mistakes, each where it would be made. With one of them in, the prover must fail. */
+import type { AppName } from '../cluster/app.js'
+import { moduleUrl, type Rewrite } from './rewrite.js'
+
+export interface Bug {
+  name: string
+  /** The mistake, in words. */
+  what: string
+  app: AppName
+  rewrites: Rewrite[]
+  /** Row of the fault under which it shows. */
+  row: string
+  /** It shows only when nothing else makes a node look at the heads: some seconds after the last device has come. */
+  quietFirst: boolean
+}
+
+export const BUGS: readonly Bug[] = [
+  {
+    name: 'settle-before-push',
+    what: 'push settles an entry before it is pushed',
+    app: 'task',
+    rewrites: [
+      {
+        module: moduleUrl('packages/stream/dist/src/consume.js'),
+        find: 'const { poisoned = [], fenced = [] } = await handler.handle(',
+        replace: `if (group === 'push') for (const { row } of batch) await settle(redis, keys, group, { partition: row.partition, fence: row.owned.fence, done: [row.streamId], dead: [] });
+                const { poisoned = [], fenced = [] } = await handler.handle(`,
+      },
+    ],
+    row: '6',
+    quietFirst: true,
+  },
+  {
+    name: 'no-recheck',
+    what: 'heads are not checked once more after the cutover to live delivery',
+    app: 'connect',
+    rewrites: [
+      { module: moduleUrl('apps/connect/dist/src/open.js'), find: 'deps.sweep.soon(RECHECK_MS);', replace: '' },
+    ],
+    row: '34b',
+    quietFirst: true,
+  },
+  {
+    name: 'trim-by-length',
+    what: 'the streams are trimmed by their length, whether persist has got that far or not',
+    app: 'task',
+    rewrites: [
+      {
+        module: moduleUrl('packages/stream/dist/src/trim.js'),
+        find: "const mark = await redis.get(keys.mark(partition, 'persist'));",
+        replace: `await redis.xtrim(keys.messages(partition), 'MAXLEN', 10);
+            const mark = await redis.get(keys.mark(partition, 'persist'));`,
+      },
+    ],
+    row: '28b',
+    quietFirst: false,
+  },
+  {
+    name: 'error-as-empty',
+    what: 'a database that does not answer is shown as a page with nothing on it',
+    app: 'logic',
+    rewrites: [
+      {
+        module: moduleUrl('apps/logic/dist/src/history.js'),
+        find: 'return toResponse(gathered, head);',
+        replace: 'return toResponse(await gathered, head);',
+      },
+      {
+        module: moduleUrl('apps/logic/dist/src/history.js'),
+        find: '? await readUp(deps, conversation.id, after, head, limit)',
+        replace:
+          '? readUp(deps, conversation.id, after, head, limit).catch(() => ({ rows: [], voids: [], complete: true }))',
+      },
+    ],
+    row: '28c',
+    quietFirst: false,
+  },
+  {
+    name: 'no-once-key',
+    what: 'the once-key is not looked at: a repeated send is a second entry',
+    app: 'api',
+    rewrites: [
+      {
+        module: moduleUrl('packages/stream/dist/src/append.js'),
+        find: "args.push(item.clientId === '' ? '' : digestOf(item));",
+        replace: "args.push('');",
+      },
+    ],
+    row: '2',
+    quietFirst: false,
+  },
+]
