@@ -8,10 +8,11 @@ import { check } from './check/checker.js'
 import { chooseFaults, FAULTS, NOT_HERE } from './faults/all.js'
 import { parseHistory } from './history.js'
 import { print } from './report.js'
+import { BUGS, type Bug } from './rewrite/bugs.js'
 import { run } from './run.js'
 
 const USAGE =
-  'npm run prove -- [--minutes 5] [--faults all|none|1,5-9] [--seed n] [--rate n] [--pace n] [--markdown] [--list] [--check history.jsonl]'
+  'npm run prove -- [--minutes 5] [--faults all|none|1,5-9] [--seed n] [--rate n] [--pace n] [--plant bug] [--markdown] [--list] [--check history.jsonl]'
 const FINISH_MS = 60_000
 const LEAST_ACCEPTED = 500
 
@@ -22,6 +23,7 @@ export async function prove(args: string[]): Promise<number> {
   if (given.check !== undefined) return judge(given.check, given.markdown)
   const seed = given.seed === undefined ? randomInt(2 ** 31) : numberOf('seed', given.seed)
   const faults = choose(given.faults)
+  const bug = given.plant === undefined ? undefined : bugOf(given.plant)
   const folder = join(checkout, '.tidings', `prove-${process.pid}`)
   mkdirSync(folder, { recursive: true })
   const say = (line: string): void => console.error(`tidings prove: ${line}`)
@@ -38,6 +40,7 @@ export async function prove(args: string[]): Promise<number> {
     count: { api: 2, logic: 2, task: 2, connect: 2 },
     pace: numberOf('pace', given.pace),
     slack: 1,
+    ...(bug && { rewrites: { [bug.app]: bug.rewrites } }),
     leastAccepted: LEAST_ACCEPTED,
     finishMs: FINISH_MS,
     say,
@@ -54,6 +57,7 @@ function read(args: string[]) {
     seed: { type: 'string' },
     rate: { type: 'string', default: '60' },
     pace: { type: 'string', default: '1' },
+    plant: { type: 'string' },
     markdown: { type: 'boolean', default: false },
     list: { type: 'boolean', default: false },
     check: { type: 'string' },
@@ -80,9 +84,16 @@ function choose(wanted: string) {
   }
 }
 
+function bugOf(name: string): Bug {
+  const bug = BUGS.find((one) => one.name === name)
+  if (!bug) throw new Failure(`--plant takes one of ${BUGS.map((one) => one.name).join(', ')}.`, { exitCode: 2 })
+  return bug
+}
+
 function list(): number {
   for (const { row, name, boundMs, off } of FAULTS)
     console.log(`${row.padEnd(4)} ${name} (within ${boundMs / 1_000} s)${off === undefined ? '' : ` — off: ${off}`}`)
+  for (const { name, what, row } of BUGS) console.log(`bug  ${name}: ${what} (row ${row})`)
   for (const [row, why] of Object.entries(NOT_HERE)) console.log(`${row.padEnd(4)} not here: ${why}`)
   return 0
 }

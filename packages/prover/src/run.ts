@@ -9,6 +9,7 @@ import { History } from './history.js'
 import { chanceOf } from './load/chance.js'
 import { type Crowd, makeCrowd } from './load/crowd.js'
 import { createNemesis } from './nemesis.js'
+import type { Rewrite } from './rewrite/rewrite.js'
 import { pause } from './until.js'
 
 export interface RunOptions {
@@ -23,6 +24,8 @@ export interface RunOptions {
   conversations: number
   count: Record<AppName, number>
   env?: Record<string, string>
+  /** Bugs to plant. */
+  rewrites?: Partial<Record<AppName, readonly Rewrite[]>>
   /** One device a user, and none that comes and goes. */
   still?: boolean
   /** Before the first fault. */
@@ -39,7 +42,7 @@ export interface RunOptions {
 }
 
 /** A cluster that is there has its processes and settings. */
-export type ProveOptions = Omit<RunOptions, 'count' | 'env'>
+export type ProveOptions = Omit<RunOptions, 'count' | 'env' | 'rewrites'>
 
 export interface RunResult {
   verdict: Verdict
@@ -51,7 +54,7 @@ const CALM_MS = 1_000
 /** @throws when the cluster does not start; a breach is in the verdict, not thrown */
 export async function run(options: RunOptions): Promise<RunResult> {
   const { faults, folder } = options
-  const rewrites: Partial<Record<AppName, { module: string; find: string; replace: string }[]>> = {}
+  const rewrites: Partial<Record<AppName, readonly Rewrite[]>> = { ...options.rewrites }
   for (const fault of faults)
     for (const [app, ofApp] of Object.entries(fault.rewrites?.(folder) ?? {}))
       rewrites[app as AppName] = [...(rewrites[app as AppName] ?? []), ...ofApp]
