@@ -25,7 +25,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     ...['api', 'connect', 'logic', 'task'],
   ],
   // It looks at the apps from outside: as processes, over the network, and in the stores.
-  'packages/prover': ['infra', 'protocol', 'service', 'stream', 'migrations'],
+  'packages/prover': ['infra', 'protocol', 'stream', 'migrations'],
 }
 
 interface PlaceRule {
@@ -50,7 +50,11 @@ const IN_ONE_PLACE: readonly PlaceRule[] = [
     found: imported('(?:@grpc/grpc-js|nice-grpc(?:-common)?)'),
     only: ['packages/protocol/src/rpc.ts', 'packages/protocol/src/gen/'],
   },
-  { what: 'ioredis', found: imported('ioredis'), only: ['packages/stream/src/'] },
+  {
+    what: 'ioredis',
+    found: imported('ioredis'),
+    only: ['packages/stream/src/', 'packages/prover/src/cluster/redis.ts'],
+  },
   { what: 'etcd3', found: imported('etcd3'), only: ['packages/registry/src/'] },
   {
     what: 'Prometheus',

@@ -9,7 +9,7 @@ export type EventType = 'invoke' | 'ok' | 'fail' | 'info'
 /**
  * plan: what the run is about · send: an attempt · recv: an entry in a frame · app: an entry as a good client shows it · ack, ready,
  * stored, void, gap, close: frames · page: a page of history · read: an entry of a final read · head: the head that a final read
- * reported · dead: a dead letter · canary: text of a conversation where it has no business · fault: what was done to the cluster
+ * reported · dead: a dead letter · sample: what a process holds · canary: text of a conversation where it has no business · fault: what was done to the cluster
  */
 export type What =
   | 'plan'
@@ -27,6 +27,7 @@ export type What =
   | 'head'
   | 'dead'
   | 'canary'
+  | 'sample'
   | 'fault'
 
 export interface HistoryEvent {

@@ -5,7 +5,9 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { checkout, Failure, reasonOf } from '@tidings/infra'
 import { check } from './check/checker.js'
-import { chooseFaults, FAULTS, NOT_HERE } from './faults/all.js'
+import type { RedisKind } from './cluster/redis.js'
+import { chooseFaults, FAULTS, NOT_HERE, whyOff } from './faults/all.js'
+import type { Fault } from './faults/fault.js'
 import { parseHistory } from './history.js'
 import { print } from './report.js'
 import { BUGS, type Bug } from './rewrite/bugs.js'
@@ -30,11 +32,9 @@ export async function prove(args: string[]): Promise<number> {
   say(`seed ${seed}; logs and history in ${folder}`)
   const interrupt = new AbortController()
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => interrupt.abort())
-  const result = await run({
+  const common = {
     seed,
-    faults,
     minutes: numberOf('minutes', given.minutes),
-    folder,
     rate: numberOf('rate', given.rate),
     conversations: 6,
     count: { api: 2, logic: 2, task: 2, connect: 2 },
@@ -45,9 +45,26 @@ export async function prove(args: string[]): Promise<number> {
     finishMs: FINISH_MS,
     say,
     signal: interrupt.signal,
-  })
-  print(result, { markdown: given.markdown, write: console.log })
-  return result.verdict.violations.length === 0 ? 0 : 1
+  }
+  let broken = 0
+  // A cluster of its own for each way in which Redis is set up.
+  for (const [redis, ofKind] of byRedis(faults)) {
+    const here = join(folder, redis)
+    mkdirSync(here)
+    const result = await run({ ...common, redis, faults: ofKind, folder: here })
+    print(result, { markdown: given.markdown, write: console.log })
+    broken += result.verdict.violations.length
+  }
+  return broken === 0 ? 0 : 1
+}
+
+function byRedis(faults: readonly Fault[]): Map<RedisKind, Fault[]> {
+  const kinds = new Map<RedisKind, Fault[]>()
+  for (const fault of faults) {
+    const kind = fault.redis ?? 'one'
+    kinds.set(kind, [...(kinds.get(kind) ?? []), fault])
+  }
+  return kinds.size === 0 ? new Map([['one', []]]) : kinds
 }
 
 function read(args: string[]) {
@@ -91,8 +108,12 @@ function bugOf(name: string): Bug {
 }
 
 function list(): number {
-  for (const { row, name, boundMs, off } of FAULTS)
-    console.log(`${row.padEnd(4)} ${name} (within ${boundMs / 1_000} s)${off === undefined ? '' : ` — off: ${off}`}`)
+  for (const fault of FAULTS) {
+    const off = whyOff(fault)
+    console.log(
+      `${fault.row.padEnd(4)} ${fault.name} (within ${fault.boundMs / 1_000} s)${off === undefined ? '' : `; off: ${off}`}`,
+    )
+  }
   for (const { name, what, row } of BUGS) console.log(`bug  ${name}: ${what} (row ${row})`)
   for (const [row, why] of Object.entries(NOT_HERE)) console.log(`${row.padEnd(4)} not here: ${why}`)
   return 0

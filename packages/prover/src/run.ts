@@ -1,8 +1,9 @@
 /** A run: a cluster, a crowd, faults, the end, and the verdict. */
 import { join } from 'node:path'
 import { check, type Verdict } from './check/checker.js'
-import type { AppName } from './cluster/app.js'
+import { type AppName, residentBytes } from './cluster/app.js'
 import { type Cluster, startCluster } from './cluster/cluster.js'
+import type { RedisKind } from './cluster/redis.js'
 import type { Fault } from './faults/fault.js'
 import { readAll, settle } from './final.js'
 import { History } from './history.js'
@@ -23,6 +24,7 @@ export interface RunOptions {
   rate: number
   conversations: number
   count: Record<AppName, number>
+  redis?: RedisKind
   env?: Record<string, string>
   /** Bugs to plant. */
   rewrites?: Partial<Record<AppName, readonly Rewrite[]>>
@@ -42,7 +44,7 @@ export interface RunOptions {
 }
 
 /** A cluster that is there has its processes and settings. */
-export type ProveOptions = Omit<RunOptions, 'count' | 'env' | 'rewrites'>
+export type ProveOptions = Omit<RunOptions, 'count' | 'redis' | 'env' | 'rewrites'>
 
 export interface RunResult {
   verdict: Verdict
@@ -50,6 +52,9 @@ export interface RunResult {
 }
 
 const CALM_MS = 1_000
+const SAMPLE_MS = 1_000
+/** What is sent again may itself be forgotten. */
+const RESEND_ROUNDS = 3
 
 /** @throws when the cluster does not start; a breach is in the verdict, not thrown */
 export async function run(options: RunOptions): Promise<RunResult> {
@@ -90,18 +95,27 @@ export async function proveOn(cluster: Cluster, options: ProveOptions): Promise<
       leastAccepted: options.leastAccepted,
       slack: options.slack,
     })
+  const sampling = setInterval(() => sample(cluster, history), SAMPLE_MS)
   try {
     options.say('opening the devices')
     await crowd.start()
     await strikeAll(cluster, crowd, history, options)
     await finish(cluster, crowd, history, options)
   } finally {
+    clearInterval(sampling)
     await crowd.stop()
     // Last: only now all devices are known.
     history.record({ proc: 'prover', type: 'info', f: 'plan', data: plan() })
     await history.close()
   }
   return { verdict: check(history.events), history: path }
+}
+
+function sample(cluster: Cluster, history: History): void {
+  for (const app of cluster.apps.values()) {
+    const rss = residentBytes(app)
+    if (rss !== undefined) history.record({ proc: app.instance, type: 'ok', f: 'sample', data: { rss } })
+  }
 }
 
 async function strikeAll(cluster: Cluster, crowd: Crowd, history: History, options: ProveOptions): Promise<void> {
@@ -125,7 +139,11 @@ async function finish(cluster: Cluster, crowd: Crowd, history: History, options:
   const { finishMs, say } = options
   say('no more messages; waiting until everything is settled')
   await crowd.finish(finishMs)
-  const left = await settle(cluster, finishMs)
+  let left = await settle(cluster, finishMs)
+  if (options.faults.some(({ tailLost }) => tailLost)) {
+    for (let round = 0; round < RESEND_ROUNDS && (await crowd.sendAgain()) > 0; round++) await settle(cluster, finishMs)
+    left = await settle(cluster, finishMs)
+  }
   if (left !== undefined) {
     const line = { row: 'end', name: 'everything is settled' }
     history.record({ proc: 'prover', type: 'info', f: 'fault', data: { ...line, phase: 'inject' } })

@@ -235,6 +235,12 @@ const BREACHES: Record<string, { what: string; lines: Line[]; also?: string[] }[
       ),
     },
   ],
+  bounded: [
+    {
+      what: 'a process that grows',
+      lines: [...good(), { proc: 'task-1', mono: 800, type: 'ok', f: 'sample', data: { rss: 2 ** 30 } }],
+    },
+  ],
   'not vacuous': [
     { what: 'too few', lines: withPlan(good(), { leastAccepted: 5 }) },
     { what: 'MySQL was not read', lines: without(good(), ({ proc }) => proc === 'mysql') },

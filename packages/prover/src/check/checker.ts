@@ -22,6 +22,7 @@ export const RULES: readonly Rule[] = [
   faults.bit,
   faults.recovery,
   faults.available,
+  faults.bounded,
   faults.notVacuous,
 ]
 

@@ -49,3 +49,17 @@ export const notVacuous: Rule = {
     if (!places.some(({ name }) => name === 'mysql')) yield 'MySQL was not read'
   },
 }
+
+/** A process must stay below this, whatever happens. */
+const MOST_BYTES = 512 * 1024 * 1024
+
+export const bounded: Rule = {
+  name: 'bounded',
+  promise: 'no process grows beyond 512 MiB',
+  *check({ events }) {
+    const most = new Map<string, number>()
+    for (const { f, proc, data } of events)
+      if (f === 'sample') most.set(proc, Math.max((data as { rss: number }).rss, most.get(proc) ?? 0))
+    for (const [proc, rss] of most) if (rss > MOST_BYTES) yield `${proc} had ${Math.round(rss / 1024 / 1024)} MiB`
+  },
+}

@@ -9,6 +9,7 @@ export type AppName = 'api' | 'logic' | 'task' | 'connect'
 
 const READY_MS = 40_000
 const STOP_MS = 8_000
+const PAGE_BYTES = 4_096
 
 export interface AppSpec {
   app: AppName
@@ -122,6 +123,17 @@ export async function startApp(spec: AppSpec): Promise<AppProcess> {
     },
     metrics: async () => (await fetch(`${ops}/metrics`, { signal: AbortSignal.timeout(3_000) })).text(),
     ready,
+  }
+}
+
+/** Bytes of memory that a process holds; undefined where it cannot be told, or when it is gone. */
+export function residentBytes({ pid }: AppProcess): number | undefined {
+  try {
+    const [, pages = '0'] = readFileSync(`/proc/${pid}/statm`, 'utf8').split(' ')
+    return Number(pages) * PAGE_BYTES
+  } catch {
+    // Gone meanwhile, or a system without /proc.
+    return undefined
   }
 }
 

@@ -2,15 +2,23 @@
 import { randomBytes } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { mintToken, PortPicker, type RunningStore, startEtcd, startMysql, startRedis } from '@tidings/infra'
+import { mintToken, PortPicker, type RunningStore, startEtcd, startMysql } from '@tidings/infra'
 import { migrate } from '@tidings/migrations'
-import { createLogger } from '@tidings/service'
-import { connectRedis, createKeys, type Keys, type Redis } from '@tidings/stream'
+import { createKeys, type Keys } from '@tidings/stream'
 import { moduleUrl, type Rewrite } from '../rewrite/rewrite.js'
 import { type AppName, type AppProcess, startApp } from './app.js'
 import { type Etcd, openEtcd } from './etcd.js'
 import { queryMysql, type Row } from './mysql.js'
 import { type LinkProxy, startProxy } from './proxy.js'
+import {
+  type OwnRedis,
+  openRedis,
+  REDIS_KINDS,
+  type Redis,
+  type RedisKind,
+  type Replicated,
+  type Sharded,
+} from './redis.js'
 
 export type StoreName = 'redis' | 'mysql' | 'etcd'
 const STORE_NAMES: readonly StoreName[] = ['redis', 'mysql', 'etcd']
@@ -20,6 +28,8 @@ export interface ClusterOptions {
   count: Record<AppName, number>
   /** Folder for the logs. The stores keep their data elsewhere, and it goes with them. */
   folder: string
+  /** How Redis is set up: one server, unless said. */
+  redis?: RedisKind
   /** Settings on top of the defaults. */
   env?: Record<string, string>
   rewrites?: Partial<Record<AppName, readonly Rewrite[]>>
@@ -38,6 +48,8 @@ export interface Cluster {
   readonly nodes: readonly string[]
   /** To Redis itself, past the proxies. */
   readonly redis: Redis
+  readonly replicated: Replicated | undefined
+  readonly sharded: Sharded | undefined
   readonly etcd: Etcd
   /** Of the operator, who may do everything; the apps have a user of their own. */
   readonly mysqlUrl: string
@@ -62,15 +74,11 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   try {
     mkdirSync(folder, { recursive: true })
     say('starting Redis, MariaDB and etcd')
-    const stores = await startOwnStores(stops)
+    const { own, stores } = await startOwnStores(options.redis ?? 'one', stops)
     const namespace = `p${randomBytes(4).toString('hex')}`
     const secret = randomBytes(32).toString('hex')
     const { mysqlUrl, appUrl } = await makeDatabase(stores.mysql.url, namespace)
-    const redis = await connectRedis(
-      stores.redis.url,
-      'command',
-      createLogger({ app: 'prover', instance: 'prover', level: 'silent' }),
-    )
+    const redis = await openRedis(own.url)
     stops.push(async () => redis.disconnect())
 
     const env: Record<string, string> = {
@@ -98,8 +106,9 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
       const targets = { redis: stores.redis.port, mysql: stores.mysql.port, etcd: stores.etcd.port }
       const through: Partial<Record<StoreName, number>> = {}
       for (const store of STORE_NAMES) through[store] = (await proxied(`${instance} ${store}`, targets[store])).port
-      const own = {
-        TIDINGS_REDIS_URL: withPort(stores.redis.url, through.redis!),
+      const urls = {
+        // Sentinel and a cluster name their servers themselves: nothing can stand between.
+        TIDINGS_REDIS_URL: own.replicated || own.sharded ? own.url : withPort(own.url, through.redis!),
         TIDINGS_ETCD_URL: withPort(stores.etcd.url, through.etcd!).replace(/\/$/, ''),
         ...((app === 'logic' || app === 'task') && { TIDINGS_MYSQL_URL: withPort(appUrl, through.mysql!) }),
       }
@@ -112,7 +121,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
         port,
         opsPort,
         rpcPort,
-        env: { ...env, ...own },
+        env: { ...env, ...urls },
         log: join(folder, `${instance}.log`),
         rewrites,
       })
@@ -141,6 +150,8 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
       apis: of('api').map(({ instance }) => `http://127.0.0.1:${linkOf(instance, 'clients').port}`),
       nodes: of('connect').map(({ instance }) => `ws://127.0.0.1:${linkOf(instance, 'clients').port}`),
       redis,
+      replicated: own.replicated,
+      sharded: own.sharded,
       etcd: openEtcd(stores.etcd.url),
       mysqlUrl,
       sql: (statement, values) => queryMysql(mysqlUrl, statement, values),
@@ -159,14 +170,19 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   }
 }
 
-async function startOwnStores(stops: (() => Promise<unknown>)[]): Promise<Record<StoreName, RunningStore>> {
+async function startOwnStores(
+  kind: RedisKind,
+  stops: (() => Promise<unknown>)[],
+): Promise<{ own: OwnRedis; stores: Record<StoreName, RunningStore> }> {
+  const startRedis = REDIS_KINDS[kind]
+  if (!startRedis) throw new Error(`a Redis of the kind ${kind} cannot be started here`)
   const started = await Promise.allSettled([startRedis(), startMysql(), startEtcd()])
   for (const one of started) if (one.status === 'fulfilled') stops.push(() => one.value.stop())
-  const [redis, mysql, etcd] = started.map((one) => {
+  const [own, mysql, etcd] = started.map((one) => {
     if (one.status === 'rejected') throw one.reason
     return one.value
-  }) as [RunningStore, RunningStore, RunningStore]
-  return { redis, mysql, etcd }
+  }) as [OwnRedis, RunningStore, RunningStore]
+  return { own, stores: { redis: own.store, mysql, etcd } }
 }
 
 /** The apps' user has no rights beyond its database: a read-only server holds it back, and a full one does not keep a place for it. */

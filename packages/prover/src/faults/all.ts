@@ -1,4 +1,5 @@
 /** Every fault, in the order of the matrix. */
+import { REDIS_KINDS } from '../cluster/redis.js'
 import { clientFaults } from './clients.js'
 import { etcdFaults } from './etcd.js'
 import type { Fault } from './fault.js'
@@ -6,6 +7,7 @@ import { mysqlFaults } from './mysql.js'
 import { networkFaults } from './network.js'
 import { processFaults } from './processes.js'
 import { redisFaults } from './redis.js'
+import { redisSetFaults } from './redis-sets.js'
 
 const rowNumber = ({ row }: Fault): number => Number.parseInt(row, 10)
 
@@ -13,6 +15,7 @@ export const FAULTS: readonly Fault[] = [
   ...processFaults,
   ...networkFaults,
   ...redisFaults,
+  ...redisSetFaults,
   ...mysqlFaults,
   ...etcdFaults,
   ...clientFaults,
@@ -20,16 +23,18 @@ export const FAULTS: readonly Fault[] = [
 
 /** Rows of the matrix that have no fault here, and why. 47, everything by chance, is what a run does when minutes are left. */
 export const NOT_HERE: Readonly<Record<string, string>> = {
-  19: 'needs a Redis with a replica and Sentinel',
-  20: 'needs a Redis with a replica and Sentinel',
-  21: 'needs a Redis with a replica and Sentinel',
+  21: 'needs network namespaces, so root',
   24: 'needs a file system of its own, so root; outside of what a user may run',
-  27: 'needs a Redis Cluster',
   33: 'needs a file system of its own, so root; 29 and 31d show the same states to the apps',
   38: 'needs a clock of its own per process; nothing in order, repeats or trimming reads the clock',
   44: 'needs rooms with members',
   45: 'needs signing keys that rotate',
   46: 'needs a second version',
+}
+
+/** @returns why a fault is not among `all` */
+export function whyOff({ off, redis = 'one' }: Fault): string | undefined {
+  return off ?? (REDIS_KINDS[redis] ? undefined : `a ${redis} Redis cannot be started here`)
 }
 
 /**
@@ -38,7 +43,7 @@ export const NOT_HERE: Readonly<Record<string, string>> = {
  */
 export function chooseFaults(wanted: string): Fault[] {
   if (wanted === 'none') return []
-  if (wanted === 'all') return FAULTS.filter(({ off }) => off === undefined)
+  if (wanted === 'all') return FAULTS.filter((fault) => whyOff(fault) === undefined)
   return wanted.split(',').flatMap((part) => {
     const [from = '', to = from] = part.trim().split('-')
     const chosen = FAULTS.filter((fault) =>

@@ -1,6 +1,7 @@
 /** What a fault is. To add one: an object in the file of its target, and its name in the table of `all.ts`. */
 import type { AppName } from '../cluster/app.js'
 import type { Cluster } from '../cluster/cluster.js'
+import type { RedisKind } from '../cluster/redis.js'
 import type { Chance } from '../load/chance.js'
 import type { Crowd } from '../load/crowd.js'
 import type { Kept } from '../load/sender.js'
@@ -38,6 +39,8 @@ export interface Fault {
   tailLost?: boolean
   /** Changes of the compiled code that it needs, asleep until it arms them. @param folder for the files that arm them */
   rewrites?(folder: string): Partial<Record<AppName, readonly Rewrite[]>>
+  /** The Redis it needs: one server, unless said. */
+  redis?: RedisKind
   /** Why it is not among `all`. */
   off?: string
   /** Harms, proves, and mends. What it leaves broken is mended for it: links healed, processes woken or started again. */

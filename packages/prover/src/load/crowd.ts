@@ -4,7 +4,7 @@ import type { Plan } from '../plan.js'
 import { within } from '../until.js'
 import { type Chance, chanceOf } from './chance.js'
 import { Device, type DeviceOptions } from './device.js'
-import { sendOne } from './http.js'
+import { readPage, sendOne } from './http.js'
 import { type Message, makeMessage } from './message.js'
 import { startReader } from './reader.js'
 import { type Counts, type Kept, Sender, type Way } from './sender.js'
@@ -54,8 +54,11 @@ export interface Crowd {
   addDevice(user: string, name: string, options?: Partial<DeviceOptions>): Device
   /** No more messages. */
   finish(withinMs: number): Promise<void>
-  /** Everything that senders keep. */
-  accepted(): readonly Kept[]
+  /**
+   * What senders do after a Redis that forgot: whatever they still keep (no `stored` came for it) and a history does not have any more
+   * is sent again with its clientId. @returns how many
+   */
+  sendAgain(): Promise<number>
   stop(): Promise<void>
 }
 
@@ -207,12 +210,39 @@ export function makeCrowd(options: CrowdOptions): Crowd {
     async finish(withinMs) {
       await Promise.all(senders.map((sender) => sender.finish(withinMs)))
     },
-    accepted: () => [...senders, own, batches].flatMap(({ accepted }) => accepted),
+    async sendAgain() {
+      const kept = new Map(
+        [...senders, own, batches].flatMap(({ accepted }) => accepted).map((one) => [one.message, one]),
+      )
+      const lost: Message[] = []
+      for (const { conv, users: who } of conversations) {
+        const there = await messagesOf(target, who[0], conv)
+        for (const [message, { seq }] of kept) {
+          if (message.conv !== conv || there.has(`${message.from} ${message.clientId}`)) continue
+          if (!steady.get(message.from)!.stored(conv, seq)) lost.push(message)
+        }
+      }
+      for (const message of lost) await own.deliver([message])
+      return lost.length
+    },
     async stop() {
       await Promise.all(stops.map((stop) => stop()))
       await Promise.all(senders.map((sender) => sender.finish(0)))
       await Promise.all(devices.map((device) => device.stop()))
     },
+  }
+}
+
+/** `<from> <clientId>` of everything that a history has. @throws Error when it cannot be read now */
+async function messagesOf(target: Target, user: string, conv: string): Promise<Set<string>> {
+  const there = new Set<string>()
+  for (let after = 0; ; ) {
+    const page = await readPage(target.apis[0]!, target.token(user), conv, after, 200)
+    if (typeof page === 'number') throw new Error(`the history of ${conv} answers ${page}`)
+    for (const { from, clientId = '' } of page.messages) there.add(`${from} ${clientId}`)
+    const last = Math.max(page.messages.at(-1)?.seq ?? 0, page.void.at(-1)?.[1] ?? 0)
+    if (last <= after || last >= page.head) return there
+    after = last
   }
 }
 

@@ -61,6 +61,8 @@ export class Device {
   readonly #messages = new Set<string>()
   readonly #owed = new Set<string>()
   readonly #waiting = new Map<string, (outcome: Outcome) => void>()
+  /** Conversation to the seq up to which the server says that its own sends are in MySQL. */
+  readonly #stored = new Map<string, number>()
   #socket: WebSocket | undefined
   #synced = false
   #stopped = false
@@ -91,6 +93,11 @@ export class Device {
   /** Has it shown this message? */
   has(from: string, clientId: string): boolean {
     return this.#messages.has(`${from} ${clientId}`)
+  }
+
+  /** Was it told that a send of its own at this seq is in MySQL? Then nobody keeps a copy any more. */
+  stored(conv: string, seq: number): boolean {
+    return seq <= (this.#stored.get(conv) ?? 0)
   }
 
   /** From now on it stays connected. */
@@ -241,6 +248,7 @@ export class Device {
           this.#waiting.get(String(frame.clientId))?.(refusal(statusOf(String(frame.code)), String(frame.code)))
         break
       case 'stored':
+        this.#stored.set(String(frame.conversation), Number(frame.upTo))
         this.#record({ type: 'ok', f: 'stored', conv: String(frame.conversation), seq: Number(frame.upTo) })
         break
       case 'void': {
