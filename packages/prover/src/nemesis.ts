@@ -4,6 +4,7 @@ import type { Fault, FaultContext } from './faults/fault.js'
 import type { History } from './history.js'
 import type { Chance } from './load/chance.js'
 import type { Crowd } from './load/crowd.js'
+import type { Message } from './load/message.js'
 import type { FaultLine } from './plan.js'
 import { pause, within } from './until.js'
 
@@ -49,9 +50,12 @@ export function createNemesis(deps: {
         },
         async recovered() {
           context.healed()
-          const ms = await crowd.probe(boundMs * slack + PATIENCE_MS)
+          const patience = boundMs * slack + PATIENCE_MS
+          const fresh = await crowd.probe(patience)
           recovered = true
-          if (ms === undefined) tell('failed', {}, { detail: 'no fresh message came through' })
+          if (fresh === undefined) tell('failed', {}, { detail: 'no fresh message came through' })
+          else if (!(await within(() => areStored(cluster, fresh), patience)))
+            tell('failed', {}, { detail: 'a fresh message did not get into MySQL' })
           else tell('recovered', { recoveryMs: Math.round(performance.now() - healedAt!) })
         },
         shown: ({ message }, ms) =>
@@ -71,6 +75,22 @@ export function createNemesis(deps: {
       if (!recovered) await context.recovered()
     },
   }
+}
+
+async function areStored(cluster: Cluster, messages: readonly Message[]): Promise<boolean> {
+  const found = await Promise.all(
+    messages.map(({ conv, from, clientId }) =>
+      cluster
+        .sql('SELECT 1 FROM entries WHERE conversation = ? AND from_user = ? AND client_id = ? LIMIT 1', [
+          conv,
+          from,
+          clientId,
+        ])
+        // Away or full still: not stored, as far as anybody can tell.
+        .catch(() => []),
+    ),
+  )
+  return found.every((rows) => rows.length > 0)
 }
 
 /** What a fault left broken, or had no time to mend. */

@@ -24,7 +24,7 @@ export interface FaultLine {
   phase: 'inject' | 'bit' | 'poison' | 'heal' | 'recovered' | 'failed'
   /** inject: sends are promised to be accepted meanwhile. */
   available?: boolean
-  /** recovered: from healing until a fresh message was accepted and shown on every live device. */
+  /** recovered: from healing until a fresh message was accepted, shown on every live device, and stored. */
   recoveryMs?: number
   /** The longest that may take. */
   boundMs?: number

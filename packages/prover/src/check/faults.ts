@@ -15,7 +15,7 @@ export const bit: Rule = {
 
 export const recovery: Rule = {
   name: 'recovery',
-  promise: 'a fresh message is accepted and on every live device within the bound after healing',
+  promise: 'a fresh message is accepted, on every live device and in MySQL within the bound after healing',
   *check({ faults, plan }) {
     for (const { row, name, recoveryMs, boundMs, healedAt } of faults) {
       if (healedAt === undefined) continue

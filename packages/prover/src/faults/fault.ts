@@ -19,7 +19,7 @@ export interface FaultContext {
   poison(entry: { conv?: string; seq?: number; clientId?: string; id?: string }): void
   /** From here on the time to recovery counts. Said by itself when `run` returns. */
   healed(): void
-  /** Waits until a fresh message is accepted and on every live device; the time since `healed` is the recovery. */
+  /** Waits until a fresh message is accepted, on every live device and in MySQL; the time since `healed` is the recovery. */
   recovered(): Promise<void>
   /** Waits until all live devices of the conversation show this message. @returns whether they do in time */
   shown(kept: Kept, withinMs: number): Promise<boolean>

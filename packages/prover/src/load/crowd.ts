@@ -48,8 +48,8 @@ export interface Crowd {
   send(conversation: Conversation, size?: number): Promise<Kept>
   /** Messages that a fault has made itself: as above. */
   deliver(messages: readonly Message[]): Promise<void>
-  /** One fresh message per conversation, until each is accepted and on every live device. @returns ms, or undefined when not in time */
-  probe(withinMs: number): Promise<number | undefined>
+  /** One fresh message per conversation, until each is accepted and on every live device. @returns them, or undefined when not in time */
+  probe(withinMs: number): Promise<Message[] | undefined>
   /** A device that nobody has seen before. */
   addDevice(user: string, name: string, options?: Partial<DeviceOptions>): Device
   /** No more messages. */
@@ -146,7 +146,7 @@ export function makeCrowd(options: CrowdOptions): Crowd {
     return makeMessage(conv, from, to, own.nextClientId(), canary, size)
   }
 
-  async function probeOne(one: Conversation, withinMs: number): Promise<boolean> {
+  async function probeOne(one: Conversation, withinMs: number): Promise<Message | undefined> {
     const message = messageFor(one)
     const began = performance.now()
     const left = (): number => withinMs - (performance.now() - began)
@@ -164,11 +164,11 @@ export function makeCrowd(options: CrowdOptions): Crowd {
         break
       }
       record(outcome.type, { detail: outcome.code })
-      if (left() < 0) return false
+      if (left() < 0) return undefined
       await within(() => false, PROBE_RETRY_MS)
     }
     const shown = (): boolean => one.users.every((user) => steady.get(user)!.has(message.from, message.clientId))
-    return within(shown, Math.max(left(), 0))
+    return (await within(shown, Math.max(left(), 0))) ? message : undefined
   }
 
   return {
@@ -202,9 +202,8 @@ export function makeCrowd(options: CrowdOptions): Crowd {
     },
     deliver: (messages) => batches.deliver(messages),
     async probe(withinMs) {
-      const began = performance.now()
       const done = await Promise.all(conversations.map((one) => probeOne(one, withinMs)))
-      return done.every(Boolean) ? performance.now() - began : undefined
+      return done.every((message) => message !== undefined) ? done : undefined
     },
     addDevice,
     async finish(withinMs) {

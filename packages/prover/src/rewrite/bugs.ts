@@ -17,14 +17,14 @@ export interface Bug {
 export const BUGS: readonly Bug[] = [
   {
     name: 'settle-before-push',
-    what: 'push settles an entry before it is pushed',
+    what: 'push calls an entry finished, so that it is settled, before it is pushed',
     app: 'task',
     rewrites: [
       {
-        module: moduleUrl('packages/stream/dist/src/consume.js'),
-        find: 'const { poisoned = [], fenced = [] } = await handler.handle(',
-        replace: `if (group === 'push') for (const { row } of batch) await settle(redis, keys, group, { partition: row.partition, fence: row.owned.fence, done: [row.streamId], dead: [] });
-                const { poisoned = [], fenced = [] } = await handler.handle(`,
+        module: moduleUrl('apps/task/dist/src/push.js'),
+        find: 'async handle(batch) {',
+        replace: `async handle(batch) { setTimeout(() => void this.pushLater(batch), 300); return {}; },
+        async pushLater(batch) {`,
       },
     ],
     row: '6',
