@@ -31,7 +31,7 @@ export async function planted(t: Test, names: readonly string[], nodes: number):
   const cluster = await startCluster({
     count,
     folder,
-    env: { TIDINGS_NODE_LEASE_S: '3', TIDINGS_WORKER_LEASE_S: '2' },
+    env: { TIDINGS_NODE_LEASE_S: '3', TIDINGS_WORKER_LEASE_S: '3' },
     rewrites: { task },
   })
   t.teardown(async () => {

@@ -1,10 +1,19 @@
 /** Rows 34 to 37: etcd is away, hangs, forgets, or loses what hangs on a lease. */
 import type { LinkProxy } from '../cluster/proxy.js'
-import { pause, within } from '../until.js'
+import { within } from '../until.js'
 import type { Fault, FaultContext } from './fault.js'
 
 const prefixOf = (c: FaultContext, what: string): string => `/${c.cluster.namespace}/${what}/`
 const heldBy = (links: readonly LinkProxy[]): number => links.reduce((sum, { counters }) => sum + counters.held, 0)
+
+/** Has push finished with everything in the conversation's partition? */
+async function isPushed({ cluster: { redis, keys } }: FaultContext, conv: string): Promise<boolean> {
+  const stream = keys.messages(keys.partitionOf(conv))
+  const groups = (await redis.xinfo('GROUPS', stream)) as unknown[][]
+  const push = groups.find((row) => row[row.indexOf('name') + 1] === 'push')
+  if (!push) return false
+  return Number(push[push.indexOf('pending') + 1]) === 0 && Number(push[push.indexOf('lag') + 1]) === 0
+}
 
 export const etcdFaults: Fault[] = [
   {
@@ -38,8 +47,8 @@ export const etcdFaults: Fault[] = [
       await within(() => !device.live, 2_000)
       if (!(await within(() => device.live, 5_000))) throw new Error('the device did not come back')
       const kept = await c.crowd.send(quiet)
-      // Long enough for the entry to be routed by what the workers know, short enough for their leases.
-      await pause(300)
+      // Routed by what the workers know; and well before their leases are over.
+      await within(() => isPushed(c, quiet.conv), 1_500)
       for (const link of links) link.heal()
       if (heldBy(links) > before) c.bit(`${heldBy(links) - before} bytes of the watches came late`)
       c.healed()
