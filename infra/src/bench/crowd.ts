@@ -82,7 +82,7 @@ export class Crowd {
   }
 
   /** Sends the next message where a refusal is an answer too. @returns its code, or nothing when the message was accepted */
-  async tryOne(line: Line, meantUs: number): Promise<string | undefined> {
+  async tryOne(line: Line, meantUs = nowUs()): Promise<string | undefined> {
     const { sender, receiver } = this.#pair()
     const index = this.#note(sender, receiver, meantUs)
     const reply = await line.call(sender.singleHead, this.#messageOf(receiver, index))

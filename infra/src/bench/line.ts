@@ -45,6 +45,11 @@ export class Line {
     })
   }
 
+  /** The server has closed it: it does so with one that rests for a minute. */
+  get closed(): boolean {
+    return this.socket.destroyed
+  }
+
   /** Makes a call. @param json ASCII only @throws when the connection breaks */
   call(head: string, json: string | undefined): Promise<Reply> {
     const rest =

@@ -12,6 +12,8 @@ import { countRows, StreamWatch } from './stored.js'
 
 /** More than the api takes at once, so that it is the api that refuses. */
 const LINES = 3_000
+/** Connections that are being opened: a queue of them that overflows would be measured as answers that come seconds late. */
+const OPENING = 50
 const OVER = 2
 const CAPACITY_MS = 5_000
 /** What was accepted may lie in the streams for a while. */
@@ -22,13 +24,12 @@ export async function overload(order: Order): Promise<{ overload: OverloadFigure
   const watch = new StreamWatch(order.redisUrl, order.partitions)
   const lines: Line[] = []
   try {
-    await openLines(order, lines)
-    const few = lines.slice(0, order.scale.inFlight)
-    await closedFor(crowd, few, order.scale.warmUpMs)
+    for (let i = 0; i < order.scale.inFlight; i++) lines.push(await Line.open(order.api.host, order.api.port))
+    await closedFor(crowd, lines, order.scale.warmUpMs)
     const before = crowd.checker.accepted
-    const capacity = Math.round((await closedFor(crowd, few, CAPACITY_MS)) / (CAPACITY_MS / 1_000))
+    const capacity = Math.round((await closedFor(crowd, lines, CAPACITY_MS)) / (CAPACITY_MS / 1_000))
     const memory = new MemoryWatch(order.processes)
-    const load = await openLoop(order.scale.overloadMs, crowd, lines, capacity * OVER)
+    const load = await openLoop(order, crowd, lines, capacity * OVER)
     const drainBegan = performance.now()
     await allArrived(crowd)
     await watch.settled(DRAIN_MS)
@@ -48,26 +49,21 @@ export async function overload(order: Order): Promise<{ overload: OverloadFigure
   }
 }
 
-/** Gently: a queue of connections that overflows would be measured as answers that come seconds late. */
-async function openLines(order: Order, lines: Line[]): Promise<void> {
-  while (lines.length < LINES)
-    lines.push(...(await Promise.all(Array.from({ length: 50 }, () => Line.open(order.api.host, order.api.port)))))
-}
-
 /** @returns how many were accepted */
 async function closedFor(crowd: Crowd, lines: readonly Line[], ms: number): Promise<number> {
   const before = crowd.checker.accepted
   const end = performance.now() + ms
   await Promise.all(
     lines.map(async (line) => {
-      while (performance.now() < end) await crowd.sendOne(line)
+      // A machine that others use too may be overloaded by this already.
+      while (performance.now() < end) await crowd.tryOne(line)
     }),
   )
   return crowd.checker.accepted - before
 }
 
 /** Sends at a pace whatever the servers do. A message for which every line is taken is not sent, and counted. */
-async function openLoop(ms: number, crowd: Crowd, lines: readonly Line[], perSecond: number) {
+async function openLoop(order: Order, crowd: Crowd, lines: Line[], perSecond: number) {
   const answered = new LatencyRecorder()
   const late = new LatencyRecorder()
   const refused: Record<string, number> = {}
@@ -84,19 +80,34 @@ async function openLoop(ms: number, crowd: Crowd, lines: readonly Line[], perSec
     } else refused[code] = (refused[code] ?? 0) + 1
     free.push(line)
   }
+  let opening = 0
+  async function open(meantUs: number): Promise<void> {
+    opening++
+    const line = await Line.open(order.api.host, order.api.port).finally(() => opening--)
+    lines.push(line)
+    await send(line, meantUs)
+  }
+  /** The one that has rested longest. The api closes those that rest for a minute: they are forgotten. */
+  function nextFree(): Line | undefined {
+    let line = free.shift()
+    while (line?.closed) {
+      lines.splice(lines.indexOf(line), 1)
+      line = free.shift()
+    }
+    return line
+  }
   const due = (meantUs: number): void => {
-    // The one that has rested longest: the api closes connections that rest for a minute.
-    const line = free.shift()
-    if (!line) {
+    const line = nextFree()
+    if (!line && (opening >= OPENING || lines.length + opening >= LINES)) {
       unsent++
       return
     }
-    const call = send(line, meantUs).finally(() => calls.delete(call))
+    const call = (line ? send(line, meantUs) : open(meantUs)).finally(() => calls.delete(call))
     calls.add(call)
     call.catch((error: unknown) => crowd.checker.fault(`a call broke: ${String(error)}`))
   }
   const beganUs = nowUs()
-  const count = Math.round((perSecond * ms) / 1_000)
+  const count = Math.round((perSecond * order.scale.overloadMs) / 1_000)
   await pace({ startUs: beganUs, perSecond, count }, due)
   await Promise.allSettled(calls)
   const seconds = (nowUs() - beganUs) / 1_000_000
