@@ -6,7 +6,7 @@ import { parseArgs } from 'node:util'
 import { checkout, Failure, reasonOf } from '@tidings/infra'
 import { check } from './check/checker.js'
 import type { RedisKind } from './cluster/redis.js'
-import { chooseFaults, FAULTS, NOT_HERE, whyOff } from './faults/all.js'
+import { chooseFaults, FAULTS, NOT_HERE } from './faults/all.js'
 import type { Fault } from './faults/fault.js'
 import { parseHistory } from './history.js'
 import { print } from './report.js'
@@ -111,10 +111,7 @@ function bugOf(name: string): Bug {
 
 function list(): number {
   for (const fault of FAULTS) {
-    const off = whyOff(fault)
-    console.log(
-      `${fault.row.padEnd(4)} ${fault.name} (within ${fault.boundMs / 1_000} s)${off === undefined ? '' : `; off: ${off}`}`,
-    )
+    console.log(`${fault.row.padEnd(4)} ${fault.name} (within ${fault.boundMs / 1_000} s)`)
   }
   for (const { name, what, row } of BUGS) console.log(`bug  ${name}: ${what} (row ${row})`)
   for (const [row, why] of Object.entries(NOT_HERE)) console.log(`${row.padEnd(4)} not here: ${why}`)

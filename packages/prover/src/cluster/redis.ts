@@ -1,5 +1,5 @@
 /** Redis as an operator reaches it, and the ways in which one may be set up. */
-import { type RunningStore, startRedis } from '@tidings/infra'
+import { type RunningStore, startRedis, startRedisCluster, startRedisReplicated } from '@tidings/infra'
 import { Cluster, Redis, type RedisOptions } from 'ioredis'
 
 export type { Redis } from 'ioredis'
@@ -36,11 +36,19 @@ export interface OwnRedis {
   stop(): Promise<void>
 }
 
-/** How each kind is started. Faults of a kind that is not here are not among `all`. */
-export const REDIS_KINDS: Partial<Record<RedisKind, () => Promise<OwnRedis>>> = {
+/** How each kind is started. */
+export const REDIS_KINDS: Readonly<Record<RedisKind, () => Promise<OwnRedis>>> = {
   async one() {
     const store = await startRedis()
     return { url: store.url, store, stop: () => store.stop() }
+  },
+  async replicated() {
+    const set = await startRedisReplicated()
+    return { url: set.url, store: set.servers[0]!, replicated: set, stop: () => set.stop() }
+  },
+  async sharded() {
+    const set = await startRedisCluster()
+    return { url: set.url, store: set.shards[0]!, sharded: set, stop: () => set.stop() }
   },
 }
 

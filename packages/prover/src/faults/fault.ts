@@ -41,8 +41,6 @@ export interface Fault {
   rewrites?(folder: string): Partial<Record<AppName, readonly Rewrite[]>>
   /** The Redis it needs: one server, unless said. */
   redis?: RedisKind
-  /** Why it is not among `all`. */
-  off?: string
   /** Harms, proves, and mends. What it leaves broken is mended for it: links healed, processes woken or started again. */
   run(context: FaultContext): Promise<void>
 }

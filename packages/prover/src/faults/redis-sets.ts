@@ -56,6 +56,8 @@ export const redisSetFaults: Fault[] = [
     redis: 'sharded',
     boundMs: 10_000,
     available: true,
+    // Another server: whether it has all is not looked at, so conversations leap.
+    voids: true,
     async run(c) {
       const set = c.cluster.sharded!
       let moved = 0

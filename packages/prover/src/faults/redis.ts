@@ -79,7 +79,6 @@ export const redisFaults: Fault[] = [
     available: false,
     voids: true,
     tailLost: true,
-    off: 'Redis that forgets needs generations',
     async run(c) {
       const before = await c.cluster.redis.dbsize()
       await c.cluster.redis.flushall()
@@ -95,7 +94,6 @@ export const redisFaults: Fault[] = [
     available: true,
     voids: true,
     tailLost: true,
-    off: 'Redis that forgets needs generations',
     async run(c) {
       const gone = await c.cluster.redis.del(await partitionsWith(c))
       if (gone > 0) c.bit(`${gone} streams deleted`)
