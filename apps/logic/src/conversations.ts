@@ -6,6 +6,7 @@ import type { Devices } from './devices.js'
 import { toHistoryEntry } from './history.js'
 import { limitOf, userOf } from './input.js'
 import { readUpTo } from './reads.js'
+import type { WriteBehind } from './write-behind.js'
 
 const LIMIT = { default: 50, max: 100 }
 /** Conversations in one round trip. */
@@ -19,6 +20,7 @@ export interface ConversationDeps {
   store: Store
   reader: LogReader
   devices: Devices
+  writeBehind: WriteBehind
 }
 
 /** A conversation's place in the list: by its last entry, then by name. */

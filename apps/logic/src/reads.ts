@@ -1,6 +1,6 @@
 /** Up to where a person has read. Redis has it; MySQL, written behind, has it again after Redis lost it. */
 import { AppError, type logicRpc, requireParty } from '@tidings/protocol'
-import { type ReadPosition, readEntries, readPositions, type Store } from '@tidings/store'
+import { type Read, type ReadPosition, readEntries, readPositions, type Store } from '@tidings/store'
 import { type Keys, type LogReader, type Redis, together } from '@tidings/stream'
 import { readHeads } from './heads.js'
 import { seqOf, userOf } from './input.js'
@@ -65,11 +65,12 @@ async function countUpTo({ reader, store }: ReadDeps, conversation: string, seq:
 }
 
 /**
- * The read position of a user in each conversation, the further one of what Redis and MySQL know; 0 where there is none.
- * @throws AppError `unavailable`
+ * The read position of a user in each conversation, the further one of what Redis and MySQL know; 0 where there is none. Own sends
+ * move it in Redis alone: what MySQL lacks of that is written behind here, once per look, and not once per message.
+ * @throws AppError `overloaded`, `unavailable`
  */
 export async function readUpTo(
-  { redis, keys, store }: Pick<ReadDeps, 'redis' | 'keys' | 'store'>,
+  { redis, keys, store, writeBehind }: Omit<ReadDeps, 'reader'>,
   user: string,
   conversations: readonly string[],
 ): Promise<ReadPosition[]> {
@@ -77,9 +78,14 @@ export async function readUpTo(
     orAway(together(redis, () => Promise.all(conversations.map((one) => redis.hget(keys.read(one), user))))),
     readPositions(store, user, conversations),
   ])
-  return conversations.map((conversation, i) => {
+  const ahead: Read[] = []
+  const positions = conversations.map((conversation, i) => {
     const [seq = 0, n = 0] = (known[i] ?? '').split(':').map(Number)
-    const behind = stored.get(conversation)
-    return behind && behind.seq > seq ? behind : { seq, n }
+    const behind = stored.get(conversation) ?? { seq: 0, n: 0 }
+    if (seq <= behind.seq) return behind
+    ahead.push({ user, conversation, seq, n })
+    return { seq, n }
   })
+  if (ahead.length > 0) await writeBehind.add([], [], ahead)
+  return positions
 }

@@ -82,7 +82,7 @@ t.test('a conversation that Redis has forgotten is listed from MySQL', async (t)
 })
 
 t.test('read positions of MySQL count where Redis has none', async (t) => {
-  await store.use((db) => db.run("INSERT INTO `reads` VALUES ('alice', 'dm:alice:friend1', 2, 2, NOW(3))"))
+  await store.use((db) => db.run("UPDATE `reads` SET seq = 2, n = 2 WHERE conversation = 'dm:alice:friend1'"))
   const view = async () => (await list('alice')).conversations.find(({ id }) => id === 'dm:alice:friend1')
   t.match(await view(), { read: 2, unread: 2 })
   await redis.hset(keys.read('dm:alice:friend1'), 'alice', '9:9')

@@ -69,6 +69,22 @@ t.test('read positions reach MySQL behind, and come back after Redis forgot them
   t.equal(await view('bob'), '7 read, 0 unread')
 })
 
+t.test('what one’s own sends moved is stored when the list is looked at', async (t) => {
+  const other = 'dm:alice:carol'
+  const storedThere = async () => (await readPositions(store, 'alice', [other])).get(other)
+  await say('alice', 'carol', 'one more')
+  await persist(other)
+  t.equal(await storedThere(), undefined, 'not once per message')
+  await view('alice')
+  await until(async () => (await storedThere())?.seq === 1)
+  await forgetRedis()
+  const { conversations } = await listConversations(deps, { user: 'alice', cursor: '', limit: 0 })
+  t.match(
+    conversations.find(({ id }) => id === other),
+    { read: 1, unread: 0 },
+  )
+})
+
 t.test('with MySQL away reading goes on, and the further position wins afterwards', async (t) => {
   await forgetRedis()
   await redis.set(keys.seq(conversation), 7)
