@@ -109,11 +109,14 @@ async function readPart(deps: OfflineDeps, user: string, { conversation, after, 
     const limit = Math.min(to - listed.upTo, READ)
     const range = { before: 0, after: listed.upTo, fromStart: true, limit }
     const page = await readHistory(deps, { user, conversation, ...range })
-    // A hole is not passed over: whoever acknowledged what follows would never get what is missing.
-    if (!page.complete) throw new AppError('unavailable', 'An entry cannot be read now.', { retryAfter: 1 })
+    const upTo = Math.max(page.entries.at(-1)?.seq ?? 0, page.voids.at(-1)?.to ?? 0)
+    // A hole is not passed over: whoever acknowledged what follows would never get what is missing. Nor is a head that went down.
+    if (!page.complete || upTo <= listed.upTo) {
+      throw new AppError('unavailable', 'An entry cannot be read now.', { retryAfter: 1 })
+    }
     listed.entries.push(...page.entries)
     listed.voids.push(...page.voids)
-    listed.upTo = Math.max(page.entries.at(-1)?.seq ?? 0, page.voids.at(-1)?.to ?? 0)
+    listed.upTo = upTo
     length += lengthOf(page.entries)
   }
   return listed
