@@ -107,6 +107,21 @@ t.test('cursors and read positions come back from MySQL after Redis forgot every
   t.same(fresh.seqs(), [7, 8, 9, 10], 'a new device starts after what any has acknowledged')
   t.equal((await move(w, bob, 'read', conversation, { seq: 2 })).status, 204)
   t.match(await list(w, bob), [{ read: 4 }], 'not even now backwards')
+
+  const body = { to: { user: bob.name }, content: {}, clientId: 'after' }
+  await until(
+    'sending again',
+    async () => (await w.http('POST', 'messages', { token: alice.token, body })).status === 202,
+  )
+  const head = Number(await w.redis.get(w.keys.seq(conversation)))
+  t.ok(head > 11, 'it leapt, for nobody knows what was lost')
+  await until('the leap is known to be void', async () => (await offline(w, bob, '?device=laptop')).status === 200)
+  const { body: page } = await offline(w, bob, '?device=laptop&limit=500')
+  t.same(
+    page.messages.map(({ seq }) => seq),
+    [4, 5, 6, 7, 8, 9, 10, head],
+  )
+  t.same(page.void, { [conversation]: [[11, head - 1]] })
 })
 
 t.test('the first message of a conversation is found before MySQL knows it', async (t) => {
