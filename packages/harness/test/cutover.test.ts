@@ -111,10 +111,7 @@ t.test('no hole under any interleaving of publishing, connecting, leaving and co
   const users = Array.from({ length: USERS }, (_, i) => `user${String(i).padStart(3, '0')}`)
   const roamers = users.flatMap((user) => {
     const token = mintToken(w.env.TIDINGS_JWT_SECRET!, user)
-    return Array.from(
-      { length: DEVICES },
-      (_, d) => new Roamer(w, token, `d${d}`, `dm:publisher:${user}`, chance),
-    )
+    return Array.from({ length: DEVICES }, (_, d) => new Roamer(w, token, `d${d}`, `dm:publisher:${user}`, chance))
   })
   // Users appear when they first come.
   for (const user of ['publisher', ...users]) {

@@ -112,13 +112,13 @@ async function readMysql(cluster: Cluster, { conversations }: Crowd, history: Hi
   const proc = 'mysql'
   for (const { conv } of conversations) {
     const rows = await cluster.sql(
-      'SELECT seq, id, from_user, type, content, client_id, void_to FROM entries WHERE conversation = ? ORDER BY seq',
+      'SELECT seq, id, from_user, type, content, client_id, void_from FROM entries WHERE conversation = ? ORDER BY seq',
       [conv],
     )
     for (const row of rows) {
       const seq = Number(row.seq)
       if (row.type === 'void')
-        history.record({ proc, type: 'ok', f: 'void', conv, range: [seq, Math.max(seq, Number(row.void_to ?? 0))] })
+        history.record({ proc, type: 'ok', f: 'void', conv, range: [Number(row.void_from ?? seq), seq] })
       else
         history.record({
           proc,

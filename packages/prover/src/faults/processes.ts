@@ -107,7 +107,7 @@ export const processFaults: Fault[] = [
     '5',
     'push dies after the node has confirmed, before settling',
     'push-confirmed',
-    'return { poisoned, fenced: [...fenced] };',
+    'return { poisoned, fenced };',
   ),
   pushDiesAt('6', 'push dies after reading', 'push-read', 'const byNode = new Map();'),
   {
