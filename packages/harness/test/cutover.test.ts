@@ -20,8 +20,11 @@ class Roamer {
   comings = 0
   repeats = 0
   readonly wrong: string[] = []
+  /** Its start is fixed. */
+  ready = false
   #ws: WebSocket | undefined
   #done = false
+  #ended = false
 
   constructor(
     private readonly w: World,
@@ -51,6 +54,7 @@ class Roamer {
   }
 
   #take(ws: WebSocket, { op, message }: Frame): void {
+    if (op === 'ready') this.ready = true
     if (op === 'gap' || op === 'void') this.wrong.push(op)
     if (op !== 'message' || !message) return
     if (message.conversation !== this.conversation) this.wrong.push(message.conversation)
@@ -77,13 +81,14 @@ class Roamer {
     this.#ws = ws
     ws.on('error', () => undefined)
     ws.on('message', (data: Buffer) => this.#take(ws, JSON.parse(data.toString()) as Frame))
-    ws.once('close', (code) => {
-      // Busy: 1013 says to come back.
-      if (code === 1013) setTimeout(() => void this.#stay(), 200 + this.chance() * 500)
+    ws.once('close', () => {
+      if (!this.#ended) setTimeout(() => void this.#stay(), 200 + this.chance() * 500)
     })
   }
 
   end(): void {
+    this.#ended = true
+    this.#done = true
     this.#ws?.terminate()
   }
 }
@@ -122,7 +127,7 @@ t.test('no hole under any interleaving of publishing, connecting, leaving and co
   t.teardown(() => {
     for (const roamer of roamers) roamer.end()
   })
-  await until('they come', () => roamers.filter(({ comings }) => comings > 0).length === roamers.length)
+  await until('all are known, from the beginning', () => roamers.every(({ ready }) => ready), 40_000)
 
   let accepted = 0
   const bodies = Array.from({ length: PER_USER }, (_, i) =>

@@ -35,7 +35,7 @@ export const NOT_HERE: Readonly<Record<string, string>> = {
  * @param wanted `all`, or rows and ranges: `1,5-9,28`
  * @throws Error that names what does not exist
  */
-export function chooseFaults(wanted: string): Fault[] {
+export function chooseFaults(wanted: string): readonly Fault[] {
   if (wanted === 'none') return []
   if (wanted === 'all') return FAULTS
   return wanted.split(',').flatMap((part) => {
