@@ -1,6 +1,6 @@
 /** Sends under which something is harmed, and devices as good clients have them: afterwards nothing may be missing anywhere. */
 import type { Test } from 'tap'
-import { type Sent, TestClient, type TestUser, until, type World } from '../src/index.js'
+import { type FrameOf, type Sent, TestClient, type TestUser, until, type World } from '../src/index.js'
 
 interface Shown {
   seq: number
@@ -41,15 +41,27 @@ class Device {
       token: this.user.token,
     })
     this.current = client
-    client.ws.on('message', (data) => {
-      const frame = JSON.parse(data.toString()) as { op: string; message?: Shown & { conversation: string } }
-      if (frame.op !== 'message') return
-      const { seq, conversation, clientId } = frame.message!
-      if (seq <= (this.shown.at(-1)?.seq ?? 0)) this.repeats++
-      else this.shown.push({ seq, clientId })
-      if (client.ws.readyState === client.ws.OPEN) client.ack(conversation, seq)
-    })
+    // The first frames may have come with the answer to the upgrade.
+    for (const frame of client.frames) this.#take(client, frame)
+    client.ws.on('message', (data) => this.#take(client, JSON.parse(data.toString()) as FrameOf))
     await new Promise((resolve) => client.ws.once('close', resolve))
+  }
+
+  #take(client: TestClient, frame: FrameOf): void {
+    if (frame.op !== 'message') return
+    const { seq, conversation, clientId } = (frame as unknown as { message: Shown & { conversation: string } }).message
+    if (seq <= (this.shown.at(-1)?.seq ?? 0)) this.repeats++
+    else this.shown.push({ seq, clientId })
+    if (client.ws.readyState === client.ws.OPEN) client.ack(conversation, seq)
+  }
+
+  /** For whoever reads of a failure: what is missing, and what came beside messages. */
+  state(all: readonly Shown[]): string {
+    const has = new Set(this.shown.map(({ clientId }) => clientId))
+    const missing = all.filter(({ clientId }) => !has.has(clientId)).map(({ seq }) => seq)
+    const other = this.current?.raw.filter((frame) => !frame.startsWith('{"op":"message"')).slice(-5)
+    const range = missing.length === 0 ? 'nothing missing' : `missing ${missing[0]} to ${missing.at(-1)}`
+    return `${this.name}: ${range}, ${this.repeats} repeats, socket ${this.current?.ws.readyState}, told ${other?.join(' ')}`
   }
 
   async stop(): Promise<void> {
@@ -131,7 +143,12 @@ export async function unharmed(
     'each accepted once, in order',
   )
   const all = accepted.map(({ seq }, i) => ({ seq, clientId: `m-${i}` }))
-  await until('every device has all', () => devices.every((device) => device.shown.length >= all.length), 40_000)
+  await until('every device has all', () => devices.every((device) => device.shown.length >= all.length), 40_000).catch(
+    (error: unknown) => {
+      for (const device of devices) t.comment(device.state(all))
+      throw error
+    },
+  )
   for (const device of devices) t.same(device.shown, all)
   const { conversation } = accepted[0]!
   await until('MySQL has all', async () => {
