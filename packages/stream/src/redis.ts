@@ -6,7 +6,7 @@ import { AppError } from '@tidings/protocol'
 import { type Logger, parseRedisUrl, type RedisAddress, type RedisUrl } from '@tidings/service'
 import { Cluster, type Command, Redis as Connection, type RedisOptions, ReplyError } from 'ioredis'
 import { isFull, redisFull } from './full.js'
-import { watchSentinels } from './sentinels.js'
+import { type SentinelWatch, watchSentinels } from './sentinels.js'
 
 export { Redis as Connection } from 'ioredis'
 /** Where commands go. On a cluster each command finds the node of its key by itself. */
@@ -92,31 +92,39 @@ function readerClient(url: string, target: RedisUrl, node: RedisAddress | undefi
 
 function commandClient(url: string, target: RedisUrl): Redis {
   if (target.kind === 'cluster') return clusterClient(target)
-  if (target.kind === 'sentinel') return sentinelClient(target)
+  if (target.kind === 'sentinel') return new BehindSentinels(target)
   return new Connection(url, { ...COMMAND, lazyConnect: true })
 }
 
-function sentinelClient(target: RedisUrl): Connection {
-  const redis = new Connection({
-    ...COMMAND,
-    ...login(target),
-    lazyConnect: true,
-    sentinels: rotated(target.addresses),
-    name: target.primary,
-    updateSentinels: false,
-    sentinelCommandTimeout: 1_000,
-    sentinelRetryStrategy: reconnectMs,
-    ...(target.tls && { sentinelTLS: {}, enableTLSForSentinelMode: true }),
-    // Nothing is mapped: this is where the client tells which address a sentinel gave it.
-    natMap: (address) => {
-      watch.connectedTo(address)
-      return null
-    },
-  })
-  const toSentinel = { ...COMMAND, enableReadyCheck: false, ...(target.tls && { tls: {} }) }
-  const watch = watchSentinels(target, toSentinel, () => redis.disconnect(true))
-  redis.once('end', watch.stop)
-  return redis
+class BehindSentinels extends Connection {
+  readonly #watch: SentinelWatch
+
+  constructor(target: RedisUrl) {
+    super({
+      ...COMMAND,
+      ...login(target),
+      lazyConnect: true,
+      sentinels: rotated(target.addresses),
+      name: target.primary,
+      updateSentinels: false,
+      sentinelCommandTimeout: 1_000,
+      sentinelRetryStrategy: reconnectMs,
+      ...(target.tls && { sentinelTLS: {}, enableTLSForSentinelMode: true }),
+      // Nothing is mapped: this is where the client tells which address a sentinel gave it.
+      natMap: (address) => {
+        this.#watch.connectedTo(address)
+        return null
+      },
+    })
+    const toSentinel = { ...COMMAND, enableReadyCheck: false, ...(target.tls && { tls: {} }) }
+    this.#watch = watchSentinels(target, toSentinel, () => this.disconnect(true))
+  }
+
+  // Not at the event `end`: while it waits to reconnect there is none.
+  override disconnect(reconnect = false): void {
+    if (!reconnect) this.#watch.stop()
+    super.disconnect(reconnect)
+  }
 }
 
 let turn = 0
@@ -140,14 +148,25 @@ function clusterClient(target: RedisUrl): Cluster {
     retryDelayOnMoved: 0,
     retryDelayOnTryAgain: 50,
     slotsRefreshTimeout: 1_000,
-    slotsRefreshInterval: SLOTS_EVERY_MS,
     // A node that is being connected to lets commands wait, no longer than commandTimeout. `Once` keeps them from waiting for a cluster.
     enableOfflineQueue: true,
   })
 }
 
-/** A cluster client that queues nothing while it has no cluster: ioredis would hold it without end. */
+/**
+ * A cluster client that queues nothing while it has no cluster: ioredis would hold it without end. And it asks for the slots itself:
+ * ioredis' own timer goes on after a disconnect that finds it asking.
+ */
 class Once extends Cluster {
+  readonly #asking = setInterval(() => {
+    if (this.status === 'ready') this.refreshSlotsCache()
+  }, SLOTS_EVERY_MS)
+
+  override disconnect(reconnect = false): void {
+    if (!reconnect) clearInterval(this.#asking)
+    super.disconnect(reconnect)
+  }
+
   override sendCommand(command: Command, ...rest: [stream?: never, node?: unknown]): unknown {
     // CLUSTER is how it finds its nodes.
     if (this.status !== 'ready' && command.name !== 'cluster') {
