@@ -127,12 +127,15 @@ export class Claims {
       }
       case 'unlisted': {
         const { partition, found, revision, reading } = event
-        this.#answered(partition).key = undefined
-        if (reading === this.#readings) this.#see(partition, found ?? { owner: undefined, revision })
+        const slot = this.#answered(partition)
+        if (reading === this.#readings) {
+          slot.key = undefined
+          this.#see(partition, found ?? { owner: undefined, revision })
+        } else this.#forget(slot)
         return true
       }
       case 'unlist-failed':
-        this.#answered(event.partition).key = undefined
+        this.#forget(this.#answered(event.partition))
         return false
       case 'tick':
         return true
@@ -146,6 +149,14 @@ export class Claims {
     const slot = this.#slots[partition]!
     slot.busy = undefined
     return slot
+  }
+
+  /**
+   * Nobody knows whether our key is gone. It is asked for again, or it would name us for ever while we think that it is nobody's; one
+   * who stops leaves that to the end of the lease.
+   */
+  #forget(slot: Slot): void {
+    if (this.#stopping) slot.key = undefined
   }
 
   /**
