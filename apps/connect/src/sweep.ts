@@ -60,25 +60,33 @@ export function startSweep(deps: {
     }
   }
 
+  /** Each partition by itself: on a cluster a shard that is away holds up its own conversations only. */
   async function sweep(): Promise<void> {
-    const looks = Array.from({ length: keys.partitions }, (_, partition) => readChanged(partition))
-    const changed = (await Promise.all(looks)).flat().filter(isHere)
-    for (let i = 0; i < changed.length; i += HEADS_PER_CALL) {
-      const part = changed.slice(i, i + HEADS_PER_CALL)
+    const partitions = Array.from({ length: keys.partitions }, (_, partition) => partition)
+    const swept = await Promise.allSettled(partitions.map(sweepPartition))
+    marks.done()
+    const failed = swept.find((one) => one.status === 'rejected')
+    if (failed) throw failed.reason
+  }
+
+  async function sweepPartition(partition: number): Promise<void> {
+    const asked = performance.now()
+    const { now, changed } = await readChanged(partition, asked)
+    const here = changed.filter(isHere)
+    for (let i = 0; i < here.length; i += HEADS_PER_CALL) {
+      const part = here.slice(i, i + HEADS_PER_CALL)
       const heads = await reader.heads(part)
       for (const [j, conversation] of part.entries()) raise(conversation, heads[j]!)
     }
-    marks.done()
+    marks.looked(partition, now, asked)
   }
 
-  async function readChanged(partition: number): Promise<string[]> {
-    const asked = performance.now()
+  async function readChanged(partition: number, asked: number): Promise<{ now: number; changed: string[] }> {
     const { redisMs, elapsedMs } = marks.since(partition, asked)
     try {
       const args = [redisMs ?? '', Math.ceil(elapsedMs), OVERLAP_MS]
       const [now, changed] = (await recent.run(redis, [keys.recent(partition)], args)) as [string, string[]]
-      marks.looked(partition, Number(now), asked)
-      return changed
+      return { now: Number(now), changed }
     } catch (error) {
       throw redisAway(error)
     }

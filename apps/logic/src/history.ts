@@ -7,6 +7,8 @@ import { limitOf, seqOf, userOf } from './input.js'
 import { type Gathered, gatherDown, gatherUp, type Span } from './range.js'
 
 const LIMIT = { default: 50, max: 200 }
+/** Voids of leaps that may lie between the entries of a log: it is read that much further. */
+const LOG_EXTRA = 8
 
 export interface HistoryDeps {
   store: Store
@@ -69,10 +71,10 @@ async function readDown(
   upper: number,
   limit: number,
 ): Promise<Gathered> {
-  const log = (await reader.before(conversation, upper, limit)).flatMap(fromLog)
+  const log = (await reader.before(conversation, upper, limit + LOG_EXTRA)).flatMap(fromLog)
   const alone = gatherDown(log, upper, limit)
   if (alone.complete) return alone
-  const stored = (await readEntries(store, conversation, { before: upper, limit })).map(fromStore)
+  const stored = await storedBelow(store, conversation, upper, limit)
   const both = gatherDown([...log, ...stored], upper, limit)
   if (both.complete) return both
   // What lies below `upper` may be the inside of a void that ends at or above it.
@@ -89,11 +91,37 @@ async function readUp(
   limit: number,
 ): Promise<Gathered> {
   if (after >= head) return { rows: [], voids: [], complete: true }
-  const log = (await reader.after(conversation, after, limit)).flatMap(fromLog)
+  const log = (await reader.after(conversation, after, limit + LOG_EXTRA)).flatMap(fromLog)
   const alone = gatherUp(log, after, head, limit)
   if (alone.complete) return alone
-  const stored = (await readEntries(store, conversation, { after, limit })).map(fromStore)
+  const stored = await storedAbove(store, conversation, after, limit)
   return gatherUp([...log, ...stored], after, head, limit)
+}
+
+/** Rows below `upper` until `limit` of them are entries, or there are no more. */
+async function storedBelow(store: Store, conversation: string, upper: number, limit: number): Promise<Span[]> {
+  const spans: Span[] = []
+  for (let before = upper, left = limit; left > 0; ) {
+    const rows = (await readEntries(store, conversation, { before, limit: left })).map(fromStore)
+    spans.unshift(...rows)
+    if (rows.length < left) break
+    before = rows[0]!.to
+    left -= rows.filter(({ entry }) => entry).length
+  }
+  return spans
+}
+
+/** Rows above `after` until `limit` of them are entries, or there are no more. */
+async function storedAbove(store: Store, conversation: string, after: number, limit: number): Promise<Span[]> {
+  const spans: Span[] = []
+  for (let last = after, left = limit; left > 0; ) {
+    const rows = (await readEntries(store, conversation, { after: last, limit: left })).map(fromStore)
+    spans.push(...rows)
+    if (rows.length < left) break
+    last = rows.at(-1)!.to
+    left -= rows.filter(({ entry }) => entry).length
+  }
+  return spans
 }
 
 /** A void in a log is a leap's, and may have rows in it that were on their way to MySQL: only MySQL says what is void. */

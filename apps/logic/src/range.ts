@@ -18,22 +18,35 @@ export interface Gathered {
 }
 
 /**
- * The newest `limit` spans below `upper`, of spans in any order with doubles. The range ends at `upper - 1` and begins at the oldest
- * span taken, or at 1 when there were fewer than `limit`.
+ * The newest `limit` entries below `upper` and the voids beside them, of spans in any order with doubles. The range ends at `upper - 1`
+ * and begins at the oldest span taken, or at 1 when there were fewer entries.
  */
 export function gatherDown(spans: readonly Span[], upper: number, limit: number): Gathered {
-  const rows = distinct(spans)
-    .filter(({ from }) => from < upper)
-    .slice(-limit)
-  return gathered(rows, rows.length < limit ? 1 : rows[0]!.from, upper - 1)
+  const below = distinct(spans).filter(({ from }) => from < upper)
+  const { taken, full } = takeEntries(below.reverse(), limit)
+  return gathered(taken.reverse(), full ? taken[0]!.from : 1, upper - 1)
 }
 
-/** The oldest `limit` spans above `after`. The range ends at the newest span taken, or at the head when there were fewer. */
+/**
+ * The oldest `limit` entries above `after` and the voids beside them. The range ends at the newest span taken, or at the head when there
+ * were fewer entries.
+ */
 export function gatherUp(spans: readonly Span[], after: number, head: number, limit: number): Gathered {
-  const rows = distinct(spans)
-    .filter(({ to }) => to > after)
-    .slice(0, limit)
-  return gathered(rows, after + 1, rows.length < limit ? Math.max(head, rows.at(-1)?.to ?? 0) : rows.at(-1)!.to)
+  const above = distinct(spans).filter(({ to }) => to > after)
+  const { taken, full } = takeEntries(above, limit)
+  return gathered(taken, after + 1, full ? taken.at(-1)!.to : Math.max(head, taken.at(-1)?.to ?? 0))
+}
+
+/** Spans up to the `limit`th entry: whoever counts messages must not take a page with a void in it for the last one. */
+function takeEntries(spans: readonly Span[], limit: number): { taken: Span[]; full: boolean } {
+  const taken: Span[] = []
+  let entries = 0
+  for (const span of spans) {
+    if (entries === limit) break
+    taken.push(span)
+    if (span.entry) entries++
+  }
+  return { taken, full: entries === limit }
 }
 
 /** Ascending by seq; of two at one seq the first given stays. An entry beats a void that covers it. */

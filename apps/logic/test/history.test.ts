@@ -4,7 +4,7 @@ import { readHistory } from '../src/history.js'
 import { world } from './world.js'
 
 const { deps, redis, keys, store, mysql, people, say, persist, forgetRedis } = await world(t)
-await people('alice', 'bob', 'carol')
+await people('alice', 'bob', 'carol', 'erin')
 const C = 'dm:alice:bob'
 
 async function read(
@@ -111,14 +111,41 @@ t.test('declared voids are told, and a hole that nobody declared makes the page 
     'the inside of a void is told as far as it was asked for',
   )
   t.same(await read({ before: 1_000, limit: 2 }, 'alice', V), {
-    seqs: [],
+    seqs: [3, 4],
     voids: [
+      { from: 5, to: 5 },
       { from: 6, to: 6 },
       { from: 7, to: 999 },
     ],
     head: 1_000_010,
     complete: true,
   })
+})
+
+t.test('voids take no room of a page: one with fewer entries than its limit is the last', async (t) => {
+  const V = 'dm:alice:erin'
+  for (const n of numbers(1, 6)) await say('alice', 'erin', `number ${n}`)
+  const [first] = await persist(V)
+  const leap = { ...first!, id: '0', from: '', seq: 1_000, type: 'void', content: '{"from":7,"to":1000}' }
+  const later = numbers(1_001, 1_006).map((seq) => ({
+    ...first!,
+    id: String(7_400_000_000_000_000_000n + BigInt(seq)),
+    seq,
+  }))
+  await insertEntries(
+    store,
+    [leap, ...later].map((entry) => ({ partition: 0, fence: 1, entry })),
+    'persist',
+  )
+  await redis.set(keys.seq(V), 1_006)
+  t.same(await read({ fromStart: true, limit: 8 }, 'alice', V), {
+    seqs: [...numbers(1, 6), 1_001, 1_002],
+    voids: [{ from: 7, to: 1_000 }],
+    head: 1_006,
+    complete: true,
+  })
+  t.same((await read({ before: 1_003, limit: 4 }, 'alice', V)).seqs, [5, 6, 1_001, 1_002])
+  t.same((await read({ after: 6, limit: 6 }, 'alice', V)).seqs, numbers(1_001, 1_006))
 })
 
 t.test('after Redis forgot, MySQL alone answers', async (t) => {

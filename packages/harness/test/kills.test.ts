@@ -43,7 +43,7 @@ t.test(
     })
     await t.test('a rolling restart by SIGTERM: each process ends by itself, with status 0', async (t) => {
       await withoutGap(t, w, async () => {
-        for (const victim of ['connect-1', 'task-1', 'api-1', 'logic-1']) {
+        for (const victim of ['connect-1', 'connect-2', 'task-1', 'task-2', 'api-1', 'api-2', 'logic-1', 'logic-2']) {
           const process = w.processes.get(victim)!
           const began = performance.now()
           t.equal(await process.stop(), 0, victim)

@@ -7,9 +7,13 @@ interface Shown {
   clientId: string
 }
 
+/** `performance.now()` of the first showing, by clientId. */
+type Times = Map<string, number>
+
 /** A device as a good client has it: it comes back, acknowledges, and shows each seq once. */
 class Device {
   readonly shown: Shown[] = []
+  readonly shownAt: Times = new Map()
   repeats = 0
   #stopped = false
   readonly #done: Promise<void>
@@ -51,7 +55,10 @@ class Device {
     if (frame.op !== 'message') return
     const { seq, conversation, clientId } = (frame as unknown as { message: Shown & { conversation: string } }).message
     if (seq <= (this.shown.at(-1)?.seq ?? 0)) this.repeats++
-    else this.shown.push({ seq, clientId })
+    else {
+      this.shown.push({ seq, clientId })
+      this.shownAt.set(clientId, performance.now())
+    }
     if (client.ws.readyState === client.ws.OPEN) client.ack(conversation, seq)
   }
 
@@ -98,6 +105,8 @@ export interface Ordeal {
   told: Set<number>
   /** The longest time between two accepted sends, in ms. */
   longestPauseMs: number
+  /** The longest time from an accepted send to its showing on a device, in ms; its reconnecting included. */
+  longestDeliveryMs: number
 }
 
 /**
@@ -123,6 +132,7 @@ export async function unharmed(
     devices.every((device) => device.current?.frames.some((f) => f.op === 'synced')),
   )
   const accepted: Sent[] = []
+  const acceptedAt: Times = new Map()
   const told = new Set<number>()
   let harmed = false
   let longestPauseMs = 0
@@ -130,6 +140,7 @@ export async function unharmed(
     for (let i = 0; i < messages || !harmed; i++) {
       const began = performance.now()
       accepted.push(await sendUntilAccepted(w, alice, bob, i, told))
+      acceptedAt.set(`m-${i}`, performance.now())
       longestPauseMs = Math.max(longestPauseMs, performance.now() - began)
     }
   })()
@@ -160,5 +171,10 @@ export async function unharmed(
     return Number(row!.n) === all.length
   })
   await Promise.all(devices.map((device) => device.stop()))
-  return { accepted, told, longestPauseMs }
+  const delays = devices.flatMap(({ shownAt }) => [...shownAt].map(([id, at]) => at - (acceptedAt.get(id) ?? at)))
+  const longestDeliveryMs = Math.max(0, ...delays)
+  t.comment(
+    `longest pause between accepted sends ${Math.round(longestPauseMs)} ms, longest from accepted to shown ${Math.round(longestDeliveryMs)} ms`,
+  )
+  return { accepted, told, longestPauseMs, longestDeliveryMs }
 }

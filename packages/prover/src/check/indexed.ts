@@ -1,4 +1,5 @@
 /** A history by conversation and by place, made once for all rules. Pure. */
+import { rangesBetween, type SeqRange } from '@tidings/protocol'
 import type { HistoryEvent } from '../history.js'
 import type { FaultLine, Plan } from '../plan.js'
 
@@ -208,15 +209,23 @@ function setStarts({ heads }: Indexed, place: Place): void {
   }
 }
 
-/** Numbers as ranges: `3-5, 9`. */
-export function ranges(numbers: readonly number[]): string {
-  const parts: string[] = []
-  for (let i = 0; i < numbers.length; ) {
-    let j = i
-    while (numbers[j + 1] === numbers[j]! + 1) j++
-    parts.push(i === j ? `${numbers[i]}` : `${numbers[i]}-${numbers[j]}`)
-    i = j + 1
-  }
+/** What of `first` to `last` is neither among the seqs nor in a void. A void may be thousands of millions long: nothing is counted out. */
+export function holesIn(
+  first: number,
+  last: number,
+  seqs: readonly number[],
+  voids: readonly (readonly [number, number])[],
+): SeqRange[] {
+  const taken = [...seqs.map((seq) => ({ from: seq, to: seq })), ...voids.map(([from, to]) => ({ from, to }))]
+  return rangesBetween(
+    { from: first, to: last },
+    taken.filter(({ to }) => to >= first).sort((one, other) => one.from - other.from),
+  ).filter(({ from, to }) => from <= to)
+}
+
+/** Ranges for people: `3-5, 9`. */
+export function told(ranges: readonly SeqRange[]): string {
+  const parts = ranges.map(({ from, to }) => (from === to ? `${from}` : `${from}-${to}`))
   return parts.length > 12 ? `${parts.slice(0, 12).join(', ')} and more` : parts.join(', ')
 }
 

@@ -1,5 +1,5 @@
 /** The rules about order, privacy and honest answers. Pure. */
-import { groupBy, type Indexed, ranges } from './indexed.js'
+import { groupBy, holesIn, type Indexed, told } from './indexed.js'
 import type { Rule } from './rule.js'
 
 export const rising: Rule = {
@@ -90,13 +90,10 @@ export const honestPages: Rule = {
       if (!plan.tailLost && head < known)
         yield `${proc} was told that ${conv} ends at ${head}, and ${known} was accepted before`
       if (!complete) continue
-      const there = new Set(seqs)
       const end = seqs.length < limit ? Math.max(head, known) : seqs.at(-1)!
-      const missing: number[] = []
-      for (let seq = after + 1; seq <= end; seq++)
-        if (!there.has(seq) && !voids.some(([from, to]) => from <= seq && seq <= to)) missing.push(seq)
+      const missing = holesIn(after + 1, end, seqs, voids)
       if (missing.length > 0)
-        yield `${proc} got a page of ${conv} after ${after} that calls itself complete and lacks ${ranges(missing)}`
+        yield `${proc} got a page of ${conv} after ${after} that calls itself complete and lacks ${told(missing)}`
     }
   },
 }
