@@ -40,8 +40,9 @@ export function createPushService(deps: {
   }
 }
 
-function checkEntry({ conversation, seq, frame, users }: nodeRpc.PushEntry): void {
-  if (conversation === '' || seq < 1 || frame.length === 0 || users.length === 0) {
-    throw new AppError('invalid_request', 'A pushed entry lacks its conversation, seq, frame or users.')
+/** The frame of a void is empty. */
+function checkEntry({ conversation, seq, users }: nodeRpc.PushEntry): void {
+  if (conversation === '' || seq < 1 || users.length === 0) {
+    throw new AppError('invalid_request', 'A pushed entry lacks its conversation, seq or users.')
   }
 }

@@ -2,6 +2,7 @@ import type { nodeRpc } from '@tidings/protocol'
 import { createMetrics, noTracing, stageMetrics } from '@tidings/service'
 import t from 'tap'
 import { createDeliver } from '../src/deliver.js'
+import { createPushService } from '../src/push-service.js'
 import { Session } from '../src/session.js'
 import { createSessions } from '../src/sessions.js'
 import type { SendResult, Socket } from '../src/transport.js'
@@ -58,7 +59,7 @@ function setUp() {
     sessions.add(session)
     return { reader, session }
   }
-  return { sessions, deliver, join, repairs }
+  return { sessions, deliver, join, repairs, metrics }
 }
 
 t.test('promise 4: an entry goes to the sessions of its users and to nobody else', (t) => {
@@ -119,4 +120,21 @@ t.test('a dropped frame ends the session with 4508', (t) => {
   t.equal(reader.code, 4508)
   t.notOk(sessions.has('bob'))
   t.end()
+})
+
+t.test('a pushed void, which has no frame, is confirmed with the rest of its batch and tells its seq', async (t) => {
+  const { deliver, join, repairs, sessions, metrics } = setUp()
+  const { reader, session } = join('bob')
+  const acks = { add() {}, flush: async () => undefined, waiting: 0, stop: async () => undefined }
+  const service = createPushService({ deliver, sessions, acks, sweep: { soon() {}, stop: acks.stop }, metrics })
+  async function* requests() {
+    const entries = [entry({ seq: 1_000, frame: Buffer.alloc(0) }), entry({ conversation: 'dm:bob:carol' })]
+    yield { number: 7, entries, recheck: false }
+  }
+  const confirmed: number[] = []
+  for await (const { number } of service.push(requests(), {} as never)) confirmed.push(number!)
+  session.flush()
+  t.same(confirmed, [7])
+  t.same(reader.frames, ['one'])
+  t.same(repairs, ['bob dm:alice:bob'], 'what reaches up to the void is read')
 })
