@@ -34,7 +34,8 @@ export function createCatchUp(deps: {
   const { reader, logic, slots, signal, log } = deps
 
   async function readAfter(user: string, conversation: string, after: number, limit: number): Promise<Page> {
-    const entries = await reader.after(conversation, after, limit)
+    // A void in a log is for logic to judge: whoever stands right before it would be shown it as a message.
+    const entries = (await reader.after(conversation, after, limit)).filter(({ type }) => type !== 'void')
     if (entries[0]?.seq === after + 1) return { entries: contiguous(entries), voids: [] }
     const page = await logic.readHistory({ user, conversation, after, fromStart: true, limit })
     return { entries: page.entries.map((entry) => ({ ...entry, trace: '' })), voids: page.voids }
