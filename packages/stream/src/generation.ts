@@ -64,6 +64,21 @@ export function decideOpening(record: Generation | undefined, server: string, le
   return { kind: 'lost', number: Math.max(record?.number ?? 0, ledger?.number ?? 0) + 1 }
 }
 
+/**
+ * Whether a partition may be marked as closed in order, by a stop that has seen the record before the ledger.
+ * @returns the row for the ledger; undefined when somebody else has opened the partition meanwhile, or it is not open
+ */
+export function decideClosing(
+  record: Generation | undefined,
+  server: string,
+  ledger: LedgerRow | undefined,
+  word: string,
+): LedgerRow | undefined {
+  // A number never goes back.
+  if (record?.server !== server || ledger?.number !== record.number) return undefined
+  return { number: record.number, closed: word }
+}
+
 /** What is known of a conversation before it leaps. Zeros where nothing is. */
 export interface HeadFacts {
   /** Redis' head, and `n` there. */

@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { AppError } from '@tidings/protocol'
 import {
   closedAs,
+  decideClosing,
   decideOpening,
   formatGeneration,
   type Generation,
@@ -123,10 +124,10 @@ export async function closeGeneration(
   word: string,
 ): Promise<void> {
   const { record, generation, server } = await readGeneration(redis, keys, partition)
-  if (generation?.server !== server) return
   const row = await ledger.read()
-  if (row?.number !== generation.number || !(await ledger.write(row, { number: row.number, closed: word }))) return
-  const closed = formatGeneration({ number: generation.number, server: closedAs(word) })
+  const closing = decideClosing(generation, server, row, word)
+  if (!closing || !(await ledger.write(row, closing))) return
+  const closed = formatGeneration({ number: closing.number, server: closedAs(word) })
   await run(redis, install, [keys.generation(partition), keys.leapt(partition)], [record, closed, server, '0'])
 }
 

@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url'
 import { rangesBetween } from '@tidings/protocol'
 import {
   closedAs,
+  decideClosing,
   decideOpening,
   formatGeneration,
   type LedgerRow,
@@ -255,19 +256,14 @@ export class Simulation {
     if (this.#locked) return
     this.#locked = true
     const { record, id: server } = this.#server
-    const generation = parseGeneration(record)
     yield
-    if (generation?.server === server) {
-      const word = `w${++this.#words}`
-      const written = this.#write(this.#ledger, { number: generation.number, closed: word })
+    const ledger = this.#ledger
+    const closing = decideClosing(parseGeneration(record), server, ledger, `w${++this.#words}`)
+    yield
+    if (closing && this.#write(ledger, closing)) {
       yield
-      if (written)
-        this.#server.install(
-          record,
-          formatGeneration({ number: generation.number, server: closedAs(word) }),
-          server,
-          false,
-        )
+      const closed = formatGeneration({ number: closing.number, server: closedAs(closing.closed) })
+      this.#server.install(record, closed, server, false)
     }
     this.#locked = false
   }
