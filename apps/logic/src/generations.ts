@@ -7,6 +7,7 @@ import { AppError, firstIdAt, logicRpc, parseConversation } from '@tidings/proto
 import { backoffMs, type Logger, pause, type Stoppable } from '@tidings/service'
 import {
   anyNewerThanGeneration,
+  conversationsAfter,
   conversationsSince,
   fatesOf,
   generationLedger,
@@ -38,9 +39,11 @@ const RETRY = { firstMs: 200, maxMs: 2_000 }
 const ONCE_MS = 86_400_000
 /** Sends of a conversation whose once-keys come back: far more than a server forgets. */
 const MAX_SENDS = 500
-/** Far longer than what a failover or an unclean restart forgets. */
-const FORGOTTEN_MS = 600_000
-const MAX_BEHIND = 100_000
+/** What Redis forgot altogether is looked up in MySQL whenever it is asked for; who is connected is told of what is as new as this. */
+const RECENT_MS = 600_000
+const MAX_RECENT = 100_000
+/** Conversations that are compared with MySQL in one round trip. */
+const COMPARED_AT_ONCE = 500
 
 export interface GenerationDeps {
   redis: Redis
@@ -63,6 +66,8 @@ export function startGenerations(deps: GenerationDeps): GenerationKeeper {
   const opening = new Map<number, Promise<void>>()
   /** Partitions whose conversations are still to be compared with MySQL. */
   const behind = new Set<number>()
+  /** Number of each partition's generation, as this process knows it. */
+  const known = new Map<number, number>()
   let looking: Promise<void> | undefined
 
   /** One at a time per partition here; over all processes the ledger sees to it. */
@@ -77,9 +82,19 @@ export function startGenerations(deps: GenerationDeps): GenerationKeeper {
 
   async function openOnce(partition: number): Promise<void> {
     const { kind, number } = await openGeneration(redis, keys, partition, generationLedger(deps.store, partition))
-    if (kind !== 'lost') return
-    metrics.lost()
-    log.warn({ partition, generation: number }, 'redis may have forgotten entries: conversations leap from now on')
+    if (kind === 'lost') {
+      metrics.lost()
+      log.warn({ partition, generation: number }, 'redis may have forgotten entries: conversations leap from now on')
+    }
+    notice(partition, number)
+  }
+
+  /** Also of what another process has opened: it may have died before it looked what was forgotten. */
+  function notice(partition: number, number: number): void {
+    if (known.get(partition) === number) return
+    known.set(partition, number)
+    // Before the first there was nothing to forget.
+    if (number === 1) return
     behind.add(partition)
     for (const listener of listeners) listener(partition)
     lookSoon()
@@ -111,13 +126,46 @@ export function startGenerations(deps: GenerationDeps): GenerationKeeper {
 
   /** Rows that Redis does not know of: their conversations leap now, so that the sweep of every node finds them. */
   async function showForgotten(): Promise<void> {
+    // Those that are opened anew meanwhile are compared once more.
     const partitions = new Set(behind)
-    const rows = await conversationsSince(deps.store, firstIdAt(Date.now() - FORGOTTEN_MS), MAX_BEHIND)
+    behind.clear()
+    try {
+      const recent = await conversationsSince(deps.store, firstIdAt(Date.now() - RECENT_MS), MAX_RECENT)
+      for (let at = 0; at < recent.length; at += COMPARED_AT_ONCE) {
+        await leapForgotten(recent.slice(at, at + COMPARED_AT_ONCE), partitions, 0)
+      }
+      await showPartlyForgotten(partitions)
+    } catch (error) {
+      for (const partition of partitions) behind.add(partition)
+      throw error
+    }
+  }
+
+  /** Of any age: how long Redis was away, and how old a copy it came back with, is not known here. */
+  async function showPartlyForgotten(partitions: ReadonlySet<number>): Promise<void> {
+    for (let after = ''; !stopper.signal.aborted; ) {
+      const page = await conversationsAfter(deps.store, after, COMPARED_AT_ONCE)
+      await leapForgotten(page, partitions, 1)
+      if (page.length < COMPARED_AT_ONCE) return
+      after = page.at(-1)!.conversation
+    }
+  }
+
+  /** @param leastHead conversations with a lower head in Redis stay as they are */
+  async function leapForgotten(
+    rows: readonly { conversation: string; seq: number }[],
+    partitions: ReadonlySet<number>,
+    leastHead: number,
+  ): Promise<void> {
     const concerned = rows.filter(({ conversation }) => partitions.has(keys.partitionOf(conversation)))
     const heads = await deps.reader.heads(concerned.map(({ conversation }) => conversation))
-    const forgotten = concerned.filter(({ seq }, i) => seq > heads[i]!)
-    for (const { conversation } of forgotten) await leap(keys.partitionOf(conversation), [conversation])
-    for (const partition of partitions) behind.delete(partition)
+    const byPartition = new Map<number, string[]>()
+    for (const [i, { conversation, seq }] of concerned.entries()) {
+      if (heads[i]! < leastHead || seq <= heads[i]!) continue
+      const partition = keys.partitionOf(conversation)
+      byPartition.set(partition, [...(byPartition.get(partition) ?? []), conversation])
+    }
+    for (const [partition, conversations] of byPartition) await leap(partition, conversations)
   }
 
   async function look(): Promise<void> {
@@ -125,6 +173,10 @@ export function startGenerations(deps: GenerationDeps): GenerationKeeper {
     const seen = await Promise.all(partitions.map((partition) => readGeneration(redis, keys, partition)))
     const others = partitions.filter((p) => seen[p]!.generation?.server !== seen[p]!.server)
     await Promise.all(others.map(open))
+    for (const p of partitions) {
+      const { generation, server } = seen[p]!
+      if (generation?.server === server) notice(p, generation.number)
+    }
     if (behind.size > 0) await showForgotten()
   }
 

@@ -148,6 +148,26 @@ export async function conversationsSince(
   return rows.map(({ conversation, seq }) => ({ conversation, seq: Number(seq) }))
 }
 
+/**
+ * Conversations in the order of their names, with their highest seq. Index: entries_pk, one jump per conversation.
+ * @param after the last name of the page before, '' for the first page
+ * @throws AppError `unavailable`
+ */
+export async function conversationsAfter(
+  store: Store,
+  after: string,
+  limit: number,
+): Promise<{ conversation: string; seq: number }[]> {
+  const rows = await store.use((db) =>
+    db.select<{ conversation: string; seq: string }>(
+      `SELECT conversation, MAX(seq) AS seq FROM entries WHERE conversation > ?
+        GROUP BY conversation ORDER BY conversation LIMIT ?`,
+      [after, limit],
+    ),
+  )
+  return rows.map(({ conversation, seq }) => ({ conversation, seq: Number(seq) }))
+}
+
 export interface SentEntry {
   conversation: string
   seq: number
