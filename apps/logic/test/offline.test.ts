@@ -143,6 +143,20 @@ t.test('a page is bounded by what it holds, too', async (t) => {
   t.ok(pages.length > 1, 'more than one page')
 })
 
+t.test('a head that Redis forgets meanwhile does not begin the listing anew', async (t) => {
+  for (let i = 1; i <= 250; i++) await say('alice', 'erin', 'x')
+  const reader = {
+    ...deps.reader,
+    async after(...range: Parameters<typeof deps.reader.after>) {
+      const entries = await deps.reader.after(...range)
+      await redis.set(keys.seq('dm:alice:erin'), 150)
+      return entries
+    },
+  }
+  const request = { user: 'erin', device: 'phone', cursor: '', limit: 500, fromOldest: false }
+  await t.rejects(readOffline({ ...deps, reader }, request), { code: 'unavailable' })
+})
+
 t.test('a source that is away, and a hole, are unavailable and never a short or an empty page', async (t) => {
   await offline('bob')
   mysql.cut()
