@@ -81,6 +81,10 @@ t.test('a flush: history stays, devices go on, no seq comes twice, a repeated se
   const history = await w.http('GET', `conversations/${conversation}/messages?limit=200`, { token: bob.token })
   t.match(history.body, { void: [[6, SECOND]], head: SECOND + 1, complete: true })
   await until('all is stored', async () => (await stored(w, conversation)).length === 7)
+  await until('every partition is opened, also those that nobody sends to', async () => {
+    const rows = await w.store.use((db) => db.select<{ number: string }>('SELECT number FROM partition_generations'))
+    return rows.every(({ number }) => Number(number) === 2)
+  })
   // Clocks may differ by seconds, so who came in the same seconds counts as older.
   await w.store.use((db) => db.run('UPDATE partition_generations SET began_at = began_at - INTERVAL 1 MINUTE'))
   const carol = await w.user()
