@@ -170,14 +170,19 @@ export function startGenerations(deps: GenerationDeps): GenerationKeeper {
 
   async function look(): Promise<void> {
     const partitions = Array.from({ length: keys.partitions }, (_, partition) => partition)
-    const seen = await Promise.all(partitions.map((partition) => readGeneration(redis, keys, partition)))
-    const others = partitions.filter((p) => seen[p]!.generation?.server !== seen[p]!.server)
-    await Promise.all(others.map(open))
-    for (const p of partitions) {
-      const { generation, server } = seen[p]!
-      if (generation?.server === server) notice(p, generation.number)
+    // One that is away, on a shard of its own, does not hold up the others.
+    const answers = await Promise.allSettled(partitions.map((partition) => readGeneration(redis, keys, partition)))
+    const others: number[] = []
+    for (const [partition, answer] of answers.entries()) {
+      if (answer.status === 'rejected') continue
+      const { generation, server } = answer.value
+      if (generation?.server === server) notice(partition, generation.number)
+      else others.push(partition)
     }
+    const opened = await Promise.allSettled(others.map(open))
     if (behind.size > 0) await showForgotten()
+    const failed = [...answers, ...opened].find((one) => one.status === 'rejected')
+    if (failed) throw failed.reason
   }
 
   async function lookUntilDone(): Promise<void> {

@@ -62,4 +62,16 @@ t.test('and when it was stored long ago, for Redis may have been away, or come b
   await until(leapt(conversation))
 })
 
+t.test('a partition that cannot be read does not hold up the others', async () => {
+  const conversation = dmId('bob', 'carol')
+  for (const text of ['1', '2', '3']) await say('bob', 'carol', text)
+  await persist(conversation)
+  const away = keys.generation((keys.partitionOf(conversation) + 1) % keys.partitions)
+  await redis.del(away)
+  await redis.hset(away, 'not', 'a string')
+  await forgetLast(conversation, 3)
+  await openedElsewhere(keys.partitionOf(conversation))
+  await until(leapt(conversation))
+})
+
 t.end()
