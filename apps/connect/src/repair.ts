@@ -12,6 +12,8 @@ const RETRY = { firstMs: 50, maxMs: 500 }
 /** A client that takes gaps gets this much of a longer backlog. */
 const NEWEST_OF_GAP = 100
 const LONGEST_WITHOUT_GAP = 500
+/** No backlog is as long as this: most of it is the void of a leap, which is quickly read. */
+const ONLY_A_LEAP = 100_000_000
 
 export interface Page {
   entries: readonly Entry[]
@@ -58,7 +60,9 @@ export class Repair {
     private readonly reader: Reader,
     private readonly random: () => number = Math.random,
   ) {
-    if (reader.wantsGaps && flow.known - flow.position > LONGEST_WITHOUT_GAP) this.#gap(flow.known - NEWEST_OF_GAP)
+    const distance = flow.known - flow.position
+    if (reader.wantsGaps && distance > LONGEST_WITHOUT_GAP && distance < ONLY_A_LEAP)
+      this.#gap(flow.known - NEWEST_OF_GAP)
     this.#positionBefore = flow.position
   }
 

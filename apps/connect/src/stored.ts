@@ -25,6 +25,8 @@ interface Sent {
 
 interface Waiting extends Sent {
   session: Session
+  /** Its conversation was made to leap. */
+  leapt?: boolean
   ms: number
   n: number
 }
@@ -98,7 +100,10 @@ export function createStoredReceipts(deps: {
     doubtful = open
     const asked = open.slice(0, ASKED_AT_ONCE)
     if (asked.length === 0) return
-    await leapAll(asked)
+    // The next ones come first the next time: what stays unknown must not hold up the others.
+    doubtful = [...open.slice(asked.length), ...asked]
+    await leapAll(asked.filter(({ leapt }) => !leapt))
+    for (const one of asked) one.leapt = true
     const entries = asked.map(({ conversation, seq, id }) => ({ conversation, seq, id }))
     const { fates } = await logic.fateOf({ entries })
     const forgotten = asked.filter((_, i) => fates[i] === logicRpc.Fate.VOID)

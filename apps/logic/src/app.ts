@@ -59,6 +59,7 @@ export async function startLogic(
     const revocations = startRevocations({ redis, keys, store, accessTokenS: config.accessTokenS, log })
     life.add('revocations', () => revocations.stop())
     generations.onLost(revocations.publishAgain)
+    generations.onLost(() => devices.compareAgain())
     const forgetting = startForgetting(store, log)
     life.add('forgetting', () => forgetting.stop())
     const devices = createDevices({ redis, keys, store, writeBehind, log })

@@ -32,6 +32,8 @@ export interface Devices {
    * @throws AppError `unavailable`, also when MySQL alone is away
    */
   conversationsOf(user: string): Promise<string[]>
+  /** Redis may have forgotten: every user's conversations are compared with MySQL once more. */
+  compareAgain(): void
   /** The highest cursor of any of the user's devices in each conversation, 0 where there is none. @throws AppError `unavailable` */
   delivered(user: string, conversations: readonly string[]): Promise<number[]>
 }
@@ -111,6 +113,8 @@ export function createDevices(deps: {
       const [known] = await replies(redis.pipeline().smembers(keys.conversations(user)))
       return [...new Set([...(known as string[]), ...stored])]
     },
+
+    compareAgain: () => compared.clear(),
 
     async delivered(user, conversations) {
       if (conversations.length === 0) return []

@@ -11,6 +11,7 @@ import {
   conversationsSince,
   fatesOf,
   generationLedger,
+  generationNumbers,
   newestEntries,
   newestSends,
   type Store,
@@ -172,17 +173,29 @@ export function startGenerations(deps: GenerationDeps): GenerationKeeper {
     const partitions = Array.from({ length: keys.partitions }, (_, partition) => partition)
     // One that is away, on a shard of its own, does not hold up the others.
     const answers = await Promise.allSettled(partitions.map((partition) => readGeneration(redis, keys, partition)))
+    const numbers = await latestNumbers()
     const others: number[] = []
     for (const [partition, answer] of answers.entries()) {
       if (answer.status === 'rejected') continue
       const { generation, server } = answer.value
-      if (generation?.server === server) notice(partition, generation.number)
+      const latest = (numbers.get(partition) ?? 0) <= (generation?.number ?? 0)
+      if (generation?.server === server && latest) notice(partition, generation.number)
       else others.push(partition)
     }
     const opened = await Promise.allSettled(others.map(open))
     if (behind.size > 0) await showForgotten()
     const failed = [...answers, ...opened].find((one) => one.status === 'rejected')
     if (failed) throw failed.reason
+  }
+
+  /** Nothing while MySQL is away: then the records count. */
+  async function latestNumbers(): Promise<Map<number, number>> {
+    try {
+      return await generationNumbers(deps.store)
+    } catch (error) {
+      if (error instanceof AppError && error.code === 'unavailable') return new Map()
+      throw error
+    }
   }
 
   async function lookUntilDone(): Promise<void> {

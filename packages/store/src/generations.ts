@@ -49,6 +49,14 @@ export function generationLedger(store: Store, partition: number): GenerationLed
   }
 }
 
+/** The highest number that each partition was given. @throws AppError `unavailable` */
+export async function generationNumbers(store: Store): Promise<Map<number, number>> {
+  const rows = await store.use((db) =>
+    db.select<{ partition_no: number; number: string }>('SELECT partition_no, number FROM partition_generations', []),
+  )
+  return new Map(rows.map((row) => [row.partition_no, Number(row.number)]))
+}
+
 async function insertRow(db: Db, partition: number, number: number, closed: string): Promise<boolean> {
   try {
     await db.run(

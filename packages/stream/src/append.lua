@@ -6,7 +6,8 @@
 --       then five per item: seq, skip, log, read, once
 -- ARGV  nine per item: id, conversation, from, type, counts (1: raises n, 0: not), content, clientId, sentAt, trace
 --       then one per item: digest of the body, '' when the sender gave no clientId
--- Returns `G` alone when the partition's generation does not name this server: nothing was done, the generation must be opened.
+--       last the number of the latest generation that the caller has appended under: an older one is a server that was replaced
+-- Returns `G` alone when the partition's generation does not name this server, or is an older one: nothing was done, the generation must be opened.
 -- Else the generation's number, then one string per item:
 --       `A <seq> <stream id>`                         appended
 --       `D <id> <seq> <sentAt> <stream id>`           the same was appended before: the answer first given
@@ -22,7 +23,7 @@ local items = (#KEYS - FIRST_KEYS) / ITEM_KEYS
 
 -- A server that was restarted or promoted has another replication id, and may have forgotten a tail.
 local generation, server = string.match(redis.call('GET', KEYS[3]) or '', '^(%d+) (%x+)$')
-if not generation or not string.find(redis.call('INFO', 'replication'), 'master_replid:' .. server, 1, true) then
+if not generation or tonumber(generation) < tonumber(ARGV[#ARGV]) or not string.find(redis.call('INFO', 'replication'), 'master_replid:' .. server, 1, true) then
   return { 'G' }
 end
 local lostData = generation ~= '1'

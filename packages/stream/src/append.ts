@@ -81,7 +81,7 @@ export function createAppender(options: {
   metrics: StreamMetrics
 }): Appender {
   const { redis, keys, replicas, generations, metrics } = options
-  const lanes = Array.from({ length: keys.partitions }, () => ({ queue: [] as Waiting[], busy: false }))
+  const lanes = Array.from({ length: keys.partitions }, () => ({ queue: [] as Waiting[], busy: false, generation: 0 }))
   const due = new Set<number>()
   let waiting = 0
   let whenIdle: (() => void)[] = []
@@ -132,6 +132,7 @@ export function createAppender(options: {
       await helped(generations.open(partition))
       return [...batch]
     }
+    lanes[partition]!.generation = Number(generation)
     const behind: Waiting[] = []
     for (const [i, one] of batch.entries()) {
       if (answers[i] === 'L') behind.push(one)
@@ -167,6 +168,7 @@ export function createAppender(options: {
       args.push(clientId, item.sentAt, item.trace)
     }
     for (const { item } of batch) args.push(item.clientId === '' ? '' : digestOf(item))
+    args.push(lanes[partition]!.generation)
     if (replicas === 0) return (await script.run(redis, names, args)) as string[]
     const waiting = { count: replicas, waitMs: REPLICA_WAIT_MS }
     const { answer, reached } = await script.runReplicated(redis, names, args, waiting)

@@ -42,7 +42,7 @@ export const closedAs = (word: string): string => `closed:${word}`
 
 export interface Opening {
   /**
-   * `current`: the record names this server. `first`: nothing was ever here. `reopened`: closed in order, nothing was lost.
+   * `current`: the record names this server, and the ledger no later one. `first`: nothing was ever here. `reopened`: closed in order, nothing was lost.
    * `lost`: something may have been lost.
    */
   kind: 'current' | 'first' | 'reopened' | 'lost'
@@ -57,7 +57,10 @@ export interface Opening {
  * @param ledger what the ledger says of the partition, if anything
  */
 export function decideOpening(record: Generation | undefined, server: string, ledger: LedgerRow | undefined): Opening {
-  if (record?.server === server) return { kind: 'current', number: record.number }
+  // A server that was replaced and never restarted comes back with its record as it was: the ledger knows of a later one.
+  if (record?.server === server && (ledger?.number ?? 0) <= record.number) {
+    return { kind: 'current', number: record.number }
+  }
   if (!record && !ledger) return { kind: 'first', number: 1 }
   const closedInOrder = ledger !== undefined && ledger.closed !== '' && record?.server === closedAs(ledger.closed)
   if (closedInOrder) return { kind: 'reopened', number: record.number }

@@ -92,7 +92,8 @@ export async function readGeneration(redis: Redis, keys: Keys, partition: number
 export async function openGeneration(redis: Redis, keys: Keys, partition: number, ledger: Ledger): Promise<Opening> {
   for (let looks = 0; looks < LOOKS; looks++) {
     const { record, generation, server } = await readGeneration(redis, keys, partition)
-    const row = await ledger.read()
+    const row = await readLedger(ledger, generation?.server === server)
+    if (row === 'away') return { kind: 'current', number: generation!.number }
     const opening = decideOpening(generation, server, row)
     if (opening.kind === 'current') return opening
     if (opening.kind === 'lost' && looks === 0) {
@@ -108,6 +109,16 @@ export async function openGeneration(redis: Redis, keys: Keys, partition: number
     if ((await run(redis, install, names, [record, next, server, lost])) === 1) return opening
   }
   throw changing()
+}
+
+/** @param trusted without the ledger the record counts: MySQL may be away while Redis is as it was */
+async function readLedger(ledger: Ledger, trusted: boolean): Promise<LedgerRow | 'away' | undefined> {
+  try {
+    return await ledger.read()
+  } catch (error) {
+    if (trusted && error instanceof AppError && error.code === 'unavailable') return 'away'
+    throw error
+  }
 }
 
 /**

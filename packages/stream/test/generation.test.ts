@@ -36,6 +36,11 @@ const nothing = async () => ({ seq: 0, n: 0, sends: [], newer: false })
 t.test('what a record and the ledger say decides whether something may be lost', async (t) => {
   const open = { number: 3, closed: '' }
   t.same(decideOpening({ number: 3, server: 'aa' }, 'aa', open), { kind: 'current', number: 3 })
+  t.same(
+    decideOpening({ number: 3, server: 'aa' }, 'aa', { number: 4, closed: '' }),
+    { kind: 'lost', number: 5 },
+    'it was replaced',
+  )
   t.same(decideOpening(undefined, 'aa', undefined), { kind: 'first', number: 1 })
   t.same(decideOpening({ number: 3, server: 'aa' }, 'bb', open), { kind: 'lost', number: 4 }, 'another server')
   t.same(decideOpening(undefined, 'aa', open), { kind: 'lost', number: 4 }, 'flushed')
@@ -86,6 +91,20 @@ t.test(
     t.match(await appender.append(item()), { seq: first + 2 }, 'once')
   },
 )
+
+t.test('a server that was replaced and never restarted comes back: its seqs are not gone on with', async (t) => {
+  const { redis, keys, metrics, generations } = await bench(t, 1)
+  const appender = createAppender({ redis, keys, replicas: 0, generations, metrics })
+  await appender.append(item())
+  const record = (await redis.get(keys.generation(0)))!
+  await redis.set(keys.generation(0), `1 ${'a'.repeat(40)}`)
+  t.match(await appender.append(item()), { seq: 2 * GENERATION_SEQS + 1, generation: 2 })
+  // Everything as it was on the first server, which still runs.
+  await redis.set(keys.generation(0), record)
+  await redis.set(keys.seq(C), 1)
+  await redis.del(keys.leapt(0), keys.log(C))
+  t.match(await appender.append(item()), { seq: 3 * GENERATION_SEQS + 1, generation: 3 })
+})
 
 t.test('after a flush the ledger remembers, and what MySQL knows comes back', async (t) => {
   const { redis, keys, metrics } = await bench(t, 1)
