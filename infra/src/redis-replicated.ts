@@ -2,7 +2,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ownedBy } from './folders.js'
-import { startLink } from './link.js'
+import { type Link, startLink } from './link.js'
 import { pingRedis, withRedis } from './redis.js'
 import { redisServers, until } from './redis-servers.js'
 import type { Place, RunningStore, Store } from './store.js'
@@ -49,8 +49,9 @@ export async function startRedisReplicated(
   const all = redisServers(options)
   try {
     const first = await all.start('primary', async () => [...config])
-    const link = await startLink(first.port)
-    all.onStop(() => link.stop())
+    /** The one over which a replica follows, once replication was stalled. */
+    let link: Link | undefined
+    all.onStop(async () => link?.stop())
     const others = await Promise.all(
       Array.from({ length: replicas }, (_, i) =>
         all.start(`replica-${i + 1}`, async () => ['--replicaof', `127.0.0.1 ${first.port}`, ...config]),
@@ -105,14 +106,23 @@ export async function startRedisReplicated(
         await movedFrom(before)
       },
       async stallReplication() {
+        const now = await primary()
+        const replica = servers.find(({ port }) => port !== now.port)!
+        const follows = async (): Promise<boolean> => {
+          const text = await withRedis(replica.url, (client) => client.info('replication'))
+          return /role:slave/.test(text) && /master_link_status:up/.test(text)
+        }
+        // After a failover the sentinels take a while to put the old primary behind the new one.
+        await until('the replica follows the primary', follows)
+        await link?.stop()
+        const stalled = await startLink(now.port)
+        link = stalled
         // Now and not from the start: sentinels put a replica right that follows another address than the one they know.
-        await withRedis(others[0]!.url, (client) => client.replicaof('127.0.0.1', link.port))
-        await until('the replica follows over the link', async () =>
-          /master_link_status:up/.test(await withRedis(others[0]!.url, (client) => client.info('replication'))),
-        )
-        link.stall()
+        await withRedis(replica.url, (client) => client.replicaof('127.0.0.1', stalled.port))
+        await until('the replica follows over the link', follows)
+        stalled.stall()
       },
-      resumeReplication: () => link.resume(),
+      resumeReplication: () => link?.resume(),
       stop: () => all.stop(),
     }
   } catch (error) {

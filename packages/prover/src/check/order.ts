@@ -90,7 +90,9 @@ export const honestPages: Rule = {
       if (!plan.tailLost && head < known)
         yield `${proc} was told that ${conv} ends at ${head}, and ${known} was accepted before`
       if (!complete) continue
-      const end = seqs.length < limit ? Math.max(head, known) : seqs.at(-1)!
+      // What a lost tail took with it was accepted, and is beyond the head.
+      const last = plan.tailLost ? head : Math.max(head, known)
+      const end = seqs.length < limit ? last : seqs.at(-1)!
       const missing = holesIn(after + 1, end, seqs, voids)
       if (missing.length > 0)
         yield `${proc} got a page of ${conv} after ${after} that calls itself complete and lacks ${told(missing)}`

@@ -32,12 +32,6 @@ export const redisSetFaults: Fault[] = [
     async run(c) {
       const set = c.cluster.replicated!
       const quiet = c.crowd.conversations.at(-1)!
-      // The link that can be stalled leads to the first server.
-      if ((await set.primary()).port !== set.servers[0]!.port) {
-        await set.failover()
-        await within(async () => (await set.primary()).port === set.servers[0]!.port, 30_000)
-        await c.hold(15_000)
-      }
       const old = await set.primary()
       await set.stallReplication()
       // Accepted by a server that is about to take them with it.
