@@ -96,8 +96,12 @@ function commandClient(url: string, target: RedisUrl): Redis {
   return new Connection(url, { ...COMMAND, lazyConnect: true })
 }
 
+/** How long a connection that ioredis has given up waits before it begins again. */
+const AGAIN_MS = 500
+
 class BehindSentinels extends Connection {
   readonly #watch: SentinelWatch
+  #stopped = false
 
   constructor(target: RedisUrl) {
     super({
@@ -117,12 +121,28 @@ class BehindSentinels extends Connection {
       },
     })
     const toSentinel = { ...COMMAND, enableReadyCheck: false, ...(target.tls && { tls: {} }) }
-    this.#watch = watchSentinels(target, toSentinel, () => this.disconnect(true))
+    // Only from where it is: ioredis gives up for ever when it is disconnected while it still asks the sentinels.
+    this.#watch = watchSentinels(target, toSentinel, () => {
+      if (this.status === 'ready') this.disconnect(true)
+    })
+    // And if it has given up all the same, it begins again.
+    this.on('end', () => {
+      if (!this.#stopped) setTimeout(() => this.#again(), AGAIN_MS)
+    })
+  }
+
+  #again(): void {
+    if (this.#stopped || this.status !== 'end') return
+    // A failure is told by the event `error`, and ends in `end` once more.
+    this.connect().catch(() => undefined)
   }
 
   // Not at the event `end`: while it waits to reconnect there is none.
   override disconnect(reconnect = false): void {
-    if (!reconnect) this.#watch.stop()
+    if (!reconnect) {
+      this.#stopped = true
+      this.#watch.stop()
+    }
     super.disconnect(reconnect)
   }
 }
