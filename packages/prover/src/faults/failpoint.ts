@@ -13,13 +13,13 @@ const pathOf = (folder: string, name: string): string => join(folder, `${name}.a
 export function dieHere(folder: string, name: string, conversations?: string): string {
   const path = JSON.stringify(pathOf(folder, name))
   const meant = conversations === undefined ? 'true' : `${conversations}.includes(${fs}.readFileSync(${path}, 'utf8'))`
-  return `try { if (${meant}) { ${fs}.unlinkSync(${path}); process.kill(process.pid, 'SIGKILL'); } } catch {}`
+  return `try { if (${meant}) { ${fs}.unlinkSync(${path}); process.kill(process.pid, 'SIGKILL'); } } catch (error) { if (error.code !== 'ENOENT') throw error; }`
 }
 
 /** Text of an expression that is true once, for this conversation. @param conversation an expression */
 export function onceFor(folder: string, name: string, conversation: string): string {
   const path = JSON.stringify(pathOf(folder, name))
-  return `(() => { try { if (${fs}.readFileSync(${path}, 'utf8') !== ${conversation}) return false; ${fs}.unlinkSync(${path}); return true; } catch { return false; } })()`
+  return `(() => { try { if (${fs}.readFileSync(${path}, 'utf8') !== ${conversation}) return false; ${fs}.unlinkSync(${path}); return true; } catch (error) { if (error.code !== 'ENOENT') throw error; return false; } })()`
 }
 
 export const arm = (folder: string, name: string, about = ''): void => writeFileSync(pathOf(folder, name), about)
