@@ -31,6 +31,9 @@ interface Waiting extends Sent {
   n: number
 }
 
+/** The last send of a session in a conversation that was not taken into account, for too many waited. */
+type Uncounted = Pick<Sent, 'seq' | 'generation'>
+
 export interface StoredReceipts extends Stoppable {
   /** A session's send was accepted; the receipt follows when it is stored. */
   expect(session: Session, sent: Sent): void
@@ -44,17 +47,26 @@ const parseId = (id: string): { ms: number; n: number } => {
 
 const placeOf = ({ session, conversation }: Waiting): string => `${session.id} ${conversation}`
 
-/** Polls the marks of partitions in which a receipt is due, and no others. */
+/**
+ * Polls the marks of partitions in which a receipt is due, and no others.
+ * @param limit sends that may wait at once
+ */
 export function createStoredReceipts(deps: {
   redis: Redis
   keys: Keys
   logic: Pick<LogicClient, 'fateOf' | 'leap'>
   log: Logger
+  limit?: number
 }): StoredReceipts {
-  const { redis, keys, logic, log } = deps
+  const { redis, keys, logic, log, limit = MAX_WAITING } = deps
   const due = new Map<number, Waiting[]>()
   /** Sent under a generation that is over; what was sent later in such a conversation waits with it, for receipts are cumulative. */
   let doubtful: Waiting[] = []
+  /**
+   * Within one generation a later receipt covers these too, for persist settles in order. Over a change of generations nobody knows
+   * what became of them: from there on the session gets no receipt in that conversation, and its client keeps its copies.
+   */
+  const uncounted = new WeakMap<Session, Map<string, Uncounted>>()
   let askAt = 0
   let count = 0
   let polling = false
@@ -90,7 +102,12 @@ export function createStoredReceipts(deps: {
     }
     if (left.length > 0) due.set(partition, left)
     else due.delete(partition)
+    count -= stored.length
     tell(stored)
+    for (const one of stored) {
+      const { seq = one.seq } = uncountedAt(one) ?? {}
+      if (seq < one.seq) uncounted.get(one.session)?.delete(one.conversation)
+    }
   }
 
   async function askMysql(): Promise<void> {
@@ -117,7 +134,8 @@ export function createStoredReceipts(deps: {
     const stored = asked.filter((one, i) => fates[i] === logicRpc.Fate.STORED && !before(one))
     const settled = new Set([...stored, ...forgotten])
     doubtful = doubtful.filter((one) => !settled.has(one))
-    tell(stored)
+    count -= stored.length
+    tell(stored.filter((one) => one.seq < (uncountedAt(one)?.seq ?? Number.POSITIVE_INFINITY)))
   }
 
   /** What was forgotten becomes void by the leap of its conversation; it may be that nobody else sends anything there. */
@@ -133,8 +151,16 @@ export function createStoredReceipts(deps: {
     }
   }
 
+  const uncountedAt = ({ session, conversation }: Pick<Waiting, 'session' | 'conversation'>): Uncounted | undefined =>
+    uncounted.get(session)?.get(conversation)
+
+  function leaveOut(session: Session, { conversation, seq, generation }: Sent): void {
+    const ofSession = uncounted.get(session) ?? new Map<string, Uncounted>()
+    ofSession.set(conversation, { seq, generation })
+    uncounted.set(session, ofSession)
+  }
+
   function tell(stored: readonly Waiting[]): void {
-    count -= stored.length
     const bySession = new Map<Session, Map<string, number>>()
     for (const { session, conversation, seq } of stored) {
       const ofSession = bySession.get(session) ?? new Map<string, number>()
@@ -158,8 +184,9 @@ export function createStoredReceipts(deps: {
 
   return {
     expect(session, sent) {
-      // Beyond the bound a client simply keeps its copy until it asks.
-      if (count >= MAX_WAITING) return
+      const { conversation, generation } = sent
+      if ((uncountedAt({ session, conversation })?.generation ?? generation) !== generation) return
+      if (count >= limit) return leaveOut(session, sent)
       count++
       const waiting = due.get(sent.partition)
       const one: Waiting = { session, ...sent, ...parseId(sent.streamId) }

@@ -1,0 +1,123 @@
+/** Receipts against a real mark and generation in Redis; logic answers what a test says. */
+import { randomBytes } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
+import { type logicRpc, logicRpc as rpc } from '@tidings/protocol'
+import { createLogger } from '@tidings/service'
+import { connectRedis, createKeys } from '@tidings/stream'
+import t, { type Test } from 'tap'
+import { Session } from '../src/session.js'
+import { createStoredReceipts } from '../src/stored.js'
+import type { Socket } from '../src/transport.js'
+
+const log = createLogger({ app: 'connect', instance: 'test', level: 'silent' })
+const CONVERSATION = 'dm:alice:bob'
+
+const until = async (fact: () => boolean): Promise<void> => {
+  for (let i = 0; !fact(); i++) {
+    if (i > 1_000) throw new Error(`never came true: ${fact}`)
+    await delay(10)
+  }
+}
+
+async function world(t: Test, limit?: number) {
+  const redis = await connectRedis(process.env.TIDINGS_REDIS_URL!, 'command', log)
+  const keys = createKeys(`t${randomBytes(6).toString('hex')}`, 1)
+  /** By seq; what is not named is stored. */
+  const fates = new Map<number, logicRpc.Fate>()
+  const receipts = createStoredReceipts({
+    redis,
+    keys,
+    log,
+    ...(limit !== undefined && { limit }),
+    logic: {
+      leap: async () => ({}),
+      fateOf: async ({ entries = [] }) => ({
+        fates: entries.map(({ seq }) => fates.get(seq as number) ?? rpc.Fate.STORED),
+      }),
+    },
+  })
+  t.teardown(async () => {
+    await receipts.stop()
+    await redis.del(keys.mark(0, 'persist'), keys.generation(0))
+    redis.disconnect()
+  })
+  const begin = (generation: number) => redis.set(keys.generation(0), `${generation} server`)
+  await begin(1)
+  const frames: { op: string; upTo?: number; from?: number }[] = []
+  const take = (frame: string | Uint8Array): 'sent' => {
+    frames.push(JSON.parse(String(frame)))
+    return 'sent'
+  }
+  const socket: Socket = {
+    send: take,
+    sendAll: (all) => all.map(take)[0]!,
+    ping: () => undefined,
+    buffered: () => 0,
+    close: () => undefined,
+    closed: false,
+  }
+  const identity = { user: 'alice', sessionId: undefined, expiresAt: 0, scopes: undefined }
+  const session = new Session('alice', 'd', identity, socket, () => undefined)
+  return {
+    receipts,
+    fates,
+    frames,
+    begin,
+    sent: (seq: number, generation = 1) =>
+      receipts.expect(session, {
+        conversation: CONVERSATION,
+        seq,
+        id: String(seq),
+        streamId: `1000-${seq}`,
+        partition: 0,
+        generation,
+      }),
+    /** Persist has settled everything up to a seq. */
+    storedUpTo: (seq: number) => redis.set(keys.mark(0, 'persist'), `1000-${seq + 1}`),
+    upTo: () => frames.map((frame) => frame.upTo),
+  }
+}
+
+t.test('a receipt covers what the mark has passed, and no more', async (t) => {
+  const w = await world(t)
+  for (const seq of [1, 2, 3]) w.sent(seq)
+  await w.storedUpTo(2)
+  await until(() => w.frames.length > 0)
+  t.same(w.upTo(), [2])
+  t.equal(w.receipts.waiting, 1)
+  await w.storedUpTo(3)
+  await until(() => w.receipts.waiting === 0)
+  t.same(w.upTo(), [2, 3])
+})
+
+t.test('beyond the bound a send has no receipt of its own; a later one of the same generation covers it', async (t) => {
+  const w = await world(t, 2)
+  for (const seq of [1, 2, 3]) w.sent(seq)
+  t.equal(w.receipts.waiting, 2)
+  await w.storedUpTo(3)
+  await until(() => w.receipts.waiting === 0)
+  t.same(w.upTo(), [2])
+  w.sent(4)
+  await w.storedUpTo(4)
+  await until(() => w.receipts.waiting === 0)
+  t.same(w.upTo(), [2, 4])
+})
+
+t.test('a send beyond the bound that a change of generations may have lost is never covered', async (t) => {
+  const w = await world(t, 2)
+  for (const seq of [1, 2, 3]) w.sent(seq)
+  await w.storedUpTo(1)
+  await until(() => w.receipts.waiting === 1)
+  w.sent(4)
+  t.equal(w.receipts.waiting, 2)
+  w.fates.set(2, rpc.Fate.VOID)
+  await w.begin(2)
+  await until(() => w.receipts.waiting === 0)
+  await w.storedUpTo(9)
+  w.sent(5, 2)
+  t.equal(w.receipts.waiting, 0, 'nothing later in that conversation is waited for')
+  t.same(w.frames, [
+    { op: 'stored', conversation: CONVERSATION, upTo: 1 },
+    { op: 'void', conversation: CONVERSATION, from: 2, to: 2 },
+  ])
+})
