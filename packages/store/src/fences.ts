@@ -31,6 +31,14 @@ export async function raiseFence(
 }
 
 /**
+ * Inside a transaction: nobody who works on the partition now writes any more, before he has claimed it again. Waits for running
+ * transactions of theirs.
+ */
+export async function raiseAllFences(db: Db, partition: number): Promise<void> {
+  await db.run('UPDATE partition_fences SET fence = fence + 1 WHERE partition_no = ?', [partition])
+}
+
+/**
  * Inside a transaction: holds the fences of these partitions where they are until it ends.
  * @param wanted the caller's fence of each partition
  * @returns the partitions whose stored fence is higher, with that fence

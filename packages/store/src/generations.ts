@@ -1,6 +1,7 @@
 /** The ledger of generations: under which number each partition was last opened for appends. Kept here, for Redis may forget it. */
 import { ER_DUPLICATE, errnoOf } from './away.js'
-import type { Db, Store } from './db.js'
+import { type Db, type Store, transaction } from './db.js'
+import { raiseAllFences } from './fences.js'
 
 /** Clocks of our processes and of MySQL may differ by this much. */
 const MARGIN_SECONDS = 5
@@ -16,7 +17,8 @@ export interface GenerationLedger {
   /** @throws AppError `unavailable` */
   read(): Promise<GenerationRow | undefined>
   /**
-   * A row under a new number begins now.
+   * A row under a new number begins now; unless it is the first, it raises the partition's fences in the same transaction: what a worker
+   * has in hand may be forgotten by Redis and declared void, so it must not be stored any more, unless it is read again.
    * @param seen what the caller read; undefined for no row
    * @returns false, with nothing written, when it is not so any more
    * @throws AppError `unavailable`
@@ -36,15 +38,12 @@ export function generationLedger(store: Store, partition: number): GenerationLed
         return row && { number: Number(row.number), closed: row.closed }
       }),
     write: (seen, { number, closed }) =>
-      store.use(async (db) => {
-        if (!seen) return await insertRow(db, partition, number, closed)
-        // The time first: the assignments run in order, and it compares with the number before.
-        const changed = await db.run(
-          `UPDATE partition_generations SET began_at = IF(? > number, NOW(3), began_at), number = ?, closed = ?
-            WHERE partition_no = ? AND number = ? AND closed = ?`,
-          [number, number, closed, partition, seen.number, seen.closed],
-        )
-        return changed === 1
+      transaction(store, async (db) => {
+        const written = seen
+          ? await updateRow(db, partition, seen, { number, closed })
+          : await insertRow(db, partition, number, closed)
+        if (written && number > (seen?.number ?? 1)) await raiseAllFences(db, partition)
+        return written
       }),
   }
 }
@@ -55,6 +54,16 @@ export async function generationNumbers(store: Store): Promise<Map<number, numbe
     db.select<{ partition_no: number; number: string }>('SELECT partition_no, number FROM partition_generations', []),
   )
   return new Map(rows.map((row) => [row.partition_no, Number(row.number)]))
+}
+
+async function updateRow(db: Db, partition: number, seen: GenerationRow, row: GenerationRow): Promise<boolean> {
+  // The time first: the assignments run in order, and it compares with the number before.
+  const changed = await db.run(
+    `UPDATE partition_generations SET began_at = IF(? > number, NOW(3), began_at), number = ?, closed = ?
+      WHERE partition_no = ? AND number = ? AND closed = ?`,
+    [row.number, row.number, row.closed, partition, seen.number, seen.closed],
+  )
+  return changed === 1
 }
 
 async function insertRow(db: Db, partition: number, number: number, closed: string): Promise<boolean> {

@@ -14,7 +14,7 @@ import {
   parseGeneration,
   planLeap,
 } from './generation.js'
-import type { Keys } from './keys.js'
+import { GROUPS, type Keys } from './keys.js'
 import { type Redis, redisAway } from './redis.js'
 import { loadScript, scriptFile } from './script.js'
 
@@ -105,8 +105,7 @@ export async function openGeneration(redis: Redis, keys: Keys, partition: number
     if (!(await ledger.write(row, { number: opening.number, closed: '' }))) continue
     const next = formatGeneration({ number: opening.number, server })
     const lost = opening.kind === 'lost' ? '1' : '0'
-    const names = [keys.generation(partition), keys.leapt(partition)]
-    if ((await run(redis, install, names, [record, next, server, lost])) === 1) return opening
+    if ((await run(redis, install, recordKeys(keys, partition), [record, next, server, lost])) === 1) return opening
   }
   throw changing()
 }
@@ -139,7 +138,7 @@ export async function closeGeneration(
   const closing = decideClosing(generation, server, row, word)
   if (!closing || !(await ledger.write(row, closing))) return
   const closed = formatGeneration({ number: closing.number, server: closedAs(word) })
-  await run(redis, install, [keys.generation(partition), keys.leapt(partition)], [record, closed, server, '0'])
+  await run(redis, install, recordKeys(keys, partition), [record, closed, server, '0'])
 }
 
 /**
@@ -216,6 +215,12 @@ async function lastId(redis: Redis, log: string): Promise<number> {
   const id = String(info[info.indexOf('last-generated-id') + 1])
   return Number(id.split('-')[0])
 }
+
+const recordKeys = (keys: Keys, partition: number): string[] => [
+  keys.generation(partition),
+  keys.leapt(partition),
+  ...GROUPS.map((group) => keys.fence(partition, group)),
+]
 
 async function run(
   redis: Redis,

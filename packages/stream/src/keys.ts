@@ -1,7 +1,8 @@
 /** Every Redis key, spelled once. The braces are a hash tag: on a Redis Cluster all keys of a partition share a slot. */
 import { partitionOf } from './partition.js'
 
-export type Group = 'push' | 'persist'
+export const GROUPS = ['push', 'persist'] as const
+export type Group = (typeof GROUPS)[number]
 
 export interface Keys {
   readonly namespace: string

@@ -5,7 +5,9 @@ import {
   closeGeneration,
   createAppender,
   createLogReader,
+  type Delivery,
   decideOpening,
+  ensureGroups,
   GENERATION_SEQS,
   type Ledger,
   type LedgerRow,
@@ -14,9 +16,10 @@ import {
   openGeneration,
   planLeap,
   readGeneration,
+  startConsumer,
 } from '../src/index.js'
 import { type Bug, simulate } from './generation.sim.js'
-import { bench, generationsOf } from './stores.js'
+import { bench, generationsOf, log, until } from './stores.js'
 
 const C = 'dm:alice:bob'
 let made = 5_000
@@ -104,6 +107,48 @@ t.test('a server that was replaced and never restarted comes back: its seqs are 
   await redis.set(keys.seq(C), 1)
   await redis.del(keys.leapt(0), keys.log(C))
   t.match(await appender.append(item()), { seq: 3 * GENERATION_SEQS + 1, generation: 3 })
+})
+
+t.test('what a worker has in hand when entries were lost is not settled in the place of a newer entry', async (t) => {
+  const { redis, keys, url, metrics, generations } = await bench(t, 1)
+  const appender = createAppender({ redis, keys, replicas: 0, generations, metrics })
+  await ensureGroups(redis, keys, 'push', [0])
+  const seen: Delivery[] = []
+  let letGo = (): void => undefined
+  const held = new Promise<void>((resolve) => {
+    letGo = resolve
+  })
+  const refused: number[] = []
+  const consumer = startConsumer({
+    ...{ group: 'push', consumer: 'one', keys, redis, url, window: 1, gatherMs: 0, metrics, log },
+    handler: {
+      async handle(batch) {
+        seen.push(...batch)
+        if (seen.length === 1) await held
+        return {}
+      },
+    },
+    onDisowned: (_, __, by) => refused.push(by),
+  })
+  t.teardown(() => consumer.stop())
+  consumer.own(0, 7)
+  const lost = await appender.append(item())
+  await until('in hand', () => seen.length === 1)
+  // Another server took over, which had this entry neither in its stream nor in the group's list, but had the fence.
+  await redis.set(keys.fence(0, 'push'), 7)
+  await redis.del(keys.messages(0), keys.log(C), keys.seq(C))
+  await ensureGroups(redis, keys, 'push', [0])
+  await redis.set(keys.generation(0), `1 ${'a'.repeat(40)}`)
+  await generations.open(0)
+  const next = { ...item(), seq: 2 * GENERATION_SEQS + 1 }
+  const fields = { v: 1, ...next, n: 1, type: 'text', at: 1, sentAt: 1 }
+  await redis.xadd(keys.messages(0), lost.streamId, ...Object.entries(fields).flat().map(String))
+  letGo()
+  await until('refused', () => refused.length > 0)
+  t.same(refused, [8])
+  consumer.own(0, 9)
+  await until('read', () => seen.length > 1)
+  t.match(seen[1]!.entry, { id: next.id, seq: next.seq })
 })
 
 t.test('after a flush the ledger remembers, and what MySQL knows comes back', async (t) => {
