@@ -15,6 +15,7 @@ export function headOf(method: string, path: string, host: string, token: string
   return `${method} ${path} HTTP/1.1\r\nhost: ${host}\r\nauthorization: Bearer ${token}\r\n`
 }
 
+const MAX_REST_MS = 30_000
 const END_OF_HEAD = '\r\n\r\n'
 
 /** A connection to the server. */
@@ -24,6 +25,7 @@ export class Line {
   #expected = 0
   #bodyFrom = 0
   #waiting: { resolve(reply: Reply): void; reject(error: Error): void } | undefined
+  #lastUsed = performance.now()
 
   private constructor(private readonly socket: Socket) {
     // Latin-1 keeps one character a byte, so that content-length counts characters.
@@ -45,9 +47,9 @@ export class Line {
     })
   }
 
-  /** The server has closed it: it does so with one that rests for a minute. */
-  get closed(): boolean {
-    return this.socket.destroyed
+  /** Closed, or rested for so long that the server may close it while the next call is on its way: it does so after a minute. */
+  get stale(): boolean {
+    return this.socket.destroyed || performance.now() - this.#lastUsed > MAX_REST_MS
   }
 
   /** Makes a call. @param json ASCII only @throws when the connection breaks */
@@ -80,6 +82,7 @@ export class Line {
     this.#expected = 0
     const waiting = this.#waiting
     this.#waiting = undefined
+    this.#lastUsed = performance.now()
     waiting?.resolve(reply)
   }
 

@@ -87,10 +87,11 @@ async function openLoop(order: Order, crowd: Crowd, lines: Line[], perSecond: nu
     lines.push(line)
     await send(line, meantUs)
   }
-  /** The one that has rested longest. The api closes those that rest for a minute: they are forgotten. */
+  /** The one that has rested longest, unless it has rested too long: such ones are forgotten. */
   function nextFree(): Line | undefined {
     let line = free.shift()
-    while (line?.closed) {
+    while (line?.stale) {
+      line.close()
       lines.splice(lines.indexOf(line), 1)
       line = free.shift()
     }
