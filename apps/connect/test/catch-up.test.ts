@@ -9,7 +9,7 @@ t.test('a void in the log is not shown as a message, also to whoever stands righ
   const url = process.env.TIDINGS_REDIS_URL
   if (!url) throw new Error('TIDINGS_REDIS_URL is not set: run the tests by npm test')
   const log = createLogger({ app: 'test', instance: 'test', level: 'silent' })
-  const redis = await connectRedis(url, 'command', log)
+  const redis = await connectRedis(url, log)
   const namespace = `t${randomBytes(6).toString('hex')}`
   const keys = createKeys(namespace, 1)
   const conversation = 'dm:alice:bob'

@@ -7,7 +7,7 @@ t.test('what changed since the last look is found, also when Redis’ clock was 
   const url = process.env.TIDINGS_REDIS_URL
   if (!url) throw new Error('TIDINGS_REDIS_URL is not set: run the tests by npm test')
   const log = createLogger({ app: 'test', instance: 'test', level: 'silent' })
-  const redis = await connectRedis(url, 'command', log)
+  const redis = await connectRedis(url, log)
   const key = createKeys(`t${randomBytes(6).toString('hex')}`, 1).recent(0)
   t.teardown(async () => {
     await redis.del(key)

@@ -20,7 +20,7 @@ const until = async (fact: () => boolean): Promise<void> => {
 }
 
 async function world(t: Test, limit?: number) {
-  const redis = await connectRedis(process.env.TIDINGS_REDIS_URL!, 'command', log)
+  const redis = await connectRedis(process.env.TIDINGS_REDIS_URL!, log)
   const keys = createKeys(`t${randomBytes(6).toString('hex')}`, 1)
   /** By seq; what is not named is stored. */
   const fates = new Map<number, logicRpc.Fate>()

@@ -39,7 +39,7 @@ export async function startLogic(
     const store = connectStore(config.mysqlUrl, log)
     life.add('mysql', () => store.stop())
     await checkPartitions(store, config.partitions, log)
-    const redis = await connectRedis(config.redisUrl, 'command', log)
+    const redis = await connectRedis(config.redisUrl, log)
     life.add('redis', () => redis.disconnect())
     await checkRedis(redis)
     const reader = createLogReader(redis, keys)

@@ -42,7 +42,7 @@ async function closeAll(
   log: ReturnType<typeof createLogger>,
 ): Promise<void> {
   const keys = createKeys(set.namespace, set.partitions)
-  const redis = await connectRedis(set.redisUrl, 'command', log)
+  const redis = await connectRedis(set.redisUrl, log)
   try {
     const word = randomBytes(12).toString('hex')
     const partitions = Array.from({ length: set.partitions }, (_, partition) => partition)

@@ -129,7 +129,7 @@ t.test('a logout is of one’s own session, may be repeated, and outlives a Redi
 
 t.test('a logout while Redis is away succeeds and is told when it is back', async (t) => {
   const grant = await account('offline')
-  const other = await connectRedis(given('TIDINGS_REDIS_URL'), 'command', log)
+  const other = await connectRedis(given('TIDINGS_REDIS_URL'), log)
   const revocations = startRevocations({ redis: other, keys, store, accessTokenS: 600, log })
   t.after(async () => {
     await revocations.stop()

@@ -66,7 +66,7 @@ export async function world(t: Test): Promise<World> {
   mysqlUrl.port = String(proxy.port)
 
   const keys = createKeys(`t-${unique}`, PARTITIONS)
-  const redis = await connectRedis(given('TIDINGS_REDIS_URL'), 'command', log)
+  const redis = await connectRedis(given('TIDINGS_REDIS_URL'), log)
   const store = connectStore(mysqlUrl.href, log)
   const reader = createLogReader(redis, keys)
   const writeBehind = startWriteBehind({ store, log })

@@ -36,7 +36,7 @@ export async function startTask(
   const { log, metrics, tracing } = env
   const life = new Lifecycle(log)
   try {
-    const redis = await connectRedis(config.redisUrl, 'command', log)
+    const redis = await connectRedis(config.redisUrl, log)
     life.add('redis', () => redis.disconnect())
     await checkRedis(redis)
     const keys = createKeys(config.namespace, config.partitions)
@@ -69,7 +69,6 @@ export async function startTask(
         consumer: `${config.instance}.${bootId.slice(0, 8)}`,
         keys,
         redis,
-        url: config.redisUrl,
         handler,
         window,
         gatherMs,

@@ -44,11 +44,7 @@ export async function deadLetters(
   dataSet: { redisUrl: string; namespace: string; partitions: number },
   request: DeadRequest,
 ): Promise<number> {
-  const redis = await connectRedis(
-    dataSet.redisUrl,
-    'command',
-    createLogger({ app: 'task', instance: 'dead', level: 'silent' }),
-  )
+  const redis = await connectRedis(dataSet.redisUrl, createLogger({ app: 'task', instance: 'dead', level: 'silent' }))
   const keys = createKeys(dataSet.namespace, dataSet.partitions)
   try {
     if (request.act !== 'list') return await settleAll(redis, keys, request)

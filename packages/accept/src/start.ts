@@ -115,7 +115,7 @@ export async function startEdge(
 ): Promise<Edge> {
   const life = new Lifecycle(log)
   try {
-    const redis = await connectRedis(config.redisUrl, 'command', log)
+    const redis = await connectRedis(config.redisUrl, log)
     life.add('redis', () => redis.disconnect())
     await checkRedis(redis)
     const keys = createKeys(config.namespace, config.partitions)
@@ -141,7 +141,7 @@ export async function startEdge(
     life.add('worker id', () => worker.stop())
     const revocations = await watchRevocations({ redis, keys, keepMs: config.accessTokenS * 1_000, log })
     life.add('revocations', () => revocations.stop())
-    const writer = config.acceptReplicas > 0 ? await connectRedis(config.redisUrl, 'command', log) : redis
+    const writer = config.acceptReplicas > 0 ? await connectRedis(config.redisUrl, log) : redis
     life.add('redis writer', () => writer.disconnect())
     const appender = createAppender({
       redis: writer,

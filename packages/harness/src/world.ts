@@ -137,7 +137,7 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
     TIDINGS_LOG_LEVEL: 'silent',
     ...options.env,
   }
-  const redis = await connectRedis(stores.redisUrl, 'command', log)
+  const redis = await connectRedis(stores.redisUrl, log)
   life.add('redis', () => redis.disconnect())
   const keys = createKeys(namespace, Number(env.TIDINGS_PARTITIONS))
   // A Redis of the test's own goes with all it holds.

@@ -3,7 +3,8 @@
  * it may move at any time. What a node refuses for that reason was surely not executed: it is tried again in place for a while.
  */
 import type { RedisAddress } from '@tidings/service'
-import { Cluster, Command } from 'ioredis'
+import { Cluster, Command, type RedisOptions } from 'ioredis'
+import type { ServerAddress } from './blocking.js'
 import { type Connection, isReply, type Redis } from './redis.js'
 
 /** How long a call waits for a slot to arrive where it moves to. */
@@ -34,19 +35,27 @@ const askForSlots = (cluster: Cluster): Promise<void> =>
   new Promise((resolve) => cluster.refreshSlotsCache(() => resolve()))
 
 /**
- * The address of the server that holds a key: on a cluster as it says now; behind Sentinel the primary that commands go to, since a
- * late sentinel may name another one. Nothing where the URL itself is the address. @throws NotSent when nobody holds it now
+ * The server that holds a key, and how to log in there: on a cluster the one that it names now; behind Sentinel the primary that
+ * commands go to, since a late sentinel may name another one. @throws NotSent when nobody holds it now
  */
-export async function addressOf(redis: Redis, key: string): Promise<RedisAddress | undefined> {
-  if (!(redis instanceof Cluster)) return redis.options.sentinels ? primaryOf(redis) : undefined
+export async function serverOf(redis: Redis, key: string): Promise<ServerAddress> {
+  if (!(redis instanceof Cluster)) return { ...loginOf(redis.options), ...whereabouts(redis), db: redis.options.db }
   await askForSlots(redis)
   const address = redis.slots[slotOf(key)]?.[0]
   if (address === undefined) throw new NotSent('No node of the cluster holds this slot.')
   const colon = address.lastIndexOf(':')
-  return { host: address.slice(0, colon), port: Number(address.slice(colon + 1)) }
+  const login = loginOf(redis.options.redisOptions ?? {})
+  return { ...login, host: address.slice(0, colon), port: Number(address.slice(colon + 1)) }
 }
 
-function primaryOf({ status, stream }: Connection): RedisAddress {
+const loginOf = ({ username, password, tls }: RedisOptions): Pick<ServerAddress, 'username' | 'password' | 'tls'> => ({
+  username: username ?? undefined,
+  password: password ?? undefined,
+  tls,
+})
+
+function whereabouts({ status, stream, options }: Connection): RedisAddress {
+  if (!options.sentinels) return { host: options.host!, port: options.port! }
   const { remoteAddress: host, remotePort: port } = stream ?? {}
   if (status !== 'ready' || host === undefined || port === undefined) throw new NotSent('There is no primary now.')
   return { host, port }

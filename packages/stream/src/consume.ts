@@ -35,8 +35,6 @@ export interface ConsumerOptions {
   keys: Keys
   /** For all that is quick. */
   redis: Redis
-  /** TIDINGS_REDIS_URL, for connections that block. */
-  url: string
   handler: Handler
   /** How many batches may be in the handler's hands at once. */
   window: number
@@ -49,7 +47,7 @@ export interface ConsumerOptions {
 }
 
 export function startConsumer(options: ConsumerOptions): Consumer {
-  const { group, consumer, keys, redis, url, handler, window, gatherMs, onDisowned, metrics, log } = options
+  const { group, consumer, keys, redis, handler, window, gatherMs, onDisowned, metrics, log } = options
   const owned = new Map<number, Owned>()
   const stopper = new AbortController()
   const { signal } = stopper
@@ -65,7 +63,7 @@ export function startConsumer(options: ConsumerOptions): Consumer {
   /** @param partition one of those it is to read: on a cluster the only one */
   function openLane(partition: number): Lane {
     const ofLane = new Map<number, Owned>()
-    const reader = createReader({ url, redis, key: keys.messages(partition), log })
+    const reader = createReader({ redis, key: keys.messages(partition), log })
     const reads = createReads({ group, consumer, keys, redis, owned: ofLane, onGone: settling.gone, metrics, log })
     return startLane({
       owned: ofLane,

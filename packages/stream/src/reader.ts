@@ -1,31 +1,31 @@
 /** A connection for blocking reads. It ends with its first failure and the next read has a new one, wherever the streams lie by then. */
 import type { Logger } from '@tidings/service'
-import { addressOf, onServerOf, readsApart } from './cluster.js'
-import { type Connection, connectRedis, onReconnect, type Redis } from './redis.js'
+import { BlockingConnection } from './blocking.js'
+import { onServerOf, readsApart, serverOf } from './cluster.js'
+import { onReconnect, type Redis } from './redis.js'
 
 export interface Reader {
   /** Runs one blocking read; one at a time. What it throws has cost the connection. */
-  read<T>(call: (connection: Connection) => Promise<T>): Promise<T>
+  read<T>(call: (connection: BlockingConnection) => Promise<T>): Promise<T>
   /** Ends the read that waits now, with nothing. */
   unblock(): void
   stop(): void
 }
 
 /**
- * @param url TIDINGS_REDIS_URL
  * @param redis asked where the key lies
  * @param key a stream that is read: on a cluster all that are read lie in its slot
  */
-export function createReader(deps: { url: string; redis: Redis; key: string; log: Logger }): Reader {
-  const { url, redis, key, log } = deps
-  let current: { connection: Connection; id: number } | undefined
+export function createReader(deps: { redis: Redis; key: string; log: Logger }): Reader {
+  const { redis, key, log } = deps
+  let current: { connection: BlockingConnection; id: number } | undefined
   let stopped = false
 
   async function open(): Promise<NonNullable<typeof current>> {
-    const connection = await connectRedis(url, 'reader', log, await addressOf(redis, key))
+    const connection = await BlockingConnection.open(await serverOf(redis, key))
     try {
       if (stopped) throw new Error('stopped')
-      return { connection, id: Number(await connection.client('ID')) }
+      return { connection, id: Number(await connection.call('CLIENT', 'ID')) }
     } catch (error) {
       connection.disconnect()
       throw error

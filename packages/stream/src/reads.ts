@@ -1,10 +1,11 @@
 /** Reading a group's entries: our own pending ones after a lost reply, what others left pending, and what is new. */
 import type { Logger } from '@tidings/service'
+import type { BlockingConnection } from './blocking.js'
 import type { Group, Keys } from './keys.js'
 import type { StreamMetrics } from './metrics.js'
 import type { Owned, Row } from './owned.js'
 import { reclaim, type StreamRow } from './reclaim.js'
-import { BLOCK_MS, type Connection, type Redis } from './redis.js'
+import { BLOCK_MS, type Redis } from './redis.js'
 
 /** Most entries read in one turn, spread over the partitions that have some. */
 const READ_ENTRIES = 512
@@ -19,7 +20,7 @@ export interface Reads {
   /** What is due of the older duties: own pending entries first, then those that others left. */
   takeOver(): Promise<Row[]>
   /** What is new. Waits up to BLOCK_MS for it. */
-  readNew(reader: Connection): Promise<Row[]>
+  readNew(reader: BlockingConnection): Promise<Row[]>
 }
 
 /**
@@ -107,7 +108,8 @@ export function createReads(deps: {
 
     async readNew(reader) {
       const partitions = [...owned.keys()]
-      const reply = (await reader.xreadgroup(
+      const reply = (await reader.call(
+        'XREADGROUP',
         'GROUP',
         group,
         consumer,

@@ -23,7 +23,7 @@ const TOLD_WITHIN_MS = 500
 const reconnectMs = (attempt: number): number => Math.min(50 * 2 ** Math.min(attempt, 5), 1_000)
 
 /** Nothing is queued while Redis is away and nothing is sent twice: a command fails at once, or its outcome is unknown. */
-const ONCE = {
+const COMMAND = {
   // RESP2: under RESP3 the client spends more on decoding maps than on the entries themselves.
   protocol: 2,
   connectTimeout: 1_000,
@@ -31,10 +31,6 @@ const ONCE = {
   maxRetriesPerRequest: 0,
   enableOfflineQueue: false,
   autoResendUnfulfilledCommands: false,
-} satisfies RedisOptions
-
-const COMMAND = {
-  ...ONCE,
   commandTimeout: 1_000,
   // A link that is cut without a sign would otherwise time out every command for minutes.
   socketTimeout: 2_000,
@@ -43,27 +39,15 @@ const COMMAND = {
   reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
 } satisfies RedisOptions
 
-/** For one blocking read at a time: a reply that does not come ends the call. It does not come back by itself; reader.ts makes anew. */
-const READER = { ...ONCE, commandTimeout: BLOCK_MS + 2_000, retryStrategy: () => null } satisfies RedisOptions
-
 /**
- * A connection that is kept up by itself. Commands fail at once while it is down.
+ * A connection for everything quick, kept up by itself. Commands fail at once while it is down. For blocking reads see blocking.ts.
  * @param url TIDINGS_REDIS_URL
- * @param use `command` for everything quick; `reader` for blocking reads, once: it ends at its first failure
- * @param node for a reader: the server to read from, where the URL does not name it (cluster.ts, addressOf)
  * @throws Error, without the password, when nobody answers
  */
-export function connectRedis(url: string, use: 'command', log: Logger): Promise<Redis>
-export function connectRedis(url: string, use: 'reader', log: Logger, node?: RedisAddress): Promise<Connection>
-export async function connectRedis(
-  url: string,
-  use: 'command' | 'reader',
-  log: Logger,
-  node?: RedisAddress,
-): Promise<Redis> {
+export async function connectRedis(url: string, log: Logger): Promise<Redis> {
   const target = parseRedisUrl(url)
   if (!target) throw new Error('TIDINGS_REDIS_URL is not the URL of a Redis')
-  const redis = use === 'reader' ? readerClient(url, target, node) : commandClient(url, target)
+  const redis = clientOf(url, target)
   logErrors(redis, log)
   const overdue = setTimeout(() => redis.disconnect(), CONNECT_WITHIN_MS)
   try {
@@ -85,12 +69,7 @@ const login = ({ username, password, tls }: RedisUrl): Pick<RedisOptions, 'usern
   ...(tls && { tls: {} }),
 })
 
-function readerClient(url: string, target: RedisUrl, node: RedisAddress | undefined): Connection {
-  if (node) return new Connection({ ...READER, ...login(target), ...node, lazyConnect: true })
-  return new Connection(url, { ...READER, lazyConnect: true })
-}
-
-function commandClient(url: string, target: RedisUrl): Redis {
+function clientOf(url: string, target: RedisUrl): Redis {
   if (target.kind === 'cluster') return clusterClient(target)
   if (target.kind === 'sentinel') return new BehindSentinels(target)
   return new Connection(url, { ...COMMAND, lazyConnect: true })

@@ -48,7 +48,6 @@ async function consumer(
     consumer: over.name ?? 'one',
     keys: b.keys,
     redis: b.redis,
-    url: b.url,
     handler,
     window: over.window ?? 1,
     gatherMs: 0,

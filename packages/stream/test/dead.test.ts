@@ -31,7 +31,6 @@ async function consumer(t: Test, b: Bench, group: Group, handler: Handler, told:
     consumer: 'one',
     keys: b.keys,
     redis: b.redis,
-    url: b.url,
     handler,
     window: 1,
     gatherMs: 0,

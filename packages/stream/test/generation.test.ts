@@ -110,7 +110,7 @@ t.test('a server that was replaced and never restarted comes back: its seqs are 
 })
 
 t.test('what a worker has in hand when entries were lost is not settled in the place of a newer entry', async (t) => {
-  const { redis, keys, url, metrics, generations } = await bench(t, 1)
+  const { redis, keys, metrics, generations } = await bench(t, 1)
   const appender = createAppender({ redis, keys, replicas: 0, generations, metrics })
   await ensureGroups(redis, keys, 'push', [0])
   const seen: Delivery[] = []
@@ -120,7 +120,7 @@ t.test('what a worker has in hand when entries were lost is not settled in the p
   })
   const refused: number[] = []
   const consumer = startConsumer({
-    ...{ group: 'push', consumer: 'one', keys, redis, url, window: 1, gatherMs: 0, metrics, log },
+    ...{ group: 'push', consumer: 'one', keys, redis, window: 1, gatherMs: 0, metrics, log },
     handler: {
       async handle(batch) {
         seen.push(...batch)

@@ -53,7 +53,7 @@ export async function bench(t: Test, partitions = 4, given?: string): Promise<Be
   const keys = createKeys(`t${randomBytes(6).toString('hex')}`, partitions)
   const opened: Redis[] = []
   const connect = async (): Promise<Redis> => {
-    const redis = await connectRedis(url, 'command', log)
+    const redis = await connectRedis(url, log)
     opened.push(redis)
     return redis
   }

@@ -1,0 +1,90 @@
+import { once } from 'node:events'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
+import { startRedis } from '@tidings/infra'
+import t, { type Test } from 'tap'
+import { BlockingConnection } from '../src/blocking.js'
+
+function addressIn(url: string): { host: string; port: number } {
+  const { hostname, port } = new URL(url)
+  return { host: hostname, port: Number(port) }
+}
+
+async function open(t: Test): Promise<BlockingConnection> {
+  const connection = await BlockingConnection.open(addressIn(process.env.TIDINGS_REDIS_URL!))
+  t.teardown(() => connection.disconnect())
+  return connection
+}
+
+/** A server that takes connections and answers what the test says. */
+async function silent(t: Test, answer?: (socket: Socket) => void): Promise<AddressInfo> {
+  const sockets = new Set<Socket>()
+  const server = createServer((socket) => {
+    sockets.add(socket)
+    socket.on('error', () => undefined)
+    socket.on('data', () => answer?.(socket))
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => {
+    for (const socket of sockets) socket.destroy()
+    server.close()
+  })
+  return server.address() as AddressInfo
+}
+
+t.test('replies come as strings, numbers, null and arrays, whatever their size and characters', async (t) => {
+  const connection = await open(t)
+  const text = `${'👩‍👩‍👧‍👦 汉字 \r\n$5 '.repeat(20_000)}end`
+  t.same(await connection.call('EVAL', "return { ARGV[1], 7, false, { 'a' } }", 0, text), [text, 7, null, ['a']])
+  t.equal(await connection.call('GET', 'nothing-is-here'), null)
+})
+
+t.test('a refusal is an error with Redis’ words; a second command at once is refused here', async (t) => {
+  const connection = await open(t)
+  await t.rejects(connection.call('XREADGROUP', 'GROUP', 'g', 'c', 'STREAMS', 'no-such-stream', '>'), {
+    message: /^NOGROUP /,
+  })
+  const blocked = connection.call('BLPOP', 'nothing-comes-here', '1')
+  await t.rejects(connection.call('PING'), { message: 'One command at a time.' })
+  t.equal(await blocked, null)
+  t.equal(await connection.call('PING'), 'PONG', 'it goes on')
+})
+
+t.test('it logs in, and chooses its database', async (t) => {
+  const redis = await startRedis()
+  t.teardown(() => redis.stop())
+  const { host, port } = addressIn(redis.url)
+  const admin = await BlockingConnection.open({ host, port })
+  t.teardown(() => admin.disconnect())
+  await admin.call('CONFIG', 'SET', 'requirepass', 'a b:c@d')
+  const connection = await BlockingConnection.open({ host, port, password: 'a b:c@d', db: 3 })
+  t.teardown(() => connection.disconnect())
+  t.match(await connection.call('CLIENT', 'INFO'), / db=3 /)
+  await t.rejects(BlockingConnection.open({ host, port, username: 'eve', password: 'a b:c@d' }), {
+    message: /^WRONGPASS (?!.*a b:c@d)/,
+  })
+})
+
+t.test('a cut, nonsense, and disconnecting end it and what waits; later commands are refused', async (t) => {
+  const cut = await silent(t, (socket) => socket.destroy())
+  const one = await BlockingConnection.open({ host: '127.0.0.1', port: cut.port })
+  await t.rejects(one.call('PING'), { message: /closed|ECONNRESET/ })
+  await t.rejects(one.call('PING'), { message: /closed|ECONNRESET/ })
+  const nonsense = await silent(t, (socket) => socket.write('HTTP/1.1 400 Bad Request\r\n\r\n'))
+  const two = await BlockingConnection.open({ host: '127.0.0.1', port: nonsense.port })
+  await t.rejects(two.call('PING'), { message: /^Protocol error/ })
+  const mute = await silent(t)
+  const three = await BlockingConnection.open({ host: '127.0.0.1', port: mute.port })
+  const waiting = three.call('PING')
+  three.disconnect()
+  await t.rejects(waiting, { message: 'The connection to Redis was ended.' })
+  await t.rejects(BlockingConnection.open({ host: '127.0.0.1', port: 1 }), { code: 'ECONNREFUSED' })
+})
+
+t.test('a reply that does not come ends it', { timeout: 30_000 }, async (t) => {
+  const { port } = await silent(t)
+  const connection = await BlockingConnection.open({ host: '127.0.0.1', port })
+  await t.rejects(connection.call('PING'), { message: 'Redis did not answer in time.' })
+})
+
+t.end()
