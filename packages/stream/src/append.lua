@@ -1,46 +1,55 @@
 #!lua
--- Appends accepted items to one partition: numbers each, writes it to its conversation's log and to the partition's stream.
+-- Appends accepted items: numbers each, writes it to its conversation's log and to its partition's stream. The items of one call are
+-- of one partition, or, on a single server, of several.
 -- The shebang (no allow-oom flag) makes Redis refuse the whole call before its first write when memory is full.
 --
--- KEYS  1 the partition's stream   2 its `recent` index   3 its generation   4 the conversations that leapt in it
---       then five per item: seq, skip, log, read, once
--- ARGV  nine per item: id, conversation, from, type, counts (1: raises n, 0: not), content, clientId, sentAt, trace
---       then one per item: digest of the body, '' when the sender gave no clientId
---       last the number of the latest generation that the caller has appended under: an older one is a server that was replaced
--- Returns `G` alone when the partition's generation does not name this server, or is an older one: nothing was done, the generation must be opened.
--- Else the generation's number, then one string per item:
+-- KEYS  per partition: its stream, its `recent` index, its generation, the conversations that leapt in it;
+--         then five per item of it: seq, skip, log, read, once
+-- ARGV  the number of partitions; then per partition: the number of its items, and the number of the latest generation that the caller
+--         has appended under (an older one is a server that was replaced);
+--         then ten per item of it: id, conversation, from, type, counts (1: raises n, 0: not), content, clientId, sentAt, trace, and a
+--         digest of the body, '' when the sender gave no clientId
+-- Returns one array per partition: `G` alone when its generation does not name this server, or is an older one: nothing of it was
+-- done, the generation must be opened. Else the generation's number, then one string per item:
 --       `A <seq> <stream id>`                         appended
 --       `D <id> <seq> <sentAt> <stream id>`           the same was appended before: the answer first given
 --       `C`                                           the once-key holds another body
 --       `L`                                           the head may be behind what was given out: the conversation must leap first
 --       `E <message>`                                 Redis refused; nothing of this item was written
--- Per item the order is: once-key, head, recent, log, stream, then the head. The log's ids are `<seq>-0`, so Redis itself refuses a
--- seq that was given out before; a failure half-way never leaves a seq that two entries could get.
+-- Per item the order is: once-key, head, log, stream, then the head. The log's ids are `<seq>-0`, so Redis itself refuses a seq that
+-- was given out before; a failure half-way never leaves a seq that two entries could get.
 
-local FIRST_KEYS, ITEM_KEYS, ITEM_ARGS, ONCE_SECONDS = 4, 5, 9, 86400
-local stream, recent, leapt = KEYS[1], KEYS[2], KEYS[4]
-local items = (#KEYS - FIRST_KEYS) / ITEM_KEYS
+local PARTITION_KEYS, ITEM_KEYS, ITEM_ARGS, ONCE_SECONDS = 4, 5, 10, 86400
 
 -- A server that was restarted or promoted has another replication id, and may have forgotten a tail.
-local generation, server = string.match(redis.call('GET', KEYS[3]) or '', '^(%d+) (%x+)$')
-if not generation or tonumber(generation) < tonumber(ARGV[#ARGV]) or not string.find(redis.call('INFO', 'replication'), 'master_replid:' .. server, 1, true) then
-  return { 'G' }
-end
-local lostData = generation ~= '1'
-
+local server = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
 local clock = redis.call('TIME')
 local now = clock[1] .. string.format('%03d', math.floor(clock[2] / 1000))
-local answers = { generation }
 
 local function failure(reply)
   return type(reply) == 'table' and reply.err
 end
 
-local function append(item)
-  local k = FIRST_KEYS + (item - 1) * ITEM_KEYS
-  local a = (item - 1) * ITEM_ARGS
+local function whole(number)
+  return string.format('%.0f', number)
+end
+
+-- Which conversations of a partition's items `recent` does not have: their logs may have been given a time to live.
+local function findIdle(recent, firstArg, items)
+  local names, idle = {}, {}
+  for item = 1, items do names[item] = ARGV[firstArg + (item - 1) * ITEM_ARGS + 1] end
+  local scores = redis.pcall('ZMSCORE', recent, unpack(names))
+  if failure(scores) then return nil, scores.err end
+  for item = 1, items do
+    if not scores[item] then idle[names[item]] = true end
+  end
+  return idle
+end
+
+-- One item: its keys begin behind KEYS[k], its arguments at ARGV[a].
+local function append(k, a, stream, leapt, lostData, idle, changed)
   local seqKey, skipKey, logKey, readKey, onceKey = KEYS[k + 1], KEYS[k + 2], KEYS[k + 3], KEYS[k + 4], KEYS[k + 5]
-  local digest = ARGV[items * ITEM_ARGS + item]
+  local id, conversation, from, sentAt, digest = ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 7], ARGV[a + 9]
 
   if digest ~= '' then
     local kept = redis.pcall('GET', onceKey)
@@ -54,7 +63,6 @@ local function append(item)
     end
   end
 
-  local conversation, from, sentAt = ARGV[a + 2], ARGV[a + 3], ARGV[a + 8]
   if lostData then
     local safe = redis.pcall('SISMEMBER', leapt, conversation)
     if failure(safe) then return 'E ' .. safe.err end
@@ -65,20 +73,16 @@ local function append(item)
   if not head and redis.call('EXISTS', logKey) == 1 then return 'L' end
   local skipped = redis.pcall('GET', skipKey)
   if failure(skipped) then return 'E ' .. skipped.err end
-  local number = tonumber(head or '0')
-  local skips = tonumber(skipped or '0')
+  local number, skips = tonumber(head or '0'), tonumber(skipped or '0')
   if not number or not skips then return 'E ERR the head of the conversation is not a number' end
-  local seq = string.format('%.0f', number + 1)
-  local counts = ARGV[a + 5] == '1'
+  local seq = whole(number + 1)
+  local counts = ARGV[a + 4] == '1'
   if not counts then skips = skips + 1 end
-  local n = string.format('%.0f', number + 1 - skips)
+  local n = whole(number + 1 - skips)
 
-  local fresh = redis.pcall('ZADD', recent, now, conversation)
-  if failure(fresh) then return 'E ' .. fresh.err end
-
-  local function write(key, id)
-    return redis.pcall('XADD', key, id, 'id', ARGV[a + 1], 'conversation', conversation, 'seq', seq, 'n', n, 'from', from,
-      'type', ARGV[a + 4], 'content', ARGV[a + 6], 'clientId', ARGV[a + 7], 'sentAt', sentAt, 'trace', ARGV[a + 9])
+  local function write(key, entryId)
+    return redis.pcall('XADD', key, entryId, 'id', id, 'conversation', conversation, 'seq', seq, 'n', n, 'from', from,
+      'type', ARGV[a + 3], 'content', ARGV[a + 5], 'clientId', ARGV[a + 6], 'sentAt', sentAt, 'trace', ARGV[a + 8])
   end
   local logged = write(logKey, seq .. '-0')
   if failure(logged) then return 'E ' .. logged.err end
@@ -89,23 +93,51 @@ local function append(item)
       redis.call('DEL', logKey)
     else
       redis.call('XDEL', logKey, seq .. '-0')
-      redis.call('XSETID', logKey, string.format('%.0f-0', number))
+      redis.call('XSETID', logKey, whole(number) .. '-0')
     end
     return 'E ' .. streamId.err
   end
   redis.call('SET', seqKey, seq)
-  if not counts then redis.call('SET', skipKey, string.format('%.0f', skips)) end
+  if not counts then redis.call('SET', skipKey, whole(skips)) end
   -- An idle log has a time to live; this conversation is not idle any more.
-  if fresh == 1 then redis.call('PERSIST', logKey) end
+  if idle[conversation] then
+    redis.call('PERSIST', logKey)
+    idle[conversation] = nil
+  end
   -- One's own send moves one's read position. The entry stands whatever this key holds.
   redis.pcall('HSET', readKey, from, seq .. ':' .. n)
   if digest ~= '' then
-    redis.call('SET', onceKey, digest .. ' ' .. ARGV[a + 1] .. ' ' .. seq .. ' ' .. sentAt .. ' ' .. streamId, 'EX', ONCE_SECONDS)
+    redis.call('SET', onceKey, digest .. ' ' .. id .. ' ' .. seq .. ' ' .. sentAt .. ' ' .. streamId, 'EX', ONCE_SECONDS)
   end
+  changed[#changed + 1] = now
+  changed[#changed + 1] = conversation
   return 'A ' .. seq .. ' ' .. streamId
 end
 
-for item = 1, items do
-  answers[item + 1] = append(item)
+-- The items of one partition: its keys begin behind KEYS[k], the arguments of its first item at ARGV[a].
+local function appendAll(k, a, items, latest)
+  local stream, recent, leapt = KEYS[k + 1], KEYS[k + 2], KEYS[k + 4]
+  -- A key of another type by hand: whoever opens the generation says so, and no other partition suffers.
+  local record = redis.pcall('GET', KEYS[k + 3])
+  local generation, opened = string.match(failure(record) and '' or record or '', '^(%d+) (%x+)$')
+  if opened ~= server or tonumber(generation) < tonumber(latest) then return { 'G' } end
+
+  local answers, changed = { generation }, {}
+  local idle, refused = findIdle(recent, a, items)
+  for item = 1, items do
+    answers[item + 1] = refused and 'E ' .. refused
+      or append(k + PARTITION_KEYS + (item - 1) * ITEM_KEYS, a + (item - 1) * ITEM_ARGS, stream, leapt, generation ~= '1', idle, changed)
+  end
+  if #changed > 0 then redis.call('ZADD', recent, unpack(changed)) end
+  return answers
+end
+
+local answers, partitions = {}, tonumber(ARGV[1])
+local k, a = 0, 2 + 2 * partitions
+for partition = 1, partitions do
+  local items = tonumber(ARGV[2 * partition])
+  answers[partition] = appendAll(k, a, items, ARGV[2 * partition + 1])
+  k = k + PARTITION_KEYS + items * ITEM_KEYS
+  a = a + items * ITEM_ARGS
 end
 return answers

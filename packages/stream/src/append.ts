@@ -6,7 +6,7 @@
  */
 import { createHash } from 'node:crypto'
 import { AppError, countsAsMessage, type Entry } from '@tidings/protocol'
-import { isRefused } from './cluster.js'
+import { isRefused, readsApart } from './cluster.js'
 import { isFull, redisFull } from './full.js'
 import type { Generations } from './generations.js'
 import type { Keys } from './keys.js'
@@ -53,9 +53,27 @@ export interface Appended {
 
 interface Waiting {
   item: AppendItem
-  bytes: number
+  /** How often it was sent back because its partition must be opened, or its conversation must leap. */
+  detours: number
   resolve(appended: Appended): void
   reject(error: AppError): void
+}
+
+/** What waits in one partition. */
+interface Line {
+  readonly partition: number
+  readonly queue: Waiting[]
+  /** Its generation is being opened, or conversations of it leap: until then nothing of it is appended, so the order of sends stands. */
+  held: boolean
+  /** Number of the latest generation that it was appended under. */
+  generation: number
+}
+
+/** Lines that go out in one call: all of them on a single server, one on a cluster. */
+interface Lane {
+  /** Those with something in their queue that are not held, in the order in which they came. */
+  readonly due: Set<Line>
+  busy: boolean
 }
 
 export interface Appender {
@@ -67,8 +85,8 @@ export interface Appender {
 }
 
 /**
- * Everything appended in one turn of the event loop goes out as one call per partition, with one call in flight per partition; what
- * comes meanwhile waits for the next. So batches form by themselves under load and nothing is delayed at rest.
+ * Everything appended in one turn of the event loop goes out as one call per server, with one call in flight; what comes meanwhile
+ * waits for the next. So batches form by themselves under load and nothing is delayed at rest.
  * @param redis a `command` connection; one of its own where replicas are waited for, since waiting holds up what comes behind
  * @param replicas how many replicas must have the entry before it counts as appended; a duplicate waits for them too
  */
@@ -81,95 +99,116 @@ export function createAppender(options: {
   metrics: StreamMetrics
 }): Appender {
   const { redis, keys, replicas, generations, metrics } = options
-  const lanes = Array.from({ length: keys.partitions }, () => ({ queue: [] as Waiting[], busy: false, generation: 0 }))
-  const due = new Set<number>()
+  const apart = readsApart(redis)
+  const shared: Lane = { due: new Set(), busy: false }
+  const lines = Array.from({ length: keys.partitions }, (_, partition) => ({
+    line: { partition, queue: [], held: false, generation: 0 } as Line,
+    lane: apart ? { due: new Set<Line>(), busy: false } : shared,
+  }))
+  const dueLanes = new Set<Lane>()
   let waiting = 0
   let whenIdle: (() => void)[] = []
 
+  /** At the end of this turn. */
+  function flushSoon(partition: number): void {
+    const { line, lane } = lines[partition]!
+    lane.due.add(line)
+    if (dueLanes.size === 0) setImmediate(flushDue)
+    dueLanes.add(lane)
+  }
+
   function flushDue(): void {
-    const partitions = [...due]
-    due.clear()
+    const lanes = [...dueLanes]
+    dueLanes.clear()
     together(redis, () => {
-      for (const partition of partitions) void flush(partition)
+      for (const lane of lanes) void flush(lane)
     })
   }
 
-  async function flush(partition: number): Promise<void> {
-    const lane = lanes[partition]!
-    if (lane.busy || lane.queue.length === 0) return
+  async function flush(lane: Lane): Promise<void> {
+    if (lane.busy || lane.due.size === 0) return
     lane.busy = true
-    const batch = takeBatch(lane.queue)
+    const batch = takeBatch(lane)
     const began = performance.now()
-    let left = batch
     try {
-      for (let detours = 0; left.length > 0; detours++) {
-        if (detours > MAX_DETOURS) throw notAccepted(new Error('the partition keeps changing its generation'))
-        left = await appendSome(partition, left)
-      }
-      metrics.append.done(performance.now() - began, batch.length)
+      const replies = await call(batch)
+      metrics.append.done(performance.now() - began, itemsOf(batch).length)
+      let i = 0
+      for (const [line, items] of batch) settle(line, items, replies[i++]!)
     } catch (error) {
-      const failure = asAppendError(error)
-      metrics.append.failed(failure.code, left.length)
-      for (const one of left) one.reject(failure)
+      refuse(itemsOf(batch), error)
     }
-    waiting -= batch.length
     lane.busy = false
-    if (lane.queue.length > 0) void flush(partition)
-    else if (waiting === 0) {
-      for (const resolve of whenIdle) resolve()
-      whenIdle = []
-    }
+    void flush(lane)
   }
 
-  /**
-   * One call, and what it asks for: that the partition is opened for the server that answered, or that conversations leap. All items of
-   * such a conversation wait for it, and the partition's later items wait behind them, so the order of sends stands.
-   * @returns the items that were not answered
-   */
-  async function appendSome(partition: number, batch: readonly Waiting[]): Promise<Waiting[]> {
-    const [generation, ...answers] = await call(partition, batch)
+  function settle(line: Line, items: readonly Waiting[], [generation, ...answers]: readonly string[]): void {
+    const { partition } = line
     if (generation === 'G') {
-      await helped(generations.open(partition))
-      return [...batch]
+      detour(line, items, () => generations.open(partition))
+      return
     }
-    lanes[partition]!.generation = Number(generation)
+    line.generation = Number(generation)
     const behind: Waiting[] = []
-    for (const [i, one] of batch.entries()) {
+    for (const [i, one] of items.entries()) {
       if (answers[i] === 'L') behind.push(one)
-      else answer(one, answers[i]!, partition, Number(generation))
+      else answer(one, answers[i]!, partition, line.generation)
     }
-    if (behind.length > 0) {
-      try {
-        await helped(generations.leap(partition, [...new Set(behind.map(({ item }) => item.conversation))]))
-      } catch (error) {
-        const failure = asAppendError(error)
-        metrics.append.failed(failure.code, behind.length)
-        for (const one of behind) one.reject(failure)
-        return []
+    left(items.length - behind.length)
+    if (behind.length === 0) return
+    const conversations = [...new Set(behind.map(({ item }) => item.conversation))]
+    detour(line, behind, () => generations.leap(partition, conversations))
+  }
+
+  /** Items go back to the head of their line, which is held until `help` has come. */
+  function detour(line: Line, items: readonly Waiting[], help: () => Promise<void>): void {
+    line.held = true
+    lines[line.partition]!.lane.due.delete(line)
+    void helped(help)
+      .then(() => {
+        const endless = items.filter((one) => ++one.detours > MAX_DETOURS)
+        if (endless.length > 0) refuse(endless, notAccepted(new Error('the partition keeps changing its generation')))
+        line.queue.unshift(...items.filter(({ detours }) => detours <= MAX_DETOURS))
+      })
+      .catch((error: unknown) => refuse(items, error))
+      .finally(() => {
+        line.held = false
+        if (line.queue.length > 0) flushSoon(line.partition)
+      })
+  }
+
+  function refuse(items: readonly Waiting[], error: unknown): void {
+    const failure = asAppendError(error)
+    metrics.append.failed(failure.code, items.length)
+    for (const one of items) one.reject(failure)
+    left(items.length)
+  }
+
+  function left(count: number): void {
+    waiting -= count
+    if (waiting > 0) return
+    for (const resolve of whenIdle) resolve()
+    whenIdle = []
+  }
+
+  /** @returns per line the number of the generation, then one answer per item; or `G` alone */
+  async function call(batch: Batch): Promise<string[][]> {
+    const names: string[] = []
+    const args: (string | number)[] = [batch.size]
+    for (const [line, items] of batch) args.push(items.length, line.generation)
+    for (const [{ partition }, items] of batch) {
+      names.push(keys.messages(partition), keys.recent(partition), keys.generation(partition), keys.leapt(partition))
+      for (const { item } of items) {
+        const { conversation, from, clientId } = item
+        const seq = keys.seq(conversation)
+        // Without a clientId there is no once-key; its place is held by a key of the same slot that is not read.
+        const once = clientId === '' ? seq : keys.once(conversation, from, clientId)
+        names.push(seq, keys.skip(conversation), keys.log(conversation), keys.read(conversation), once)
+        args.push(item.id, conversation, from, item.type, countsAsMessage(item.type) ? 1 : 0, item.content)
+        args.push(clientId, item.sentAt, item.trace, clientId === '' ? '' : digestOf(item))
       }
     }
-    return behind
-  }
-
-  /** @returns the number of the generation, then one answer per item; or `G` alone */
-  async function call(partition: number, batch: readonly Waiting[]): Promise<string[]> {
-    const names = [
-      ...[keys.messages(partition), keys.recent(partition)],
-      ...[keys.generation(partition), keys.leapt(partition)],
-    ]
-    const args: (string | number)[] = []
-    for (const { item } of batch) {
-      const { conversation, from, clientId } = item
-      const seq = keys.seq(conversation)
-      // Without a clientId there is no once-key; its place is held by a key of the same slot that is not read.
-      const once = clientId === '' ? seq : keys.once(conversation, from, clientId)
-      names.push(seq, keys.skip(conversation), keys.log(conversation), keys.read(conversation), once)
-      args.push(item.id, conversation, from, item.type, countsAsMessage(item.type) ? 1 : 0, item.content)
-      args.push(clientId, item.sentAt, item.trace)
-    }
-    for (const { item } of batch) args.push(item.clientId === '' ? '' : digestOf(item))
-    args.push(lanes[partition]!.generation)
-    if (replicas === 0) return (await script.run(redis, names, args)) as string[]
+    if (replicas === 0) return (await script.run(redis, names, args)) as string[][]
     const waiting = { count: replicas, waitMs: REPLICA_WAIT_MS }
     const { answer, reached } = await script.runReplicated(redis, names, args, waiting)
     if (reached < replicas) {
@@ -177,7 +216,7 @@ export function createAppender(options: {
         retryAfter: 1,
       })
     }
-    return answer as string[]
+    return answer as string[][]
   }
 
   return {
@@ -188,10 +227,10 @@ export function createAppender(options: {
       }
       return new Promise<Appended>((resolve, reject) => {
         const partition = keys.partitionOf(item.conversation)
-        lanes[partition]!.queue.push({ item, bytes: item.content.length, resolve, reject })
+        const { line } = lines[partition]!
+        line.queue.push({ item, detours: 0, resolve, reject })
         waiting++
-        if (due.size === 0) setImmediate(flushDue)
-        due.add(partition)
+        if (!line.held) flushSoon(partition)
       })
     },
     get waiting() {
@@ -201,15 +240,31 @@ export function createAppender(options: {
   }
 }
 
-function takeBatch(queue: Waiting[]): Waiting[] {
+type Batch = ReadonlyMap<Line, readonly Waiting[]>
+
+const itemsOf = (batch: Batch): Waiting[] => [...batch.values()].flat()
+
+/** The lines in turn, so that a busy one does not hold up the others for ever; what does not fit waits for the next call. */
+function takeBatch({ due }: Lane): Batch {
+  const batch = new Map<Line, Waiting[]>()
   let bytes = 0
   let count = 0
-  while (count < queue.length && count < MAX_ITEMS && (count === 0 || bytes + queue[count]!.bytes <= MAX_BYTES)) {
-    bytes += queue[count]!.bytes
-    count++
+  for (const line of [...due]) {
+    const { queue } = line
+    let taken = 0
+    while (taken < queue.length && count < MAX_ITEMS && (count === 0 || bytes + sizeOf(queue[taken]!) <= MAX_BYTES)) {
+      bytes += sizeOf(queue[taken]!)
+      taken++
+      count++
+    }
+    if (taken > 0) batch.set(line, queue.splice(0, taken))
+    due.delete(line)
+    if (queue.length > 0) due.add(line)
   }
-  return queue.splice(0, count)
+  return batch
 }
+
+const sizeOf = ({ item }: Waiting): number => item.content.length
 
 /** What makes two sends with one clientId the same send. */
 const digestOf = ({ type, content }: Pick<AppendItem, 'type' | 'content'>): string =>
@@ -259,9 +314,9 @@ const notAccepted = (cause: unknown): AppError =>
   })
 
 /** Whoever helps has not appended anything, whatever comes of it. */
-async function helped(help: Promise<void>): Promise<void> {
+async function helped(help: () => Promise<void>): Promise<void> {
   try {
-    await help
+    await help()
   } catch (error) {
     throw notAccepted(error)
   }

@@ -101,6 +101,45 @@ t.test('a key of the wrong type fails its own items alone, and no seq is used', 
   t.equal(await redis.xlen(keys.messages(0)), 3, 'nothing of the failed ones is in the stream')
 })
 
+t.test('what waits in one partition holds up no other, though they share a call', async (t) => {
+  const { redis, keys, metrics, generations } = await bench(t, 16)
+  let asked = 0
+  let help = (): void => undefined
+  const helped = new Promise<void>((resolve) => {
+    help = resolve
+  })
+  const [slow, broken, well] = ['dm:alice:bob', 'dm:carol:dave', 'dm:erin:frank'] as const
+  t.equal(new Set([slow, broken, well].map(keys.partitionOf)).size, 3)
+  const appender = createAppender({
+    ...{ redis, keys, replicas: 0, metrics },
+    generations: {
+      ...generations,
+      async open(partition) {
+        if (partition === keys.partitionOf(slow)) {
+          asked++
+          await helped
+        }
+        await generations.open(partition)
+      },
+    },
+  })
+  await redis.hset(keys.generation(keys.partitionOf(broken)), 'x', '1')
+  const first = appender.append(item({ conversation: slow }))
+  const [refused, good] = await Promise.allSettled([
+    appender.append(item({ conversation: broken, from: 'carol' })),
+    appender.append(item({ conversation: well, from: 'erin' })),
+  ])
+  t.match(refused, { status: 'rejected', reason: { code: 'unavailable' } })
+  t.match(good, { status: 'fulfilled', value: { seq: 1 } })
+  const second = appender.append(item({ conversation: slow }))
+  t.equal((await appender.append(item({ conversation: well, from: 'erin' }))).seq, 2)
+  t.equal(appender.waiting, 2)
+  help()
+  t.same([(await first).seq, (await second).seq], [1, 2], 'in their order')
+  t.equal(asked, 1)
+  await appender.idle()
+})
+
 t.test('a stream that refuses leaves the seq free', async (t) => {
   const { redis, keys, metrics, generations } = await bench(t, 1)
   const appender = createAppender({ redis, keys, replicas: 0, generations, metrics })
