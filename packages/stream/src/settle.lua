@@ -1,25 +1,41 @@
 #!lua flags=allow-oom
--- Settles entries of one partition for one group: the finished ones, and the ones that can never succeed, which go to the dead
--- stream in the same step. Then computes the mark: the stream id below which the group has settled everything.
+-- Settles entries for one group: the finished ones, and the ones that can never succeed, which go to the dead stream in the same step.
+-- Then computes the mark: the stream id below which the group has settled everything. The entries of one call are of one partition, or,
+-- on a single server, of several, of which none suffers from what is wrong with another.
 --
--- KEYS  1 the partition's stream   2 the group's dead stream   3 the group's mark   4 the group's fence
--- ARGV  1 group   2 fence of the owner   3 whether the mark is wanted: 1 or 0   4 number of finished entries, then their ids
---       then per dead letter: id, reason, deliveries, number of its field values, the fields
--- Returns the mark (or `-` where it is not wanted), or `F <fence>` when a newer owner has settled already: then nothing was done.
+-- KEYS  per partition: its stream, the group's dead stream, the group's mark, the group's fence
+-- ARGV  1 group   2 whether marks are wanted: 1 or 0
+--       then per partition: fence of the owner, number of finished entries, number of dead letters, the ids of the finished entries,
+--       and per dead letter: id, reason, deliveries, number of its field values, the fields
+-- Returns per partition the mark (or `-` where it is not wanted), or `F <fence>` when a newer owner has settled already: then nothing
+-- of it was done, or `E <message>` when Redis refused.
 
-local stream, deadStream, markKey, fenceKey = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local group, fence, finished = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[4])
+local PARTITION_KEYS, IDS_AT_ONCE = 4, 1000
+local group, wantsMark = ARGV[1], ARGV[2] == '1'
 
-local known = tonumber(redis.call('GET', fenceKey) or '0')
-if fence < known then return 'F ' .. string.format('%.0f', known) end
-if fence > known then redis.call('SET', fenceKey, ARGV[2]) end
-
-for i = 1, finished do
-  redis.call('XACK', stream, group, ARGV[4 + i])
+local function newer(a, b)
+  local aMs, aN = string.match(a, '^(%d+)-(%d+)$')
+  local bMs, bN = string.match(b, '^(%d+)-(%d+)$')
+  if tonumber(aMs) ~= tonumber(bMs) then return tonumber(aMs) > tonumber(bMs) end
+  return tonumber(aN) > tonumber(bN)
 end
 
-local at = 5 + finished
-while at <= #ARGV do
+-- The smallest id still pending with any consumer, or the first one that nobody has read.
+local function markOf(stream)
+  local pending = redis.call('XPENDING', stream, group)
+  if pending[1] > 0 then return pending[2] end
+  for _, row in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
+    local of = {}
+    for i = 1, #row, 2 do of[row[i]] = row[i + 1] end
+    if of['name'] == group then
+      local ms, n = string.match(of['last-delivered-id'], '^(%d+)-(%d+)$')
+      return ms .. '-' .. string.format('%.0f', tonumber(n) + 1)
+    end
+  end
+end
+
+-- The letter whose id is ARGV[at].
+local function setAside(stream, deadStream, at)
   local id, reason, deliveries, count = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
   -- XACK tells whether it was still pending: a letter that another call has set aside is not set aside twice.
   if redis.call('XACK', stream, group, id) == 1 then
@@ -33,34 +49,40 @@ while at <= #ARGV do
     letter[#letter + 1] = id
     redis.call(unpack(letter))
   end
-  at = at + 4 + count
+  return at + 4 + count
 end
 
-if ARGV[3] ~= '1' then return '-' end
+-- One partition: its keys begin behind KEYS[k], its ids at ARGV[first], its letters at ARGV[first + finished].
+local function settle(k, fenceText, first, finished, letters)
+  local stream, deadStream, markKey, fenceKey = KEYS[k + 1], KEYS[k + 2], KEYS[k + 3], KEYS[k + 4]
+  local fence, known = tonumber(fenceText), tonumber(redis.call('GET', fenceKey) or '0')
+  if fence < known then return 'F ' .. string.format('%.0f', known) end
+  -- A dead stream of another type, made by hand, is found before anything is settled.
+  if letters > 0 then redis.call('XLEN', deadStream) end
+  if fence > known then redis.call('SET', fenceKey, fenceText) end
 
--- The smallest id still pending with any consumer, or the first one that nobody has read.
-local mark
-local pending = redis.call('XPENDING', stream, group)
-if pending[1] > 0 then
-  mark = pending[2]
-else
-  for _, row in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
-    local of = {}
-    for i = 1, #row, 2 do of[row[i]] = row[i + 1] end
-    if of['name'] == group then
-      local ms, n = string.match(of['last-delivered-id'], '^(%d+)-(%d+)$')
-      mark = ms .. '-' .. string.format('%.0f', tonumber(n) + 1)
-    end
+  for from = first, first + finished - 1, IDS_AT_ONCE do
+    redis.call('XACK', stream, group, unpack(ARGV, from, math.min(from + IDS_AT_ONCE, first + finished) - 1))
   end
+  local at = first + finished
+  for _ = 1, letters do at = setAside(stream, deadStream, at) end
+  if not wantsMark then return '-' end
+
+  local mark, before = markOf(stream), redis.call('GET', markKey)
+  if before and not newer(mark, before) then return before end
+  redis.call('SET', markKey, mark)
+  return mark
 end
 
-local function newer(a, b)
-  local aMs, aN = string.match(a, '^(%d+)-(%d+)$')
-  local bMs, bN = string.match(b, '^(%d+)-(%d+)$')
-  if tonumber(aMs) ~= tonumber(bMs) then return tonumber(aMs) > tonumber(bMs) end
-  return tonumber(aN) > tonumber(bN)
+local answers, k, at = {}, 0, 3
+while k < #KEYS do
+  local fence, finished, letters = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+  local first = at + 3
+  local done, answer = pcall(settle, k, fence, first, finished, letters)
+  if not done then answer = 'E ' .. (type(answer) == 'table' and answer.err or tostring(answer)) end
+  answers[#answers + 1] = answer
+  at = first + finished
+  for _ = 1, letters do at = at + 4 + tonumber(ARGV[at + 3]) end
+  k = k + PARTITION_KEYS
 end
-local before = redis.call('GET', markKey)
-if before and not newer(mark, before) then return before end
-redis.call('SET', markKey, mark)
-return mark
+return answers

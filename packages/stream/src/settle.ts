@@ -24,26 +24,29 @@ export interface Settlement {
 }
 
 /**
- * Settles a partition's entries for a group in one atomic step; dead letters go to the dead stream in the same step.
- * @returns undefined, or the fence of a newer owner that has been there already: then nothing was done
+ * Settles entries for a group in one atomic step; dead letters go to the dead stream in the same step.
+ * @param settlements of one partition, or on a single server of several
+ * @returns for each undefined; or the fence of a newer owner that has been there already, or the error with which Redis refused: then
+ * nothing of it was done
  * @throws when Redis is away: the entries stay pending
  */
 export async function settle(
   redis: Redis,
   keys: Keys,
   group: Group,
-  settlement: Settlement,
-): Promise<number | undefined> {
-  const { partition, fence, done, dead } = settlement
+  settlements: readonly Settlement[],
+): Promise<(number | Error | undefined)[]> {
   // Only persist's mark means something: below it all is in MySQL.
-  const args: (string | number)[] = [group, fence, group === 'persist' ? 1 : 0, done.length, ...done]
-  for (const letter of dead) {
-    args.push(letter.streamId, letter.reason, letter.deliveries, letter.fields.length, ...letter.fields)
+  const args: (string | number)[] = [group, group === 'persist' ? 1 : 0]
+  const names: string[] = []
+  for (const { partition, fence, done, dead } of settlements) {
+    names.push(keys.messages(partition), keys.dead(partition, group), keys.mark(partition, group))
+    names.push(keys.fence(partition, group))
+    args.push(fence, done.length, dead.length, ...done)
+    for (const letter of dead) {
+      args.push(letter.streamId, letter.reason, letter.deliveries, letter.fields.length, ...letter.fields)
+    }
   }
-  const reply = await script.run(
-    redis,
-    [keys.messages(partition), keys.dead(partition, group), keys.mark(partition, group), keys.fence(partition, group)],
-    args,
-  )
-  return fenceIn(reply)
+  const replies = (await script.run(redis, names, args)) as string[]
+  return replies.map((reply) => (reply.startsWith('E ') ? new Error(reply.slice(2)) : fenceIn(reply)))
 }

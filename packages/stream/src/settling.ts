@@ -1,4 +1,5 @@
-/** Settling what has a fate: gathered for a few milliseconds, then one call per partition. */
+/** Settling what has a fate: gathered for a few milliseconds, then one call per server. */
+import { readsApart } from './cluster.js'
 import type { Fates } from './fates.js'
 import type { Group, Keys } from './keys.js'
 import type { Owned } from './owned.js'
@@ -36,26 +37,41 @@ export function createSettling(deps: {
 }): Settling {
   const { group, keys, redis, track, disown } = deps
   const due = new Map<Owned, Due>()
+  const apart = readsApart(redis)
   let timer: NodeJS.Timeout | undefined
 
-  async function settleOne(owned: Owned, { done, dead }: Due): Promise<void> {
-    const { partition, fence, inHand } = owned
+  /** What Redis refused of one partition stays pending; the others are settled all the same. */
+  async function settleNow(dues: readonly (readonly [Owned, Due])[]): Promise<void> {
     try {
-      const newer = await settle(redis, keys, group, { partition, fence, done, dead })
-      if (newer !== undefined) disown(owned, newer)
+      const settlements = dues.map(([{ partition, fence }, due]) => ({ partition, fence, ...due }))
+      const outcomes = await settle(redis, keys, group, settlements)
+      for (const [i, [owned]] of dues.entries()) {
+        const newer = outcomes[i]
+        if (typeof newer === 'number') disown(owned, newer)
+      }
+      const refused = outcomes.find((outcome) => outcome instanceof Error)
+      if (refused) throw refused
     } finally {
-      for (const id of done) inHand.delete(id)
-      for (const { streamId } of dead) inHand.delete(streamId)
+      for (const [{ inHand }, { done, dead }] of dues) {
+        for (const id of done) inHand.delete(id)
+        for (const { streamId } of dead) inHand.delete(streamId)
+      }
     }
   }
 
   function now(): void {
     clearTimeout(timer)
     timer = undefined
-    together(redis, () => {
-      for (const [owned, one] of due) track(settleOne(owned, one))
-    })
+    const dues = [...due]
     due.clear()
+    if (dues.length === 0) return
+    if (!apart) {
+      track(settleNow(dues))
+      return
+    }
+    together(redis, () => {
+      for (const one of dues) track(settleNow([one]))
+    })
   }
 
   return {
@@ -72,8 +88,8 @@ export function createSettling(deps: {
       if (due.size > 0) timer ??= setTimeout(now, SETTLE_AFTER_MS)
     },
     now,
-    gone({ partition, fence }, streamIds) {
-      track(settle(redis, keys, group, { partition, fence, done: streamIds, dead: [] }).then(() => undefined))
+    gone(owned, streamIds) {
+      track(settleNow([[owned, { done: [...streamIds], dead: [] }]]))
     },
   }
 }

@@ -49,7 +49,7 @@ async function letter(b: Bench, fields: readonly string[], reason = 'because'): 
   const streamId = (await b.redis.xadd(b.keys.messages(0), '*', ...fields))!
   await b.redis.xreadgroup('GROUP', 'persist', 'one', 'COUNT', 1, 'STREAMS', b.keys.messages(0), '>')
   const dead = [{ streamId, fields, reason, deliveries: 3 }]
-  await settle(b.redis, b.keys, 'persist', { partition: 0, fence: 1, done: [], dead })
+  await settle(b.redis, b.keys, 'persist', [{ partition: 0, fence: 1, done: [], dead }])
   return (await lastLetter(b.redis, b.keys, { group: 'persist', partition: 0 }))!
 }
 

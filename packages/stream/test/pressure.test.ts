@@ -46,7 +46,7 @@ async function store(b: Bench, count: number, partition = 0): Promise<void> {
   const stream = b.keys.messages(partition)
   const reply = await b.redis.xreadgroup('GROUP', 'persist', 'one', 'COUNT', count, 'STREAMS', stream, '>')
   const done = (reply as [string, [string, string[]][]][])[0]![1].map(([id]) => id)
-  await settle(b.redis, b.keys, 'persist', { partition, fence: 1, done, dead: [] })
+  await settle(b.redis, b.keys, 'persist', [{ partition, fence: 1, done, dead: [] }])
 }
 
 const retryAfterOf = (pressure: Pressure, bulk: boolean): number => {
