@@ -19,9 +19,9 @@ export class Session extends Standing {
   wantsGaps = false
   /** Waiting for the client's own cursors (`?resume=client`). */
   resuming: { done(): void } | undefined
-  #outbox: Frame[] = []
+  #outbox: Frame[] | undefined
   #outboxBytes = 0
-  #drained: (() => void)[] = []
+  #drained: (() => void)[] | undefined
 
   constructor(
     readonly user: string,
@@ -41,6 +41,7 @@ export class Session extends Standing {
   /** Puts a frame into the outbox; it leaves with `flush`, together with its neighbours. */
   readonly show = (frame: Frame): void => {
     if (this.state === 'closed') return
+    this.#outbox ??= []
     this.#outbox.push(frame)
     this.#outboxBytes += frame.length
     if (this.#outboxBytes >= PACE_BYTES) this.flush()
@@ -54,9 +55,9 @@ export class Session extends Standing {
 
   /** Sends what is in the outbox. The first frame that does not fit ends the session: its cursor brings it all again. */
   readonly flush = (): void => {
-    if (this.#outbox.length === 0) return
     const frames = this.#outbox
-    this.#outbox = []
+    if (!frames) return
+    this.#outbox = undefined
     this.#outboxBytes = 0
     if (this.state === 'closed') return
     const result = frames.length === 1 ? this.socket.send(frames[0]!) : this.socket.sendAll(frames)
@@ -77,15 +78,18 @@ export class Session extends Standing {
         if (this.socket.buffered() >= waiting) this.close(Close.TooSlow, 'reading too slowly')
         this.onDrain()
       }, STUCK_MS)
-      await new Promise<void>((resolve) => this.#drained.push(resolve))
+      await new Promise<void>((resolve) => {
+        this.#drained ??= []
+        this.#drained.push(resolve)
+      })
       clearTimeout(stuck)
     }
   }
 
   onDrain(): void {
     const waiting = this.#drained
-    this.#drained = []
-    for (const resolve of waiting) resolve()
+    this.#drained = undefined
+    for (const resolve of waiting ?? []) resolve()
   }
 
   /** Ends the session from this side. */
@@ -104,7 +108,7 @@ export class Session extends Standing {
   #end(code: number): void {
     if (this.state === 'closed') return
     this.state = 'closed'
-    this.#outbox = []
+    this.#outbox = undefined
     this.onDrain()
     this.onClosed(this, code)
   }

@@ -24,8 +24,8 @@ export function createSessions(): Sessions {
   const byUser = new Map<string, Session[]>()
   const slices = Array.from({ length: SLICES }, () => new Set<Session>())
   let turn = 0
-  let added = 0
-  const sliceOf = new WeakMap<Session, Set<Session>>()
+  // Ids are random, so the slices are about alike.
+  const sliceOf = ({ id }: Session): Set<Session> => slices[(id.charCodeAt(0) + id.charCodeAt(1)) % SLICES]!
   const none: readonly Session[] = []
 
   return {
@@ -34,16 +34,14 @@ export function createSessions(): Sessions {
       const beside = byUser.get(session.user)
       if (beside) beside.push(session)
       else byUser.set(session.user, [session])
-      const slice = slices[added++ % SLICES]!
-      slice.add(session)
-      sliceOf.set(session, slice)
+      sliceOf(session).add(session)
     },
     remove(session) {
       if (!byId.delete(session.id)) return
       const left = (byUser.get(session.user) ?? []).filter((other) => other !== session)
       if (left.length > 0) byUser.set(session.user, left)
       else byUser.delete(session.user)
-      sliceOf.get(session)?.delete(session)
+      sliceOf(session).delete(session)
     },
     byId: (id) => byId.get(id),
     of: (user) => byUser.get(user) ?? none,

@@ -15,15 +15,17 @@ export interface Position {
 
 export class Standing {
   state: SessionState = 'opening'
+  // Made when there is something to put in: most sessions rest, and an empty map weighs as much as all the rest of one.
   /** conversation to its flow, or to its position alone as long as nothing happens in it */
-  readonly #flows = new Map<string, Flow | number>()
+  #flows: Map<string, Flow | number> | undefined
   /** Conversations with a gap that was not paged yet. */
-  readonly #gaps = new Map<string, { limit: number; end: number }>()
+  #gaps: Map<string, { limit: number; end: number }> | undefined
   /** What was said to exist while the session opened, conversation to highest seq: its positions may be older than that. */
-  #hints: Map<string, number> | undefined = new Map()
+  #hints: Map<string, number> | undefined
 
   /** The flow of a conversation. One that was not there when the session opened begins at 0. */
   flow(conversation: string): Flow {
+    this.#flows ??= new Map()
     const known = this.#flows.get(conversation)
     if (typeof known === 'object') return known
     const flow = new Flow(known ?? 0)
@@ -38,6 +40,7 @@ export class Standing {
   begin(positions: readonly Position[], wishes: { fromOldest: boolean; resume: boolean }): void {
     for (const { conversation, cursor, head } of positions) {
       const position = wishes.fromOldest ? 0 : cursor
+      this.#flows ??= new Map()
       this.#flows.set(conversation, position)
       if (head > position || wishes.resume) this.flow(conversation).raise(head)
     }
@@ -45,7 +48,7 @@ export class Standing {
 
   /** The client says where it stands. Conversations that are not its own, and the future, are ignored. */
   resumeFrom(conversation: string, cursor: number): void {
-    if (!this.#flows.has(conversation)) return
+    if (!this.#flows?.has(conversation)) return
     const flow = this.flow(conversation)
     flow.position = Math.min(cursor, flow.known)
   }
@@ -59,7 +62,7 @@ export class Standing {
     this.#hints = undefined
     if (this.state === 'opening') this.state = 'open'
     const behind: string[] = []
-    for (const [conversation, flow] of this.#flows) {
+    for (const [conversation, flow] of this.#flows ?? []) {
       if (typeof flow === 'object' && flow.startReading()) behind.push(conversation)
     }
     return behind
@@ -87,31 +90,34 @@ export class Standing {
   }
 
   #hint(conversation: string, seq: number): void {
-    if (this.#hints) this.#hints.set(conversation, Math.max(seq, this.#hints.get(conversation) ?? 0))
+    if (this.state !== 'opening') return
+    this.#hints ??= new Map()
+    this.#hints.set(conversation, Math.max(seq, this.#hints.get(conversation) ?? 0))
   }
 
   /** Up to where the session has been shown a conversation; undefined when it has nothing of it. */
   positionOf(conversation: string): number | undefined {
-    const known = this.#flows.get(conversation)
+    const known = this.#flows?.get(conversation)
     return typeof known === 'object' ? known.position : known
   }
 
   /** A gap was told: up to its end nothing beyond `limit` counts as acknowledged. */
   limitAcks(conversation: string, limit: number, gapEnd: number): void {
+    this.#gaps ??= new Map()
     const before = this.#gaps.get(conversation)
     this.#gaps.set(conversation, { limit: before?.limit ?? limit, end: gapEnd })
   }
 
   /** The client was shown all after `after` up to `to`, on its own request: a gap shrinks from below. */
   filled(conversation: string, after: number, to: number): void {
-    const gap = this.#gaps.get(conversation)
+    const gap = this.#gaps?.get(conversation)
     if (!gap || after > gap.limit || to <= gap.limit) return
-    if (to >= gap.end) this.#gaps.delete(conversation)
+    if (to >= gap.end) this.#gaps?.delete(conversation)
     else gap.limit = to
   }
 
   /** The seq that an ack may move the cursor to: a cursor covers everything below it. */
   ackable(conversation: string, seq: number): number {
-    return Math.min(seq, this.#gaps.get(conversation)?.limit ?? seq)
+    return Math.min(seq, this.#gaps?.get(conversation)?.limit ?? seq)
   }
 }
