@@ -1,5 +1,5 @@
 /** Putting a range together from rows of two sources. Pure. */
-import type { Entry, logicRpc } from '@tidings/protocol'
+import { type Entry, type logicRpc, rangesBetween } from '@tidings/protocol'
 
 /** One entry, or seqs that hold none. Both ends included. */
 export interface Span {
@@ -49,12 +49,16 @@ function takeEntries(spans: readonly Span[], limit: number): { taken: Span[]; fu
   return { taken, full: entries === limit }
 }
 
-/** Ascending by seq; of two at one seq the first given stays. An entry beats a void that covers it. */
+/** Ascending by seq; of two at one seq the first given stays. A void is what of it no entry has. */
 function distinct(spans: readonly Span[]): Span[] {
-  const bySeq = new Map<number, Span>()
+  const entries = new Map<number, Span>()
+  for (const span of spans) if (span.entry && !entries.has(span.from)) entries.set(span.from, span)
+  const ascending = [...entries.values()].sort((a, b) => a.from - b.from)
+  const bySeq = new Map<number, Span>(entries)
   for (const span of spans) {
-    const known = bySeq.get(span.from)
-    if (!known || (!known.entry && span.entry)) bySeq.set(span.from, span)
+    if (span.entry) continue
+    const inside = ascending.filter(({ from }) => from >= span.from && from <= span.to)
+    for (const part of rangesBetween(span, inside)) if (!bySeq.has(part.from)) bySeq.set(part.from, part)
   }
   return [...bySeq.values()].sort((a, b) => a.from - b.from)
 }

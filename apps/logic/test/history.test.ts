@@ -1,3 +1,4 @@
+import { voidEntry } from '@tidings/protocol'
 import { insertEntries, insertTombstone } from '@tidings/store'
 import t from 'tap'
 import { readHistory } from '../src/history.js'
@@ -146,6 +147,31 @@ t.test('voids take no room of a page: one with fewer entries than its limit is t
   })
   t.same((await read({ before: 1_003, limit: 4 }, 'alice', V)).seqs, [5, 6, 1_001, 1_002])
   t.same((await read({ after: 6, limit: 6 }, 'alice', V)).seqs, numbers(1_001, 1_006))
+})
+
+t.test('an entry that came late into a void stands in it, and what is left of the void is around it', async (t) => {
+  const c = 'dm:erin:late'
+  await people('late')
+  for (const n of numbers(1, 6)) await say('erin', 'late', `number ${n}`)
+  const entries = await deps.reader.after(c, 0, 10)
+  const rows = (seqs: number[]) =>
+    entries.filter(({ seq }) => seqs.includes(seq)).map((entry) => ({ partition: 0, fence: 1, entry }))
+  await insertEntries(
+    store,
+    [...rows([1]), { partition: 0, fence: 1, entry: voidEntry(c, { from: 2, to: 5 }, 1, 0) }],
+    'p',
+  )
+  await insertEntries(store, rows([3, 6]), 'p')
+  await redis.del(keys.log(c))
+  const expected = { seqs: [1, 3, 6], head: 6, complete: true }
+  const voids = [
+    { from: 2, to: 2 },
+    { from: 4, to: 5 },
+  ]
+  t.same(await read({}, 'erin', c), { ...expected, voids })
+  t.same(await read({ fromStart: true }, 'erin', c), { ...expected, voids })
+  t.same(await read({ after: 2 }, 'erin', c), { ...expected, seqs: [3, 6], voids: voids.slice(1) })
+  t.same(await read({ before: 5 }, 'erin', c), { ...expected, seqs: [1, 3], voids: [voids[0], { from: 4, to: 4 }] })
 })
 
 t.test('after Redis forgot, MySQL alone answers', async (t) => {

@@ -61,8 +61,12 @@ export async function startTask(
     for (const group of config.groups) {
       const { window, gatherMs, start } = groups[group]
       await ensureGroups(redis, keys, group, all)
-      const { handler, check, tidy } = await start({ config, registry, redis, keys, log, metrics, tracing, life })
-      if (check) checks[group] = check
+      const {
+        handler,
+        checks: ofGroup,
+        tidy,
+      } = await start({ config, registry, redis, keys, log, metrics, tracing, life })
+      Object.assign(checks, ofGroup)
       let ownership: Ownership | undefined
       const consumer = startConsumer({
         group,
@@ -80,8 +84,8 @@ export async function startTask(
       owners.set(group, consumer.owned)
       if (tidy) {
         const timer = setInterval(() => {
-          for (const partition of consumer.owned.keys()) {
-            tidy(partition).catch((error: unknown) =>
+          for (const [partition, { fence, inHand }] of consumer.owned) {
+            tidy({ partition, fence }, () => inHand.size === 0).catch((error: unknown) =>
               log.debug({ err: error, partition }, 'tidying; it is tried again'),
             )
           }

@@ -5,7 +5,7 @@
 import { mirrorRoutes, type Registry } from '@tidings/registry'
 import { gauge, type Lifecycle, type Logger, type MetricsRegistry, type Tracing } from '@tidings/service'
 import { connectStore } from '@tidings/store'
-import { createJanitor, type Group, type Handler, type Keys, type Redis } from '@tidings/stream'
+import { createJanitor, type Group, type Handler, type Keys, type Owner, type Redis } from '@tidings/stream'
 import type { TaskConfig } from './config.js'
 import { createPersister } from './persist.js'
 import { startPusher } from './push.js'
@@ -32,10 +32,13 @@ export interface GroupRow {
 
 export interface StartedGroup {
   handler: Handler
-  /** Rejects when something that only this group needs does not answer. */
-  check?(): Promise<unknown>
-  /** Regular housekeeping of a partition that this worker owns. */
-  tidy?(partition: number): Promise<void>
+  /** By name: each rejects when something that only this group needs does not answer, or somebody must look at it. */
+  checks?: Record<string, () => Promise<unknown>>
+  /**
+   * Regular housekeeping of a partition that this worker owns.
+   * @param quiet nothing of it is in the handler's hands
+   */
+  tidy?(owner: Owner, quiet: () => boolean): Promise<void>
 }
 
 export const groups: Record<Group, GroupRow> = {
@@ -65,10 +68,15 @@ export const groups: Record<Group, GroupRow> = {
       const store = connectStore(config.mysqlUrl, log)
       life.add('mysql', () => store.stop())
       const janitor = createJanitor(redis, keys)
+      const persister = createPersister({ store, redis, keys, log, metrics, tracing })
       return {
-        handler: createPersister({ store, redis, keys, log, metrics, tracing }),
-        check: () => store.ping(),
-        tidy: (partition) => janitor.tidy(partition),
+        handler: persister,
+        checks: { persist: () => store.ping(), 'lost entries': () => persister.checkLost() },
+        async tidy(owner, quiet) {
+          // What is missing in MySQL must be found before the logs of idle conversations go.
+          await persister.compare(owner, quiet)
+          await janitor.tidy(owner.partition)
+        },
       }
     },
   },

@@ -1,7 +1,7 @@
 /**
  * The other branch, persist: accepted entries into MySQL, a batch at a time, idempotent on (conversation, seq). From the `persist`
- * group; to MySQL. Promise: an entry is settled only after its row is committed, under a fence that no newer owner has raised. On
- * failure: MySQL away pauses the group and counts against no entry; a row that MySQL will never take becomes a dead letter with a
+ * group; to MySQL. Promise: an entry is settled only after its row is committed, under a fence that no newer owner has raised, and the
+ * rows of a conversation have no hole below it (holes.ts). On failure: MySQL away pauses the group and counts against no entry; a row that MySQL will never take becomes a dead letter with a
  * tombstone in its place, so that readers pass it.
  */
 import { parseConversation } from '@tidings/protocol'
@@ -20,15 +20,27 @@ import {
   type Exceptions,
   type Handler,
   type Keys,
+  type Owner,
   type Redis,
   trimLog,
 } from '@tidings/stream'
-import { LRUCache } from 'lru-cache'
+import { createHoles } from './holes.js'
+import { createHoleMetrics } from './metrics.js'
 
 const ROWS_PER_INSERT = 500
-const MAX_REMEMBERED = 50_000
 /** A conversation's log is trimmed once in this many entries. */
 const TRIM_EVERY = 256
+
+export interface Persister extends Handler {
+  /**
+   * Finds entries of a partition that the group was never given, and stores them.
+   * @param quiet nothing of the partition is in the handler's hands
+   * @throws AppError `unavailable`: the next time does it
+   */
+  compare(owner: Owner, quiet: () => boolean): Promise<void>
+  /** Rejects for a while after entries were found to be lost. */
+  checkLost(): Promise<void>
+}
 
 export function createPersister(deps: {
   store: Store
@@ -37,19 +49,18 @@ export function createPersister(deps: {
   log: Logger
   metrics: MetricsRegistry
   tracing: Tracing
-}): Handler {
+}): Persister {
   const { store, redis, keys, log, tracing } = deps
   const reader = createLogReader(redis, keys)
   const metrics: StageMetrics = stageMetrics(deps.metrics, 'persist')
   /** Fence under which this process has raised its claim in MySQL, by partition. */
   const raised = new Map<number, number>()
-  /** Conversations whose parties are listed as members already. */
-  const known = new LRUCache<string, true>({ max: MAX_REMEMBERED })
+  const holes = createHoles({ store, redis, keys, reader, log, metrics: createHoleMetrics(deps.metrics) })
 
   /** Before the first row under a new fence: from here on an older owner's transactions fail. */
-  async function raise(batch: readonly Delivery[]): Promise<Map<number, number>> {
+  async function raise(owners: readonly Owner[]): Promise<Map<number, number>> {
     const fenced = new Map<number, number>()
-    for (const { partition, fence } of batch) {
+    for (const { partition, fence } of owners) {
       if (raised.get(partition) === fence || fenced.has(partition)) continue
       const newer = await raiseFence(store, 'persist', partition, fence)
       if (newer === undefined) raised.set(partition, fence)
@@ -59,10 +70,11 @@ export function createPersister(deps: {
   }
 
   async function insert(batch: readonly Delivery[]): Promise<Required<Exceptions>> {
-    const members = [...new Set(batch.map(({ entry }) => entry.conversation))].filter((name) => !known.has(name))
+    const members = await holes.closeBelow(batch)
     const { fenced, conflicts } = await insertEntries(store, batch, 'persist', members)
     const reasons = new Map(conflicts.map(({ entry, reason }) => [entry, reason]))
-    if (fenced.size === 0) for (const name of members) known.set(name, true)
+    const isStored = ({ partition, entry }: Delivery): boolean => !fenced.has(partition) && !reasons.has(entry)
+    holes.stored(fenced.size + reasons.size === 0 ? batch : batch.filter(isStored))
     return {
       fenced,
       poisoned: batch.flatMap((delivery) => {
@@ -100,17 +112,26 @@ export function createPersister(deps: {
       trimLogs(open).catch((error: unknown) => log.warn({ err: error }, 'trimming a log'))
       return { poisoned, fenced }
     },
-    async bury(partition, fields, reason) {
+    async bury(owner, fields, reason) {
       const named = (name: string): string | undefined => {
         const at = fields.findIndex((field, i) => i % 2 === 0 && field === name)
         return at === -1 ? undefined : fields[at + 1]
       }
       const conversation = named('conversation') ?? ''
       const seq = Number(named('seq'))
-      if (!parseConversation(conversation) || keys.partitionOf(conversation) !== partition) return
+      if (!parseConversation(conversation) || keys.partitionOf(conversation) !== owner.partition) return
       // Written by hand beyond the head: nobody is waiting there, and a tombstone would stand in the way of a real entry.
       const [head] = await reader.heads([conversation])
-      if (seq <= head!) await insertTombstone(store, { conversation, seq, reason })
+      if (!(seq >= 1 && seq <= head!)) return
+      const fenced = await raise([owner])
+      // Above a hole it would hide it: the highest row tells that all below is stored.
+      if (!fenced.has(owner.partition)) await holes.closeBelowSeq(owner, conversation, seq)
+      await insertTombstone(store, { conversation, seq, reason })
     },
+    async compare(owner, quiet) {
+      const fenced = await raise([owner])
+      if (fenced.size === 0) await holes.compare(owner, quiet)
+    },
+    checkLost: () => holes.check(),
   }
 }

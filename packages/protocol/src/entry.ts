@@ -50,6 +50,20 @@ export function voidRange(entry: Pick<Entry, 'seq' | 'content'>): SeqRange {
   return { from: typeof from === 'number' && Number.isSafeInteger(from) ? from : entry.seq, to: entry.seq }
 }
 
+/** An entry of type `void` over these seqs. @param n of the last entry before it: it holds none */
+export const voidEntry = (conversation: string, { from, to }: SeqRange, n: number, sentAt: number): Entry => ({
+  id: '0',
+  conversation,
+  seq: to,
+  n,
+  from: '',
+  type: 'void',
+  content: JSON.stringify({ from, to }),
+  clientId: '',
+  sentAt,
+  trace: '',
+})
+
 /**
  * What of a range is left when parts of it are taken.
  * @param taken ascending

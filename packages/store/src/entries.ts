@@ -1,5 +1,5 @@
 /** Entries: written in batches by persist, read by history. The only file with SQL on the table `entries`. */
-import { type Entry, parseConversation, rangesBetween, voidRange } from '@tidings/protocol'
+import { type Entry, parseConversation, rangesBetween, voidEntry, voidRange } from '@tidings/protocol'
 import { ER_DUPLICATE, errnoOf } from './away.js'
 import { type Db, type Store, transaction } from './db.js'
 import { holdFences } from './fences.js'
@@ -13,6 +13,8 @@ export interface FencedEntry {
   /** The writer's fence of that partition. */
   fence: number
   entry: Entry
+  /** Why there is nothing at these seqs, for an entry of type `void` that is no leap's. */
+  reason?: string
 }
 
 export interface Conflict {
@@ -35,9 +37,9 @@ const DATA_ERRORS: ReadonlySet<number> = new Set([
 
 const COLUMNS = 'conversation, seq, id, n, from_user, type, content, client_id, sent_at, void_from'
 // Never IGNORE and never ON DUPLICATE KEY: both lose an entry silently when a seq was given out twice.
-const INSERT = `INSERT INTO entries (${COLUMNS}) VALUES ?`
+const INSERT = `INSERT INTO entries (${COLUMNS}, reason) VALUES ?`
 
-const toValues = (entry: Entry): unknown[] => [
+const toValues = (entry: Entry, reason?: string): unknown[] => [
   entry.conversation,
   entry.seq,
   entry.type === 'void' ? null : entry.id,
@@ -48,6 +50,7 @@ const toValues = (entry: Entry): unknown[] => [
   entry.clientId,
   entry.sentAt,
   entry.type === 'void' ? voidRange(entry).from : null,
+  reason ?? null,
 ]
 
 const byKey = ({ entry: a }: FencedEntry, { entry: b }: FencedEntry): number =>
@@ -98,13 +101,14 @@ async function insertAll(db: Db, batch: readonly FencedEntry[], group: string, m
   const { open, fenced } = await hold(db, batch, group)
   let rows: unknown[][] = []
   let bytes = 0
-  for (const { entry } of open) {
+  for (const { entry, reason } of open) {
     if (bytes > 0 && bytes + entry.content.length > MAX_STATEMENT_BYTES) {
       await db.run(INSERT, [rows])
       rows = []
       bytes = 0
     }
-    rows.push(...(entry.type === 'void' ? (await clipped(db, entry)).map(toValues) : [toValues(entry)]))
+    if (entry.type === 'void') for (const part of await clipped(db, entry)) rows.push(toValues(part, reason))
+    else rows.push(toValues(entry))
     bytes += entry.content.length
   }
   if (rows.length > 0) await db.run(INSERT, [rows])
@@ -130,6 +134,10 @@ async function clipped(db: Db, entry: Entry): Promise<Entry[]> {
   }))
 }
 
+async function insertVoid(db: Db, entry: Entry, reason: string | undefined): Promise<void> {
+  for (const part of await clipped(db, entry)) await db.run(INSERT, [[toValues(part, reason)]])
+}
+
 /** The slow way, after a batch was refused: what is there is compared, the rest goes in one by one. */
 async function insertEach(db: Db, batch: readonly FencedEntry[], group: string, members: readonly string[]) {
   const { open, fenced } = await hold(db, batch, group)
@@ -138,10 +146,10 @@ async function insertEach(db: Db, batch: readonly FencedEntry[], group: string, 
     open.map(({ entry }) => entry),
   )
   const conflicts: Conflict[] = []
-  for (const { entry } of open) {
+  for (const { entry, reason: voidReason } of open) {
     if (entry.type === 'void') {
       // What is there of it already counts as a row, so a repetition adds nothing.
-      for (const part of await clipped(db, entry)) await db.run(INSERT, [[toValues(part)]])
+      await insertVoid(db, entry, voidReason)
       continue
     }
     const id = there.get(keyOf(entry.conversation, entry.seq))
@@ -183,12 +191,21 @@ function describe(error: Error & { code?: string; errno?: number }): string {
   return `${error.code ?? 'error'} ${error.errno ?? ''}${column ? ` in ${column}` : ''}`
 }
 
+/** What else the void covered, of entries that were given up as lost together, stays void. */
 async function replaceTombstone(db: Db, entry: Entry): Promise<void> {
-  await db.run(
-    `UPDATE entries SET id = ?, n = ?, from_user = ?, type = ?, content = ?, client_id = ?, sent_at = ?, void_from = ?, reason = NULL
-      WHERE conversation = ? AND seq = ? AND id IS NULL`,
-    [...toValues(entry).slice(2), entry.conversation, entry.seq],
+  const { conversation, seq } = entry
+  const [old] = await db.select<{ void_from: string | null; n: string; reason: string | null }>(
+    'SELECT void_from, n, reason FROM entries WHERE conversation = ? AND seq = ? AND id IS NULL',
+    [conversation, seq],
   )
+  await db.run(
+    `UPDATE entries SET id = ?, n = ?, from_user = ?, type = ?, content = ?, client_id = ?, sent_at = ?, void_from = ?, reason = ?
+      WHERE conversation = ? AND seq = ? AND id IS NULL`,
+    [...toValues(entry).slice(2), conversation, seq],
+  )
+  if (!old || Number(old.void_from ?? seq) === seq) return
+  const rest = voidEntry(conversation, { from: Number(old.void_from), to: seq - 1 }, Number(old.n), entry.sentAt)
+  await insertVoid(db, rest, old.reason ?? undefined)
 }
 
 const keyOf = (conversation: string, seq: number | string): string => `${conversation} ${seq}`
@@ -313,17 +330,32 @@ export async function readEntries(
 }
 
 // Index: entries_pk twice, first as one jump per conversation ("Using index for group-by"), then one row by its whole key.
-const NEWEST = `SELECT ${COLUMNS.split(', ')
+const newestSql = (columns: string): string => `SELECT ${columns
+  .split(', ')
   .map((column) => `e.${column}`)
   .join(', ')}
   FROM (SELECT conversation, MAX(seq) AS seq FROM entries WHERE conversation IN (?) GROUP BY conversation) AS last
   JOIN entries AS e ON e.conversation = last.conversation AND e.seq = last.seq`
+const NEWEST = newestSql(COLUMNS)
+const REACHED = newestSql('conversation, seq, n')
 
 /** The last row of each conversation that has one. @throws AppError `unavailable` */
 export async function newestEntries(store: Store, conversations: readonly string[]): Promise<Map<string, StoredEntry>> {
   if (conversations.length === 0) return new Map()
   const rows = await store.use((db) => db.select<EntryRow>(NEWEST, [conversations]))
   return new Map(rows.map((row) => [row.conversation, fromRow(row)]))
+}
+
+/** How far the rows of each conversation reach, voids included; one without rows is left out. @throws AppError `unavailable` */
+export async function reachedBy(
+  store: Store,
+  conversations: readonly string[],
+): Promise<Map<string, { seq: number; n: number }>> {
+  if (conversations.length === 0) return new Map()
+  const rows = await store.use((db) =>
+    db.select<{ conversation: string; seq: string; n: string }>(REACHED, [conversations]),
+  )
+  return new Map(rows.map(({ conversation, seq, n }) => [conversation, { seq: Number(seq), n: Number(n) }]))
 }
 
 /** The highest seq that a conversation's rows reach, voids included; 0 when it has none. @throws AppError `unavailable` */
@@ -333,8 +365,7 @@ export async function maxSeq(store: Store, conversation: string): Promise<number
 
 /** As `maxSeq`, for many; a conversation without rows is left out. @throws AppError `unavailable` */
 export async function maxSeqs(store: Store, conversations: readonly string[]): Promise<Map<string, number>> {
-  const rows = await newestEntries(store, conversations)
-  return new Map([...rows].map(([conversation, { entry }]) => [conversation, entry.seq]))
+  return new Map([...(await reachedBy(store, conversations))].map(([conversation, { seq }]) => [conversation, seq]))
 }
 
 /** For the tests that read EXPLAIN. */

@@ -19,12 +19,18 @@ import { createReads } from './reads.js'
 import type { Redis } from './redis.js'
 import { createSettling } from './settling.js'
 
+export interface Owning {
+  readonly fence: number
+  /** Stream ids that were read and are not settled yet. */
+  readonly inHand: ReadonlySet<string>
+}
+
 export interface Consumer {
   /** This process owns the partition now. */
   own(partition: number, fence: number): void
   /** Reads no more of it; resolves when what is in hand is finished. */
   release(partition: number): Promise<void>
-  readonly owned: ReadonlyMap<number, { fence: number }>
+  readonly owned: ReadonlyMap<number, Owning>
   stop(): Promise<void>
 }
 

@@ -76,11 +76,11 @@ export function createFates(deps: {
   }
 
   async function bury(row: Row, reason: string, deliveries: number, fates: Fates): Promise<void> {
-    const { partition } = row.owned
+    const { partition, fence } = row.owned
     for (let waits = 0; !signal.aborted; ) {
       try {
         await requireRoom(redis, keys, group, partition)
-        await handler.bury?.(partition, row.fields, reason)
+        await handler.bury?.({ partition, fence }, row.fields, reason)
         break
       } catch (error) {
         if (!(error instanceof AppError) || error.code !== 'unavailable') throw error

@@ -1,11 +1,15 @@
 /** What a group gives to be fed: a handler. It returns or throws; what becomes of an entry is decided in fates.ts. */
 import type { Entry } from '@tidings/protocol'
 
-/** An entry in a handler's hands. */
-export interface Delivery {
+/** Whose work it is: of two owners of a partition the one with the higher fence. */
+export interface Owner {
   partition: number
-  /** The owner's fence, to travel with everything that is done for this entry. */
+  /** To travel with everything that is done under this ownership. */
   fence: number
+}
+
+/** An entry in a handler's hands. */
+export interface Delivery extends Owner {
   streamId: string
   entry: Entry
 }
@@ -29,5 +33,5 @@ export interface Handler {
    */
   handle(batch: readonly Delivery[]): Promise<Exceptions>
   /** Told before an entry is set aside, with its raw fields. May throw `unavailable`, which pauses. */
-  bury?(partition: number, fields: readonly string[], reason: string): Promise<void>
+  bury?(owner: Owner, fields: readonly string[], reason: string): Promise<void>
 }

@@ -71,7 +71,7 @@ export function createReads(deps: {
 
   function tellLost(partition: number, lost: number): void {
     metrics.lost(lost)
-    log.error({ group, partition, lost }, 'pending entries were deleted from the stream: they are lost')
+    log.error({ group, partition, lost }, 'pending entries were deleted from the stream: this group never sees them')
   }
 
   /** Leaves out what is in hand already, and what is gone from the stream. */

@@ -229,7 +229,7 @@ t.test('entries written by hand: broken ones are set aside with a reason, and th
   const buried: string[] = []
   const one = await consumer(t, b, {
     ...collect(seen),
-    async bury(_partition, _fields, reason) {
+    async bury(_owner, _fields, reason) {
       buried.push(reason)
     },
   })

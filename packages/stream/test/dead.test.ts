@@ -146,7 +146,7 @@ t.test('a group with its fill of dead letters pauses and loses nothing; with roo
   const told: string[] = []
   const handler: Handler = {
     handle: async () => ({}),
-    async bury(_partition, _fields, reason) {
+    async bury(_owner, _fields, reason) {
       buried.push(reason)
     },
   }
