@@ -46,7 +46,7 @@ export const groups: Record<Group, GroupRow> = {
     window: 4,
     gatherMs: 0,
     async start(deps) {
-      const { registry, log, metrics, tracing, config, life } = deps
+      const { registry, redis, keys, log, metrics, tracing, config, life } = deps
       // The sessions must be known before the first entry is read, or they would be passed over.
       const routes = await mirrorRoutes(registry, log)
       life.add('routes', () => routes.stop())
@@ -56,7 +56,16 @@ export const groups: Record<Group, GroupRow> = {
         'Sessions in this worker’s copy of the registry.',
         () => routes.sessions,
       )
-      const pusher = await startPusher({ registry, where: routes, jwtSecret: config.jwtSecret, log, metrics, tracing })
+      const pusher = await startPusher({
+        registry,
+        where: routes,
+        redis,
+        keys,
+        jwtSecret: config.jwtSecret,
+        log,
+        metrics,
+        tracing,
+      })
       life.add('pusher', () => pusher.stop())
       return { handler: pusher }
     },

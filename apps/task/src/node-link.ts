@@ -20,6 +20,8 @@ const OWED: PushOutcome = { state: 'owed', fenced: [] }
 export interface NodeLink {
   /** Never rejects and never takes longer than the node may. */
   push(entries: nodeRpc.PushEntry[]): Promise<PushOutcome>
+  /** The node is to compare its sessions with the heads, for it will not be pushed something that it should show. */
+  owe(): void
   /** Is a re-check owed to this node? */
   readonly owed: boolean
   stop(): void
@@ -77,7 +79,7 @@ export function openNodeLink(node: string, address: string, rpcToken: string, lo
     out.clear()
   }
 
-  /** A payload was dropped: the next re-check counts, and none that is under way. */
+  /** A payload was dropped, or is not given: the next re-check counts, and none that is under way. */
   function owe(): void {
     owed = true
     const last = queue.at(-1)
@@ -138,6 +140,7 @@ export function openNodeLink(node: string, address: string, rpcToken: string, lo
         out.set(enqueue(entries, false), { resolve, timer: setTimeout(tooSlow, CONFIRM_MS) })
       })
     },
+    owe,
     get owed() {
       return owed
     },

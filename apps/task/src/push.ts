@@ -2,14 +2,20 @@
  * Stage 4 of 6, push: routed entries to their nodes, one stream per node, a batch at a time. From route; to deliver. Promise: an
  * entry counts as finished only when every concerned node has confirmed it, or has been marked as owed a re-check of the heads. A
  * node that is not listed any more needs nothing: its devices come back elsewhere and catch up. On failure of a node: the others do
- * not wait for it.
+ * not wait for it. Far behind: what is old is not pushed (late.ts), and every node is owed a re-check.
  */
 import { type nodeRpc, rpcToken } from '@tidings/protocol'
 import type { NodeInfo, Registry } from '@tidings/registry'
 import { gauge, type Logger, type MetricsRegistry, type Span, stageMetrics, type Tracing } from '@tidings/service'
-import { type Delivery, type Exceptions, PoisonError } from '@tidings/stream'
+import { type Delivery, type Exceptions, type Keys, PoisonError, type Redis } from '@tidings/stream'
+import { startLateness } from './late.js'
 import { type NodeLink, openNodeLink } from './node-link.js'
 import { route, type Where } from './route.js'
+
+/** While it skips ahead, devices look this often. Each look finds all that is late: it was appended long before. */
+const RECHECK_EVERY_MS = 1_000
+/** Quiet for this long, it is another time that push is behind. */
+const SAY_EVERY_MS = 10_000
 
 export interface Pusher {
   handle(batch: readonly Delivery[]): Promise<Exceptions>
@@ -18,14 +24,17 @@ export interface Pusher {
 
 /** Resolves when the listed nodes are known. */
 export async function startPusher(deps: {
-  registry: Registry
+  registry: Pick<Registry, 'watchNodes'>
   where: Where
+  redis: Redis
+  keys: Keys
   jwtSecret: string
   log: Logger
   metrics: MetricsRegistry
   tracing: Tracing
 }): Promise<Pusher> {
   const { registry, where, log, tracing } = deps
+  const lateness = await startLateness(deps.redis, deps.keys)
   const token = rpcToken(deps.jwtSecret)
   const links = new Map<string, { info: NodeInfo; link: NodeLink }>()
   const routed = stageMetrics(deps.metrics, 'route')
@@ -45,9 +54,25 @@ export async function startPusher(deps: {
     }
   })
 
+  let skippedAt = Number.NEGATIVE_INFINITY
+  let recheckedAt = Number.NEGATIVE_INFINITY
+
+  /** The late ones are finished with: whoever must see them is told to look, or finds them when it comes. */
+  function skip(late: number, now: number): void {
+    if (late === 0) return
+    if (now - skippedAt > SAY_EVERY_MS) log.warn('push is behind and skips ahead; devices read the logs')
+    skippedAt = now
+    pushed.failed('late', late)
+    if (now - recheckedAt < RECHECK_EVERY_MS) return
+    recheckedAt = now
+    for (const { link } of links.values()) link.owe()
+  }
+
   return {
-    async handle(batch) {
+    async handle(whole) {
       const began = performance.now()
+      const { fresh: batch, late } = lateness.split(whole)
+      skip(late.length, began)
       const byNode = new Map<string, nodeRpc.PushEntry[]>()
       const poisoned: { delivery: Delivery; reason: string }[] = []
       const spans: Span[] = []

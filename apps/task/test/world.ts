@@ -28,7 +28,7 @@ export interface World {
   rows(conversation: string): Promise<(number | string)[]>
 }
 
-function given(name: 'TIDINGS_REDIS_URL' | 'TIDINGS_MYSQL_URL'): string {
+export function given(name: 'TIDINGS_REDIS_URL' | 'TIDINGS_MYSQL_URL'): string {
   const value = process.env[name]
   if (value === undefined) throw new Error(`${name} is not set: it names the server to test against.`)
   return value
