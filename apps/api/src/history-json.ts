@@ -17,10 +17,12 @@ export const historyJson = ({ entries, voids, head, complete }: logicRpc.ReadHis
   `{"messages":${messagesJson(entries)},"void":${rangesJson(voids)},"head":${head},"complete":${complete}}`
 
 /** The ids of conversations need no escaping. */
-export function offlineJson({ entries, voids, nextCursor }: logicRpc.ReadOfflineResponse): string {
+export function offlineJson({ entries, voids, gaps, nextCursor }: logicRpc.ReadOfflineResponse): string {
   const gone = voids.map((of) => `"${of.conversation}":${rangesJson(of.voids)}`)
+  const open = gaps.map((gap) => `"${gap.conversation}":${rangesJson([gap])}`)
   const next = nextCursor === '' ? 'null' : `"${nextCursor}"`
-  return `{"messages":${messagesJson(entries)},"void":{${gone.join(',')}},"nextCursor":${next},"more":${nextCursor !== ''}}`
+  const ranges = `"void":{${gone.join(',')}},"gap":{${open.join(',')}}`
+  return `{"messages":${messagesJson(entries)},${ranges},"nextCursor":${next},"more":${nextCursor !== ''}}`
 }
 
 function conversationJson({ lastMessage, ...view }: logicRpc.ConversationView): string {

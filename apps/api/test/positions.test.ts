@@ -80,7 +80,7 @@ test('ack and read of what is not mine, and of what cannot be, are 404 alike (19
 
 test('what a device missed, with every content as it was written', async (t) => {
   const { call, calls, behind } = await world(t)
-  t.same((await call('GET', 'offline')).body, { messages: [], void: {}, nextCursor: null, more: false })
+  t.same((await call('GET', 'offline')).body, { messages: [], void: {}, gap: {}, nextCursor: null, more: false })
   const first = { user: 'alice', device: '', cursor: '', limit: 100, fromOldest: false }
   t.same(calls.at(-1), ['readOffline', first])
   await call('GET', 'offline?cursor=0&device=phone&limit=500&from=oldest')
@@ -102,12 +102,18 @@ test('what a device missed, with every content as it was written', async (t) => 
       { ...entry, seq: 7, content: '' },
     ],
     voids: [{ conversation: 'dm:alice:bob', voids: [{ from: 5, to: 6 }] }],
+    gaps: [{ conversation: 'dm:alice:carol', from: 3, to: 9 }],
     nextCursor: 'abc.def',
   })
   const reply = await call('GET', 'offline?cursor=abc.xyz')
   t.same(calls.at(-1), ['readOffline', { ...first, cursor: 'abc.xyz' }])
   t.match(reply.text, `"content":${content}`)
-  t.match(reply.body, { void: { 'dm:alice:bob': [[5, 6]] }, nextCursor: 'abc.def', more: true })
+  t.match(reply.body, {
+    void: { 'dm:alice:bob': [[5, 6]] },
+    gap: { 'dm:alice:carol': [[3, 9]] },
+    nextCursor: 'abc.def',
+    more: true,
+  })
   t.notOk('content' in reply.body.messages[1], 'a stub has none')
   behind.readOffline = () => {
     throw away()

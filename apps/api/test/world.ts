@@ -100,7 +100,7 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
     getUser: async (user) => userNamed(user),
     listConversations: () => ({ conversations: [], nextCursor: '' }),
     readHistory: () => ({ entries: [], voids: [], head: 0, complete: true }),
-    readOffline: () => ({ entries: [], voids: [], nextCursor: '' }),
+    readOffline: () => ({ entries: [], voids: [], gaps: [], nextCursor: '' }),
     move: () => {},
   }
   const noted = <Request extends object, Response>(method: string, answer: (request: Request) => Response) => {

@@ -1,11 +1,11 @@
 /** The conversations of a user, newest first. */
 import { AppError, type Entry, type logicRpc, parseConversation } from '@tidings/protocol'
 import { findUsers, newestEntries, readEntries, type Store } from '@tidings/store'
-import type { Keys, LogReader, Redis } from '@tidings/stream'
+import { GENERATION_SEQS, type Keys, type LogReader, type Redis } from '@tidings/stream'
 import type { Devices } from './devices.js'
 import { toHistoryEntry } from './history.js'
 import { limitOf, userOf } from './input.js'
-import { readUpTo } from './reads.js'
+import { countUpTo, readUpTo } from './reads.js'
 import type { WriteBehind } from './write-behind.js'
 
 const LIMIT = { default: 50, max: 100 }
@@ -115,6 +115,12 @@ async function toViews(
     readUpTo(deps, user, conversations),
     titlesOf(deps.store, user, conversations),
   ])
+  const counted = await Promise.all(
+    page.map(({ conversation, head }, i) => {
+      const { seq, n } = read[i]!
+      return leaptBetween(seq, head) ? countUpTo(deps, conversation, seq) : n
+    }),
+  )
   return page.map(({ conversation, head, n, message }, i) => ({
     id: conversation,
     kind: kindOf(conversation),
@@ -122,10 +128,17 @@ async function toViews(
     head,
     delivered: Math.min(delivered[i]!, head),
     read: read[i]!.seq,
-    unread: Math.max(0, n - read[i]!.n),
+    unread: Math.max(0, n - counted[i]!),
     lastMessage: message && toHistoryEntry(message),
   }))
 }
+
+/**
+ * What was read before a leap may have counted entries that were then forgotten, and are counted no more at the head. Each generation
+ * has seqs of its own.
+ */
+const leaptBetween = (seq: number, head: number): boolean =>
+  seq > 0 && Math.floor(seq / GENERATION_SEQS) !== Math.floor(head / GENERATION_SEQS)
 
 const kindOf = (conversation: string): string => conversation.slice(0, conversation.indexOf(':'))
 

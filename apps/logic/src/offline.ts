@@ -2,8 +2,11 @@
  * What a device has not acknowledged, in pages: conversation by conversation in the order of their names, and by seq within one. That
  * order does not depend on time, so an entry that arrives between two pages moves none that was not listed yet. It is listed too
  * when its conversation is still to come; otherwise the next listing has it.
+ *
+ * What a leap has skipped is void only when persist has stored it so: an entry that Redis forgot may still be in a worker's hands. Until
+ * then the listing of that conversation ends before it, and says so by a gap; the next listing goes on there.
  */
-import { AppError, type logicRpc } from '@tidings/protocol'
+import { AppError, type logicRpc, voidRange } from '@tidings/protocol'
 import type { Devices } from './devices.js'
 import { readHeads } from './heads.js'
 import { type HistoryDeps, readHistory } from './history.js'
@@ -36,6 +39,8 @@ interface Listed {
   voids: logicRpc.Void[]
   /** Every seq up to here is an entry or in a void. */
   upTo: number
+  /** What nobody can tell about yet; the listing of the conversation ends before it. */
+  gap?: logicRpc.Void
 }
 
 /**
@@ -82,21 +87,24 @@ function withinLimit(parts: readonly Part[], limit: number): Part[] {
 async function readPage(deps: OfflineDeps, user: string, parts: readonly Part[]) {
   const entries: logicRpc.HistoryEntry[] = []
   const voids: logicRpc.OfflineVoids[] = []
+  const gaps: logicRpc.OfflineGap[] = []
   let end: { conversation: string; seq: number } | undefined
   let length = 0
   for (let at = 0; at < parts.length; at += AT_ONCE) {
     const some = parts.slice(at, at + AT_ONCE)
     const listed = await Promise.all(some.map((part) => readPart(deps, user, part)))
-    for (const [i, { conversation, to }] of some.entries()) {
+    for (const [i, { conversation, to, head }] of some.entries()) {
       const one = listed[i]!
       entries.push(...one.entries)
       if (one.voids.length > 0) voids.push({ conversation, voids: one.voids })
-      end = { conversation, seq: one.upTo }
+      if (one.gap) gaps.push({ conversation, ...one.gap })
+      // Behind a gap nothing more comes in this listing.
+      end = { conversation, seq: one.gap ? head : one.upTo }
       length += lengthOf(one.entries)
-      if (length >= ENOUGH_CONTENT || one.upTo < to) return { entries, voids, end }
+      if (length >= ENOUGH_CONTENT || end.seq < to) return { entries, voids, gaps, end }
     }
   }
-  return { entries, voids, end }
+  return { entries, voids, gaps, end }
 }
 
 const lengthOf = (entries: readonly logicRpc.HistoryEntry[]): number =>
@@ -109,15 +117,37 @@ async function readPart(deps: OfflineDeps, user: string, { conversation, after, 
     const limit = Math.min(to - listed.upTo, READ)
     const range = { before: 0, after: listed.upTo, fromStart: true, limit }
     const page = await readHistory(deps, { user, conversation, ...range })
-    const upTo = Math.max(page.entries.at(-1)?.seq ?? 0, page.voids.at(-1)?.to ?? 0)
-    // A hole is not passed over: whoever acknowledged what follows would never get what is missing. Nor is a head that went down.
-    if (!page.complete || upTo <= listed.upTo) {
-      throw new AppError('unavailable', 'An entry cannot be read now.', { retryAfter: 1 })
-    }
-    listed.entries.push(...page.entries)
-    listed.voids.push(...page.voids)
+    const upTo = wholeUpTo(listed.upTo, page)
+    const entries = page.entries.filter(({ seq }) => seq <= upTo)
+    listed.entries.push(...entries)
+    listed.voids.push(...page.voids.filter(({ to: end }) => end <= upTo))
+    const stopped = upTo <= listed.upTo || !page.complete
     listed.upTo = upTo
-    length += lengthOf(page.entries)
+    length += lengthOf(entries)
+    if (!stopped) continue
+    const gap = await leapAbove(deps, conversation, upTo)
+    // Any other hole is not passed over: whoever acknowledged what follows would never get what is missing. Nor is a head that went down.
+    if (!gap) throw new AppError('unavailable', 'An entry cannot be read now.', { retryAfter: 1 })
+    return { ...listed, gap }
   }
   return listed
+}
+
+/** Up to where a page, which begins above `after`, has an entry or a void at every seq. */
+function wholeUpTo(after: number, { entries, voids }: logicRpc.ReadHistoryResponse): number {
+  const spans = [...entries.map(({ seq }) => ({ from: seq, to: seq })), ...voids].sort((a, b) => a.from - b.from)
+  let upTo = after
+  for (const { from, to } of spans) if (from <= upTo + 1) upTo = Math.max(upTo, to)
+  return upTo
+}
+
+/** What a leap has skipped above a seq, where that is what follows in the log. */
+async function leapAbove(
+  { reader }: OfflineDeps,
+  conversation: string,
+  seq: number,
+): Promise<logicRpc.Void | undefined> {
+  const [next] = await reader.after(conversation, seq, 1)
+  if (next?.type !== 'void' || voidRange(next).from > seq + 1) return undefined
+  return { from: seq + 1, to: next.seq }
 }

@@ -56,8 +56,15 @@ async function storedPosition(store: Store, user: string, conversation: string):
   }
 }
 
-/** How many messages there are up to a seq: n of the entry there, or, in a void, of the one before. */
-async function countUpTo({ reader, store }: ReadDeps, conversation: string, seq: number): Promise<number> {
+/**
+ * How many messages there are up to a seq: n of the entry there, or, in a void, of the one before.
+ * @throws AppError `unavailable`
+ */
+export async function countUpTo(
+  { reader, store }: Pick<ReadDeps, 'reader' | 'store'>,
+  conversation: string,
+  seq: number,
+): Promise<number> {
   const [logged] = await reader.before(conversation, seq + 1, 1)
   if (logged?.seq === seq) return logged.n
   const [stored] = await readEntries(store, conversation, { before: seq + 1, limit: 1 })

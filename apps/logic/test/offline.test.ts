@@ -4,7 +4,7 @@ import t from 'tap'
 import { ack, openDevice } from '../src/cursors.js'
 import { createListingCursors } from '../src/listing-cursor.js'
 import { readOffline } from '../src/offline.js'
-import { world } from './world.js'
+import { until, world } from './world.js'
 
 const { deps, redis, keys, store, mysql, people, say, persist, forgetRedis } = await world(t)
 await people('alice', 'Alice', 'bob', 'carol', 'dave', 'erin')
@@ -155,6 +155,31 @@ t.test('a head that Redis forgets meanwhile does not begin the listing anew', as
   }
   const request = { user: 'erin', device: 'phone', cursor: '', limit: 500, fromOldest: false }
   await t.rejects(readOffline({ ...deps, reader }, request), { code: 'unavailable' })
+})
+
+t.test('what a leap skipped ends the listing of its conversation, and of no other, until it is stored', async (t) => {
+  await people('gail', 'hugo', 'ivan')
+  for (const text of ['1', '2', '3']) await say('gail', 'hugo', text)
+  await persist('dm:gail:hugo')
+  await acked('hugo', 'dm:gail:hugo', 1)
+  await until(() => deps.writeBehind.depth === 0)
+  await forgetRedis()
+  const { seq } = await say('gail', 'hugo', 'after it was forgotten')
+  const { seq: other } = await say('ivan', 'hugo', 'elsewhere')
+  await persist('dm:hugo:ivan')
+  const gap = { conversation: 'dm:gail:hugo', from: 4, to: seq - 1 }
+  const page = await offline('hugo')
+  t.same([told(page), page.gaps], [['dm:gail:hugo 2', 'dm:gail:hugo 3'], [gap]])
+  for (const limit of [1, 2, 3, 500]) {
+    const { found } = await walk('hugo', { limit })
+    t.same(found, [...told(page), `dm:hugo:ivan ${other}`], `in pages of ${limit}`)
+  }
+  await acked('hugo', 'dm:gail:hugo', 3)
+  t.match(await offline('hugo'), { gaps: [gap] }, 'nothing before the gap')
+  await persist('dm:gail:hugo')
+  const whole = await offline('hugo')
+  t.same([told(whole), whole.gaps], [[`dm:gail:hugo ${seq}`], []])
+  t.match(whole.voids[0], { conversation: 'dm:gail:hugo', voids: [{ from: 4, to: seq - 1 }] })
 })
 
 t.test('a source that is away, and a hole, are unavailable and never a short or an empty page', async (t) => {

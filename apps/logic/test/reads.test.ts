@@ -98,4 +98,44 @@ t.test('with MySQL away reading goes on, and the further position wins afterward
   t.equal(await view('bob'), `${seq} read, 0 unread`, 'the further one of both')
 })
 
+t.test('what was read and then forgotten neither hides what comes after nor counts with it', async (t) => {
+  await people('dora', 'erin', 'finn')
+  const unreadOf = async (user: string, of: string) => {
+    const { conversations } = await listConversations(deps, { user, cursor: '', limit: 0 })
+    return conversations.find(({ id }) => id === of)?.unread
+  }
+  const [all, some] = ['dm:dora:erin', 'dm:dora:finn']
+  const TWICE = [
+    ['erin', all],
+    ['finn', some],
+  ] as const
+  const position = async (user: string, of: string) => (await readPositions(store, user, [of])).get(of)?.seq
+  const seqs: number[] = []
+  for (const [to, of] of TWICE) {
+    for (const text of ['1', '2', '3']) seqs.push((await say('dora', to, text)).seq)
+    await persist(of)
+    for (const text of ['4', '5']) seqs.push((await say('dora', to, text)).seq)
+  }
+  await seen('erin', seqs[4]!, all)
+  await seen('finn', seqs[6]!, some)
+  t.same([await unreadOf('erin', all), await unreadOf('finn', some)], [0, 3])
+  await until(async () => (await position('erin', all)) === seqs[4] && (await position('finn', some)) === seqs[6])
+  await forgetRedis()
+  await deps.generations.leap(keys.partitionOf(all), [all])
+  t.equal(await unreadOf('erin', all), 0, 'a void is not unread')
+  for (const [to, of] of TWICE) {
+    await say('dora', to, 'after')
+    t.equal(await unreadOf('dora', of), 0, 'own sends are read')
+  }
+  t.equal(await unreadOf('erin', all), 1, 'what came after, although five were read')
+  t.equal(await unreadOf('finn', some), 2, 'the third and what came after: two are forgotten')
+  await persist(some)
+  t.equal(await unreadOf('finn', some), 2, 'the same when the void is stored')
+  const head = (await deps.reader.heads([some]))[0]!
+  await seen('finn', head - 1, some)
+  t.equal(await unreadOf('finn', some), 1, 'read up to the end of the void')
+  await seen('finn', head, some)
+  t.equal(await unreadOf('finn', some), 0)
+})
+
 t.end()

@@ -19,6 +19,11 @@ const Offline = Type.Object(
     void: Type.Record(Type.String(), Type.Array(Type.Array(Type.Integer(), { minItems: 2, maxItems: 2 })), {
       description: 'By conversation: ranges of seq, both ends included, that hold nothing and never will.',
     }),
+    gap: Type.Record(Type.String(), Type.Array(Type.Array(Type.Integer(), { minItems: 2, maxItems: 2 })), {
+      description:
+        'By conversation: a range of seq of which nobody can tell yet whether it holds something, after Redis has lost data. The ' +
+        'conversation is listed up to there; the next listing goes on.',
+    }),
     nextCursor: Type.Union([Type.String(), Type.Null()], { description: 'For the next page; null at the end.' }),
     more: Type.Boolean({ description: 'There is a next page. This one may be shorter than limit all the same.' }),
   },

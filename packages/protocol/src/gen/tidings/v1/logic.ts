@@ -225,6 +225,14 @@ export interface ReadOfflineResponse {
   voids: OfflineVoids[];
   /** empty at the end */
   nextCursor: string;
+  gaps: OfflineGap[];
+}
+
+/** Seqs of which nobody can tell yet whether they hold something. The listing of the conversation ends before them. */
+export interface OfflineGap {
+  conversation: string;
+  from: number;
+  to: number;
 }
 
 export interface OpenGenerationRequest {
@@ -2663,7 +2671,7 @@ export const OfflineVoids: MessageFns<OfflineVoids> = {
 };
 
 function createBaseReadOfflineResponse(): ReadOfflineResponse {
-  return { entries: [], voids: [], nextCursor: "" };
+  return { entries: [], voids: [], nextCursor: "", gaps: [] };
 }
 
 export const ReadOfflineResponse: MessageFns<ReadOfflineResponse> = {
@@ -2676,6 +2684,9 @@ export const ReadOfflineResponse: MessageFns<ReadOfflineResponse> = {
     }
     if (message.nextCursor !== "") {
       writer.uint32(26).string(message.nextCursor);
+    }
+    for (const v of message.gaps) {
+      OfflineGap.encode(v!, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -2717,6 +2728,14 @@ export const ReadOfflineResponse: MessageFns<ReadOfflineResponse> = {
             message.nextCursor = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.gaps.push(OfflineGap.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2737,6 +2756,86 @@ export const ReadOfflineResponse: MessageFns<ReadOfflineResponse> = {
     message.entries = object.entries?.map((e) => HistoryEntry.fromPartial(e)) || [];
     message.voids = object.voids?.map((e) => OfflineVoids.fromPartial(e)) || [];
     message.nextCursor = object.nextCursor ?? "";
+    message.gaps = object.gaps?.map((e) => OfflineGap.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseOfflineGap(): OfflineGap {
+  return { conversation: "", from: 0, to: 0 };
+}
+
+export const OfflineGap: MessageFns<OfflineGap> = {
+  encode(message: OfflineGap, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.conversation !== "") {
+      writer.uint32(10).string(message.conversation);
+    }
+    if (message.from !== 0) {
+      writer.uint32(16).uint64(message.from);
+    }
+    if (message.to !== 0) {
+      writer.uint32(24).uint64(message.to);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OfflineGap {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOfflineGap();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.conversation = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.from = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.to = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<OfflineGap>): OfflineGap {
+    return OfflineGap.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<OfflineGap>): OfflineGap {
+    const message = createBaseOfflineGap();
+    message.conversation = object.conversation ?? "";
+    message.from = object.from ?? 0;
+    message.to = object.to ?? 0;
     return message;
   },
 };
