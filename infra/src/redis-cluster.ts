@@ -23,7 +23,8 @@ export interface RedisCluster {
   shardOf(key: string): Promise<number>
   slotOf(key: string): Promise<number>
   /**
-   * Moves a slot and its keys while the cluster works.
+   * Moves a slot and its keys while the cluster works. Resolves when every node that runs knows: a replica that takes over claims only
+   * those slots that it knows to be its primary's.
    * @param midway called once when about half of the keys have moved
    */
   moveSlot(slot: number, toShard: number, midway?: () => Promise<void>): Promise<void>
@@ -144,6 +145,14 @@ export async function startRedisCluster(
       for (const server of [to, from, ...shards.filter((each) => each !== to && each !== from)]) {
         await on(server, (client) => client.cluster('SETSLOT', slot, 'NODE', ids[toShard]!))
       }
+      await until('every node knows who serves the slot', async () => {
+        const views = await Promise.all(
+          (await answering()).map((server) => on(server, async (client) => String(await client.cluster('NODES')))),
+        )
+        return views.every((view) =>
+          view.split('\n').some((line) => line.startsWith(ids[toShard]!) && holds(line, slot)),
+        )
+      })
     }
 
     await whole()

@@ -57,6 +57,11 @@ test('a cluster of three shards: a slot moves with its keys, a replica takes ove
     return await client.wait(1, 1_900)
   })
   t.equal(copies, 1, 'the replica has all of it')
+  const ofReplica = await withRedis(cluster.replicas[to]!.url, async (client) => {
+    await client.readonly()
+    return await client.mget('{p}:49', '{p}:last')
+  })
+  t.same(ofReplica, ['49', 'last'], 'and knows that it is its primary’s')
   await cluster.shards[to]!.kill()
   t.match((await lookAtRedis(cluster.url)).map(({ level }) => level).sort(), ['ok', 'ok', 'warn'])
   await cluster.promoted(to)
