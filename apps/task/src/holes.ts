@@ -28,17 +28,25 @@ const AT_ONCE = 500
 /** How long a loss keeps the process from being ready, so that somebody sees it. */
 const ALARM_MS = 10 * 60_000
 
+/** A batch with nothing missing below it. */
+export interface Closed {
+  /** The conversations in it that their owner meets for the first time. */
+  met: string[]
+  /** All of the batch is stored now. Without this word it is asked for again, no more. */
+  stored(): void
+}
+
+/** Up to where a conversation is stored, by what its owner under this fence knows. */
+interface Reached {
+  seq: number
+  fence: number
+}
+
 export interface Holes {
-  /**
-   * Stores what is missing below these entries.
-   * @returns the conversations among them that this owner meets for the first time
-   * @throws AppError `unavailable`: repeat it
-   */
-  closeBelow(batch: readonly Delivery[]): Promise<string[]>
+  /** Stores what is missing below these entries. @throws AppError `unavailable`: repeat it */
+  closeBelow(batch: readonly Delivery[]): Promise<Closed>
   /** As `closeBelow`, for a single seq whose entry cannot be read. */
   closeBelowSeq(owner: Owner, conversation: string, seq: number): Promise<void>
-  /** These are stored now. */
-  stored(batch: readonly Delivery[]): void
   /**
    * Compares the heads of the conversations that changed since the last look with their rows, and stores what is missing: after an
    * entry that was passed over perhaps nothing follows.
@@ -59,8 +67,7 @@ export function createHoles(deps: {
   metrics: HoleMetrics
 }): Holes {
   const { store, redis, keys, reader, log, metrics } = deps
-  /** Up to where a conversation is stored, by what its owner under this fence knows. */
-  const reached = new LRUCache<string, { seq: number; fence: number }>({ max: MAX_REMEMBERED })
+  const reached = new LRUCache<string, Reached>({ max: MAX_REMEMBERED })
   /** The last look at a partition, under which fence. */
   const looks = new Map<number, LookedUpTo & { fence: number }>()
   const comparing = new Set<number>()
@@ -210,33 +217,32 @@ export function createHoles(deps: {
 
   return {
     async closeBelow(batch) {
-      const unknown: string[] = []
+      const met: string[] = []
       const doubtful = new Set<string>()
-      const seen = new Map<string, number>()
+      const seen = new Map<string, Reached>()
       for (const { fence, entry } of batch) {
         const { conversation, seq } = entry
         let upTo = seen.get(conversation)
-        if (upTo === undefined) {
-          upTo = reachedUnder(fence, conversation)
-          if (upTo === undefined) unknown.push(conversation)
-          upTo ??= 0
+        if (!upTo) {
+          const known = reachedUnder(fence, conversation)
+          if (known === undefined) met.push(conversation)
+          upTo = { seq: known ?? 0, fence }
+          seen.set(conversation, upTo)
         }
-        if (firstOf(entry) > upTo + 1) doubtful.add(conversation)
-        seen.set(conversation, Math.max(upTo, seq))
+        if (firstOf(entry) > upTo.seq + 1) doubtful.add(conversation)
+        if (seq > upTo.seq) upTo.seq = seq
       }
       if (doubtful.size > 0) await closeDoubtful(batch, doubtful)
-      return unknown
+      return {
+        met,
+        stored() {
+          for (const [conversation, upTo] of seen) reached.set(conversation, upTo)
+        },
+      }
     },
     async closeBelowSeq(owner, conversation, seq) {
       const { seq: top, n } = (await reachedBy(store, [conversation])).get(conversation) ?? { seq: 0, n: 0 }
       if (top < seq - 1) await fill(owner, conversation, { from: top + 1, to: seq - 1 }, n, () => true)
-    },
-    stored(batch) {
-      for (const { fence, entry } of batch) {
-        const known = reached.get(entry.conversation)
-        if (known?.fence !== fence) reached.set(entry.conversation, { seq: entry.seq, fence })
-        else if (known.seq < entry.seq) known.seq = entry.seq
-      }
     },
     async compare(owner, quiet) {
       if (comparing.has(owner.partition)) return

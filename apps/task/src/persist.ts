@@ -70,11 +70,10 @@ export function createPersister(deps: {
   }
 
   async function insert(batch: readonly Delivery[]): Promise<Required<Exceptions>> {
-    const members = await holes.closeBelow(batch)
-    const { fenced, conflicts } = await insertEntries(store, batch, 'persist', members)
+    const closed = await holes.closeBelow(batch)
+    const { fenced, conflicts } = await insertEntries(store, batch, 'persist', closed.met)
     const reasons = new Map(conflicts.map(({ entry, reason }) => [entry, reason]))
-    const isStored = ({ partition, entry }: Delivery): boolean => !fenced.has(partition) && !reasons.has(entry)
-    holes.stored(fenced.size + reasons.size === 0 ? batch : batch.filter(isStored))
+    if (fenced.size + reasons.size === 0) closed.stored()
     return {
       fenced,
       poisoned: batch.flatMap((delivery) => {
