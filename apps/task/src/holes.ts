@@ -15,7 +15,6 @@ import {
   type LogReader,
   type LookedUpTo,
   type Owner,
-  PoisonError,
   type Redis,
   settledHeads,
 } from '@tidings/stream'
@@ -79,24 +78,6 @@ export function createHoles(deps: {
     return known?.fence === fence ? known.seq : undefined
   }
 
-  /** A log that somebody has written into by hand is read entry by entry, without those that cannot be read. */
-  async function logged(conversation: string, { from, to }: SeqRange): Promise<Entry[]> {
-    try {
-      return await reader.after(conversation, from - 1, AT_ONCE, to)
-    } catch (error) {
-      if (!(error instanceof PoisonError)) throw error
-    }
-    const entries: Entry[] = []
-    for (let seq = from; seq <= to && entries.length < AT_ONCE; seq++) {
-      try {
-        entries.push(...(await reader.after(conversation, seq - 1, 1, seq)))
-      } catch (error) {
-        if (!(error instanceof PoisonError)) throw error
-      }
-    }
-    return entries
-  }
-
   /**
    * Stores what is missing of a conversation between its highest row and these seqs' end.
    * @param n of that row
@@ -113,8 +94,7 @@ export function createHoles(deps: {
     // Beyond the head nothing was given out: a seq up there was written by hand.
     const [head] = await reader.heads([conversation])
     for (let next = from; next <= to; ) {
-      const found = await logged(conversation, { from: next, to })
-      const upTo = found.length < AT_ONCE ? to : found.at(-1)!.seq
+      const { entries: found, upTo } = await reader.readable(conversation, next - 1, AT_ONCE, to)
       const gone = rangesBetween({ from: next, to: upTo }, found.map(spanOf))
         .filter((range) => range.from <= head!)
         .map((range) => ({ from: range.from, to: Math.min(range.to, head!) }))

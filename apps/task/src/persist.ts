@@ -4,7 +4,7 @@
  * rows of a conversation have no hole below it (holes.ts). On failure: MySQL away pauses the group and counts against no entry; a row that MySQL will never take becomes a dead letter with a
  * tombstone in its place, so that readers pass it.
  */
-import { parseConversation } from '@tidings/protocol'
+import { AppError, parseConversation } from '@tidings/protocol'
 import {
   type Logger,
   type MetricsRegistry,
@@ -128,8 +128,14 @@ export function createPersister(deps: {
       await insertTombstone(store, { conversation, seq, reason })
     },
     async compare(owner, quiet) {
-      const fenced = await raise([owner])
-      if (fenced.size === 0) await holes.compare(owner, quiet)
+      try {
+        const fenced = await raise([owner])
+        if (fenced.size === 0) await holes.compare(owner, quiet)
+      } catch (error) {
+        // A store that is away is said elsewhere.
+        if (!(error instanceof AppError)) log.error({ err: error, ...owner }, 'heads cannot be compared with rows')
+        throw error
+      }
     },
     checkLost: () => holes.check(),
   }

@@ -118,6 +118,11 @@ t.test('a log that somebody has written into is read without what cannot be read
   await persister.handle([await append(c, 4)])
   t.same(await rows(c), [1, 2, '3-3 lost', 4])
   t.same([await filled(), await lost()], [before[0]! + 1, before[1]! + 1])
+  await redis.xadd(keys.log(c), '5-0', 'hello', 'world')
+  const leap = { id: '0', from: '', type: 'void', content: '{"from":6,"to":2000000000}', n: 4 }
+  await append(c, 2_000_000_000, leap)
+  await persister.handle([await append(c, 2_000_000_001, { n: 5 })])
+  t.same((await rows(c)).slice(4), ['5-5 lost', '6-2000000000', 2_000_000_001], 'also where a leap follows')
 })
 
 t.test('a seq beyond the head was written by hand, and nothing below it is lost', async (t) => {

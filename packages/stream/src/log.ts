@@ -1,6 +1,6 @@
 /** A conversation's log in Redis: its newest entries by seq, and its head. Read only; append.ts writes it. */
 import type { Entry } from '@tidings/protocol'
-import { decodeTrusted } from './entry.js'
+import { decodeTrusted, PoisonError } from './entry.js'
 import type { Keys } from './keys.js'
 import { type Redis, redisAway, together } from './redis.js'
 
@@ -8,9 +8,29 @@ type Row = [id: string, fields: string[]]
 
 const decodeRow = ([, fields]: Row): Entry => decodeTrusted(fields)
 
+function decodeReadable(row: Row): Entry[] {
+  try {
+    return [decodeRow(row)]
+  } catch (error) {
+    if (error instanceof PoisonError) return []
+    throw error
+  }
+}
+
 export interface LogReader {
   /** Entries with `after < seq <= upTo`, ascending, at most `limit`. @throws AppError `unavailable` */
   after(conversation: string, after: number, limit: number, upTo?: number): Promise<Entry[]>
+  /**
+   * As `after`, without what cannot be read: somebody wrote it by hand.
+   * @returns the entries, and up to where the log holds no other
+   * @throws AppError `unavailable`
+   */
+  readable(
+    conversation: string,
+    after: number,
+    limit: number,
+    upTo: number,
+  ): Promise<{ entries: Entry[]; upTo: number }>
   /** Entries with `seq < before`, the newest `limit` of them, ascending. @throws AppError `unavailable` */
   before(conversation: string, before: number, limit: number): Promise<Entry[]>
   /** The head of each conversation, 0 where Redis knows none. One round trip. @throws AppError `unavailable` */
@@ -25,6 +45,11 @@ export function createLogReader(redis: Redis, keys: Keys): LogReader {
       const end = upTo === undefined ? '+' : `${upTo}-0`
       const rows = await orAway(redis.xrange(keys.log(conversation), `${after + 1}-0`, end, 'COUNT', limit))
       return rows.map(decodeRow)
+    },
+    async readable(conversation, after, limit, upTo) {
+      const rows = await orAway(redis.xrange(keys.log(conversation), `${after + 1}-0`, `${upTo}-0`, 'COUNT', limit))
+      const last = rows.length < limit ? upTo : Number(rows.at(-1)![0].split('-')[0])
+      return { entries: rows.flatMap(decodeReadable), upTo: last }
     },
     async before(conversation, before, limit) {
       if (before <= 1) return []
