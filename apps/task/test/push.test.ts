@@ -54,7 +54,7 @@ async function node(t: Test) {
 
 t.test('what is old is not pushed, what is fresh is, and the nodes are told to look', async (t) => {
   const { address, told, heard } = await node(t)
-  const redis = await connectRedis(given('TIDINGS_REDIS_URL'), 'command', log)
+  const redis = await connectRedis(given('TIDINGS_REDIS_URL'), log)
   t.after(() => redis.disconnect())
   const metrics = createMetrics('task', 'test')
   const info = { address, version: '0', bootId: 'b' }
@@ -104,7 +104,7 @@ t.test('what is old is not pushed, what is fresh is, and the nodes are told to l
 
 t.test('without the clock of Redis nothing counts as late', async (t) => {
   const { address, told, heard } = await node(t)
-  const redis = await connectRedis(given('TIDINGS_REDIS_URL'), 'command', log)
+  const redis = await connectRedis(given('TIDINGS_REDIS_URL'), log)
   redis.disconnect()
   const info = { address, version: '0', bootId: 'b' }
   const pusher = await startPusher({

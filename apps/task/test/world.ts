@@ -41,7 +41,7 @@ export async function world(t: Test): Promise<World> {
   await migrate(mysqlUrl.href)
   const store = connectStore(mysqlUrl.href, log)
   const keys = createKeys(`t-${unique}`, 1)
-  const redis = await connectRedis(given('TIDINGS_REDIS_URL'), 'command', log)
+  const redis = await connectRedis(given('TIDINGS_REDIS_URL'), log)
   const metrics = createMetrics('task', 'test')
   t.after(async () => {
     const names = await redis.keys(`t-${unique}:*`)
