@@ -74,7 +74,8 @@ export async function startConnect(
     life.add('stored receipts', () => stored.stop())
     const lister = await createSessionLister(registry, node, log)
     life.add('session lister', () => lister.stop())
-    const sweep = startSweep({ redis, keys, reader, sessions, catchUp, unlisted: () => lister.waiting > 0, log })
+    const unlisted = (): boolean => lister.waiting > 0 || registry.lease.over
+    const sweep = startSweep({ redis, keys, reader, sessions, catchUp, unlisted, log })
     life.add('sweep', () => sweep.stop())
     // Whatever came while etcd did not list our sessions was pushed to nobody.
     await registry.onLease(async () => sweep.soon(RECHECK_MS))

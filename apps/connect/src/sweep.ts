@@ -13,6 +13,7 @@ const recent = loadScript(scriptFile('recent.lua', import.meta.url))
 
 const EVERY_MS = 30_000
 const RETRY_MS = 1_000
+const UNLISTED_EVERY_MS = 1_000
 const HEADS_PER_CALL = 1_000
 
 export interface Sweep extends Stoppable {
@@ -51,7 +52,7 @@ export function startSweep(deps: {
     running = true
     try {
       await sweep()
-      soon(deps.unlisted() ? RETRY_MS : EVERY_MS)
+      soon(EVERY_MS)
     } catch (error) {
       if (!(error instanceof AppError)) log.error({ err: error }, 'sweeping the heads failed')
       soon(RETRY_MS)
@@ -108,6 +109,9 @@ export function startSweep(deps: {
     }
   }
 
+  const unlistedTimer = setInterval(() => {
+    if (deps.unlisted()) soon(0)
+  }, UNLISTED_EVERY_MS)
   // The first look only learns Redis' time.
   soon(0)
   return {
@@ -115,6 +119,7 @@ export function startSweep(deps: {
     async stop() {
       stopped = true
       clearTimeout(timer)
+      clearInterval(unlistedTimer)
     },
   }
 }

@@ -41,6 +41,8 @@ export interface HeldLease {
   readonly id: string
   /** Milliseconds since etcd last confirmed it. */
   readonly ageMs: number
+  /** It was not confirmed for as long as it lives: what hung under it is gone, unless etcd itself is away. */
+  readonly over: boolean
   /** Ends it, at once where etcd answers. */
   revoke(): Promise<void>
 }
@@ -124,6 +126,9 @@ export async function holdLease(options: {
     },
     get ageMs() {
       return performance.now() - confirmedAt
+    },
+    get over() {
+      return performance.now() - confirmedAt > ttlSeconds * 1_000
     },
     async revoke() {
       if (stopper.signal.aborted) return
