@@ -11,7 +11,7 @@ interface Shown {
 type Times = Map<string, number>
 
 /** A device as a good client has it: it comes back, acknowledges, and shows each seq once. */
-class Device {
+export class Device {
   readonly shown: Shown[] = []
   readonly shownAt: Times = new Map()
   repeats = 0
@@ -79,7 +79,13 @@ class Device {
 }
 
 /** Sends as a good client does: the same clientId again until it is answered. @param told every answer that was no 202 */
-async function sendUntilAccepted(w: World, from: TestUser, to: TestUser, i: number, told: Set<number>): Promise<Sent> {
+export async function sendUntilAccepted(
+  w: World,
+  from: TestUser,
+  to: TestUser,
+  i: number,
+  told: Set<number>,
+): Promise<Sent> {
   const body = { to: { user: to.name }, content: { i }, clientId: `m-${i}` }
   for (let attempt = 0; ; attempt++) {
     try {
