@@ -12,13 +12,16 @@ import { parseHistory } from './history.js'
 import { print } from './report.js'
 import { BUGS, type Bug } from './rewrite/bugs.js'
 import { run } from './run.js'
+import { printSimulated, SIMULATORS, simulate } from './simulators.js'
 
 const USAGE =
-  'npm run prove -- [--minutes 5] [--faults all|none|1,5-9] [--seed n] [--rate n] [--pace n] [--plant bug] [--markdown] [--list] [--check history.jsonl]'
+  'npm run prove -- [--minutes 5] [--faults all|none|1,5-9] [--schedules n] [--seed n] [--rate n] [--pace n] [--plant bug] [--markdown] [--list] [--check history.jsonl]'
 const FINISH_MS = 60_000
 /** A run of many faults proves little with fewer; a short one is asked for less. */
 const LEAST_ACCEPTED = 500
 const LEAST_PER_FAULT = 30
+/** Of each simulator, where all faults are asked for: half a minute beside them. */
+const FEW_SCHEDULES = 10_000
 
 /** @returns the exit status: 0 when every promise was kept */
 export async function prove(args: string[]): Promise<number> {
@@ -26,7 +29,8 @@ export async function prove(args: string[]): Promise<number> {
   if (given.list) return list()
   if (given.check !== undefined) return judge(given.check, given.markdown)
   const seed = given.seed === undefined ? randomInt(2 ** 31) : numberOf('seed', given.seed)
-  const faults = choose(given.faults)
+  const faults = choose(given.faults ?? (given.schedules === undefined ? 'all' : 'none'))
+  const schedules = schedulesOf(given)
   const bug = given.plant === undefined ? undefined : bugOf(given.plant)
   const folder = join(checkout, '.tidings', `prove-${process.pid}`)
   mkdirSync(folder, { recursive: true })
@@ -34,6 +38,9 @@ export async function prove(args: string[]): Promise<number> {
   say(`seed ${seed}; logs and history in ${folder}`)
   const interrupt = new AbortController()
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => interrupt.abort())
+  const broken = await simulated({ schedules, seed, folder, say, signal: interrupt.signal }, given.markdown)
+  // Schedules without faults: no cluster is needed.
+  if (given.schedules !== undefined && given.faults === undefined) return broken === 0 ? 0 : 1
   const common = {
     seed,
     minutes: numberOf('minutes', given.minutes),
@@ -47,7 +54,7 @@ export async function prove(args: string[]): Promise<number> {
     say,
     signal: interrupt.signal,
   }
-  let broken = 0
+  let breaches = broken
   // A cluster of its own for each way in which Redis is set up.
   for (const [redis, ofKind] of byRedis(faults)) {
     const here = join(folder, redis)
@@ -55,9 +62,25 @@ export async function prove(args: string[]): Promise<number> {
     const leastAccepted = Math.min(LEAST_ACCEPTED, LEAST_PER_FAULT * Math.max(ofKind.length, 1))
     const result = await run({ ...common, leastAccepted, redis, faults: ofKind, folder: here })
     print(result, { markdown: given.markdown, write: console.log })
-    broken += result.verdict.violations.length
+    breaches += result.verdict.violations.length
   }
-  return broken === 0 ? 0 : 1
+  return breaches === 0 ? 0 : 1
+}
+
+/** @returns how many simulators failed */
+async function simulated(options: Parameters<typeof simulate>[0], markdown: boolean): Promise<number> {
+  if (options.schedules === 0) return 0
+  const results = await simulate(options)
+  printSimulated(results, { markdown, write: console.log })
+  return results.filter(({ fault }) => fault !== undefined).length
+}
+
+/** As many as are asked for; some where all faults are, by name or because nothing else is. */
+function schedulesOf({ schedules, faults }: { schedules?: string | undefined; faults?: string | undefined }): number {
+  if (schedules === undefined) return (faults ?? 'all') === 'all' ? FEW_SCHEDULES : 0
+  const count = numberOf('schedules', schedules)
+  if (!Number.isSafeInteger(count)) throw new Failure(`--schedules takes a whole number. ${USAGE}`, { exitCode: 2 })
+  return count
 }
 
 function byRedis(faults: readonly Fault[]): Map<RedisKind, Fault[]> {
@@ -72,7 +95,8 @@ function byRedis(faults: readonly Fault[]): Map<RedisKind, Fault[]> {
 function read(args: string[]) {
   const options = {
     minutes: { type: 'string', default: '5' },
-    faults: { type: 'string', default: 'all' },
+    faults: { type: 'string' },
+    schedules: { type: 'string' },
     seed: { type: 'string' },
     rate: { type: 'string', default: '60' },
     pace: { type: 'string', default: '1' },
@@ -113,6 +137,7 @@ function list(): number {
   for (const fault of FAULTS) {
     console.log(`${fault.row.padEnd(4)} ${fault.name} (within ${fault.boundMs / 1_000} s)`)
   }
+  for (const { name, file } of SIMULATORS) console.log(`simulator ${name}: ${file}`)
   for (const { name, what, row } of BUGS) console.log(`bug  ${name}: ${what} (row ${row})`)
   for (const [row, why] of Object.entries(NOT_HERE)) console.log(`${row.padEnd(4)} not here: ${why}`)
   return 0
