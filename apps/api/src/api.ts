@@ -4,6 +4,7 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import type { Accepted, Draft, Identity, LogicClient, Tickets, Tokens } from '@tidings/accept'
 import type { Logger, MetricsRegistry, Tracing } from '@tidings/service'
 import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify'
+import type { EventLoop } from './event-loop.js'
 
 export type Api = FastifyInstance<
   RawServerDefault,
@@ -46,7 +47,12 @@ export interface ApiLimits {
   socketIdleMs: number
   /** How often the two times above are checked. */
   checkEveryMs: number
+  /** Requests in work from which on new ones are shed. */
   inFlight: number
+  /** Delay of the event loop, p99, above which new ones are shed, */
+  loopDelayMs: number
+  /** as long as so many are in work: fewer are not what delays it, and shedding them would not help. */
+  loopDelayInFlight: number
   connections: number
   /** Slower answers are logged. */
   slowMs: number
@@ -58,7 +64,9 @@ export const LIMITS: ApiLimits = {
   keepAliveMs: 65_000,
   socketIdleMs: 70_000,
   checkEveryMs: 1_000,
-  inFlight: 1_000,
+  inFlight: 2_000,
+  loopDelayMs: 200,
+  loopDelayInFlight: 16,
   connections: 10_000,
   slowMs: 1_000,
 }
@@ -70,6 +78,7 @@ export interface ApiDeps {
   tokens: Tokens
   tickets: Pick<Tickets, 'issue'>
   acceptor: { accept(draft: Draft): Promise<Accepted> }
+  eventLoop: Pick<EventLoop, 'p99Ms'>
   log: Logger
   metrics: MetricsRegistry
   tracing: Tracing
@@ -87,5 +96,7 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** How the body is cut; by default into its members. */
     body?: 'message' | 'batch'
+    /** Answered however much is in work: acks, reads, and what was accepted already. The bound on connections holds for it. */
+    neverShed?: true
   }
 }

@@ -26,10 +26,18 @@ interface Watched extends ServerResponse {
 
 const OUTCOMES = ['', '1xx', '2xx', '3xx', '4xx', '5xx']
 
-/** Refuses what is too much at once, and measures the rest. */
-export function watchExchanges(app: Api, { metrics }: ApiDeps, limits: ApiLimits, log: RequestLog): void {
+/** Sheds what is too much, and measures the rest. */
+export function watchExchanges(
+  app: Api,
+  { metrics, eventLoop }: Pick<ApiDeps, 'metrics' | 'eventLoop'>,
+  limits: ApiLimits,
+  log: RequestLog,
+): void {
   let inFlight = 0
   const { answered } = createHttpMetrics(metrics, () => inFlight)
+
+  const isTooMuch = (): boolean =>
+    inFlight > limits.inFlight || (inFlight > limits.loopDelayInFlight && eventLoop.p99Ms > limits.loopDelayMs)
 
   // On the raw answer's close, which also comes when the client goes away in the middle.
   function onClose(this: Watched): void {
@@ -53,7 +61,7 @@ export function watchExchanges(app: Api, { metrics }: ApiDeps, limits: ApiLimits
     reply.headers(COMMON_HEADERS)
     // Several Host headers were joined by the parser; which of them a proxy believed cannot be known (RFC 9112, section 3.2).
     if (request.headers.host?.includes(',')) return done(new AppError('invalid_request', 'Send one Host header.'))
-    if (inFlight <= limits.inFlight) return done()
+    if (request.routeOptions.config?.neverShed || !isTooMuch()) return done()
     const retryAfter = jitterSeconds(1, 5)
     done(new AppError('overloaded', 'Too many requests are in work here. Try again shortly.', { retryAfter }))
   })

@@ -8,6 +8,7 @@ import type { Api } from './api.js'
 import { buildApp } from './app.js'
 import type { ApiConfig } from './config.js'
 import { VERSION } from './docs.js'
+import { watchEventLoop } from './event-loop.js'
 
 /** How long requests that run may go on when the process stops. */
 const DRAIN_MS = 2_000
@@ -37,12 +38,15 @@ export async function startApi(
     const { jwtSecret, accessTokenS, instance } = config.edge
     const { origins, trustProxy } = config
 
+    const eventLoop = watchEventLoop()
+    life.add('event loop', () => eventLoop.stop())
     const app = buildApp({
       settings: { jwtSecret, accessTokenS, origins, trustProxy },
       logic: logic.client,
       tokens,
       tickets,
       acceptor,
+      eventLoop,
       log,
       metrics,
       tracing,

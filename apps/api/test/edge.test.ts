@@ -1,7 +1,8 @@
 /** What is the same for every call: ids, problems, unknown paths, origins, headers, the log. */
 import { AppError } from '@tidings/protocol'
-import { test } from 'tap'
-import { isProblem, message, tokenOf, world } from './world.js'
+import { type Test, test } from 'tap'
+import { watchEventLoop } from '../src/event-loop.js'
+import { isProblem, message, tokenOf, type World, world } from './world.js'
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
@@ -203,6 +204,67 @@ test('too many requests in work are refused with 503', async (t) => {
   t.match(text, /tidings_http_seconds_count\{[^}]*route="POST \/api\/v1\/messages",status="2xx"[^}]*\} 2/)
   t.match(text, /tidings_http_seconds_count\{[^}]*route="POST \/api\/v1\/messages",status="5xx"[^}]*\} 1/)
 })
+
+/** What may be refused when it is too much, and what may not. */
+async function isShed(t: Test, { call, send }: World, about: string): Promise<void> {
+  for (const [name, refused] of [
+    ['a send', await send(message())],
+    ['a batch', await call('POST', 'messages/batch', { body: { messages: [message()] } })],
+    [
+      'signing in',
+      await call('POST', 'auth/login', { as: false, body: { username: 'alice', password: 'x'.repeat(12) } }),
+    ],
+  ] as const) {
+    isProblem(t, refused, 503, 'overloaded', `${name}, ${about}`)
+    t.match(refused.headers['retry-after'], /^[1-5]$/)
+  }
+  for (const [method, path, body] of [
+    ['POST', 'conversations/dm:alice:bob/ack', { device: 'phone', seq: 1 }],
+    ['POST', 'conversations/dm:alice:bob/read', { seq: 1 }],
+    ['GET', 'conversations'],
+    ['GET', 'conversations/dm:alice:bob/messages'],
+    ['GET', 'offline?device=phone'],
+  ] as const) {
+    const { status } = await call(method, path, { body })
+    t.ok(status === 200 || status === 204, `${method} ${path}: ${status}, ${about}`)
+  }
+}
+
+test('while the event loop is late and many are in work, sends are shed; acks, reads and history never are', async (t) => {
+  const w = await world(t, { limits: { loopDelayInFlight: 0 } })
+  w.eventLoop.p99Ms = 201
+  await isShed(t, w, 'late')
+  t.same(w.drafts, [], 'nothing came to accept')
+  w.eventLoop.p99Ms = 200
+  t.equal((await w.send(message())).status, 202, 'in time again')
+})
+
+test('too many in work: the same', async (t) => {
+  await isShed(t, await world(t, { limits: { inFlight: 0 } }), 'full')
+})
+
+test('a late event loop sheds nobody while few are in work', async (t) => {
+  const w = await world(t)
+  w.eventLoop.p99Ms = 10_000
+  t.equal((await w.send(message())).status, 202)
+})
+
+for (const [windowMs, what] of [
+  [500, 'some turns in a window'],
+  [100, 'turns longer than the window'],
+] as const) {
+  test(`the delay of the event loop is measured, ${what}: blocked, it rises; left alone, it falls`, async (t) => {
+    const loop = watchEventLoop(windowMs)
+    t.teardown(() => loop.stop())
+    while (loop.p99Ms <= 200) {
+      for (const end = performance.now() + 300; performance.now() < end; );
+      await turn()
+    }
+    while (loop.p99Ms > 200) await turn()
+  })
+}
+
+const turn = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 15))
 
 test('metrics name routes, never paths', async (t) => {
   const { call, metrics } = await world(t)

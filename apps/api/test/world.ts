@@ -57,6 +57,8 @@ export interface World {
   /** Sessions that count as revoked. */
   revoked: Set<string>
   metrics: MetricsRegistry
+  /** What the watch of the event loop says. */
+  eventLoop: { p99Ms: number }
   /** The lines of the log. */
   lines: Record<string, unknown>[]
   /** What the parts behind do; a test replaces what it needs. */
@@ -110,6 +112,7 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
     }
   }
   const metrics = createMetrics('api', 'test')
+  const eventLoop = { p99Ms: 0 }
   const tokens = createTokens(
     {
       jwtSecret: SECRET,
@@ -145,6 +148,7 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
         return behind.accept(draft)
       },
     },
+    eventLoop,
     logic: {
       register: noted('register', () => ({ grant: behind.grant() })),
       login: noted('login', () => ({ grant: behind.grant() })),
@@ -207,6 +211,7 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
     ticketed,
     revoked,
     metrics,
+    eventLoop,
     lines,
     behind,
     call,

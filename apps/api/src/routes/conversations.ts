@@ -50,6 +50,7 @@ export function conversationRoutes(app: Api, { logic }: ApiDeps, authenticate: o
     '/conversations',
     {
       onRequest: authenticate,
+      config: { neverShed: true },
       schema: {
         operationId: 'listConversations',
         tags,
@@ -77,6 +78,7 @@ export function conversationRoutes(app: Api, { logic }: ApiDeps, authenticate: o
     '/conversations/:id/messages',
     {
       onRequest: authenticate,
+      config: { neverShed: true },
       schema: {
         operationId: 'readHistory',
         tags,

@@ -35,6 +35,7 @@ export function offlineRoutes(app: Api, { logic }: ApiDeps, authenticate: onRequ
     '/offline',
     {
       onRequest: authenticate,
+      config: { neverShed: true },
       schema: {
         operationId: 'readOffline',
         tags: ['conversations'],

@@ -23,6 +23,7 @@ export function positionRoutes(app: Api, { logic }: ApiDeps, authenticate: onReq
     '/conversations/:id/ack',
     {
       onRequest: authenticate,
+      config: { neverShed: true },
       schema: {
         operationId: 'ack',
         tags,
@@ -48,6 +49,7 @@ export function positionRoutes(app: Api, { logic }: ApiDeps, authenticate: onReq
     '/conversations/:id/read',
     {
       onRequest: authenticate,
+      config: { neverShed: true },
       schema: {
         operationId: 'read',
         tags,
