@@ -7,6 +7,8 @@ export interface Link {
   stall(): void
   /** What was on its way arrives. */
   resume(): void
+  /** All connections end, and what was on its way never arrives. New ones pass. */
+  lose(): void
   stop(): Promise<void>
 }
 
@@ -48,6 +50,10 @@ export async function startLink(toPort: number): Promise<Link> {
     resume() {
       stalled = false
       for (const socket of open) socket.resume()
+    },
+    lose() {
+      stalled = false
+      for (const socket of open) socket.destroy()
     },
     async stop() {
       for (const socket of open) socket.destroy()

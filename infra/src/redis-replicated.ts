@@ -34,6 +34,8 @@ export interface RedisReplicated {
   /** From now on nothing reaches the first replica from the primary, and nobody notices a cut: what is written then is a tail to lose. */
   stallReplication(): Promise<void>
   resumeReplication(): void
+  /** What the stalled link holds never arrives, even when the primary that sent it is gone: the tail is lost. */
+  loseReplication(): void
   /** Ends them all and removes their data. */
   stop(): Promise<void>
 }
@@ -123,6 +125,7 @@ export async function startRedisReplicated(
         stalled.stall()
       },
       resumeReplication: () => link?.resume(),
+      loseReplication: () => link?.lose(),
       stop: () => all.stop(),
     }
   } catch (error) {

@@ -31,6 +31,19 @@ test('a primary with a replica: the link stalls and resumes, a failover names th
   t.equal((await set.primary()).port, replica!.port)
 })
 
+test('a primary dies behind a stalled link: what was on its way is not on the replica that takes over', async (t) => {
+  const set = await startRedisReplicated()
+  t.teardown(() => set.stop())
+  const [first, replica] = set.servers
+  await withRedis(first!.url, (client) => client.set('kept', 'value'))
+  await set.stallReplication()
+  await withRedis(first!.url, (client) => client.set('tail', 'value'))
+  await first!.kill()
+  set.loseReplication()
+  await set.movedFrom(first!)
+  t.same(await withRedis(replica!.url, (client) => client.mget('kept', 'tail')), ['value', null])
+})
+
 test('a cluster of three shards: a slot moves with its keys, a replica takes over', async (t) => {
   const cluster = await startRedisCluster({ replicas: true })
   t.teardown(() => cluster.stop())

@@ -18,6 +18,7 @@ import {
   type RedisKind,
   type Replicated,
   type Sharded,
+  withSentinels,
 } from './redis.js'
 
 export type StoreName = 'redis' | 'mysql' | 'etcd'
@@ -58,6 +59,8 @@ export interface Cluster {
   /** The link of an instance to a store, to its clients, or (a connect node) to the workers. */
   link(instance: string, to: StoreName | 'clients' | 'workers'): LinkProxy
   links(app: AppName, to: StoreName | 'clients' | 'workers'): LinkProxy[]
+  /** The links of an instance to the sentinels, where there are some. */
+  sentinelLinks(instance: string): LinkProxy[]
   token(user: string): string
   /** Heals every link. */
   healLinks(): void
@@ -106,9 +109,16 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
       const targets = { redis: stores.redis.port, mysql: stores.mysql.port, etcd: stores.etcd.port }
       const through: Partial<Record<StoreName, number>> = {}
       for (const store of STORE_NAMES) through[store] = (await proxied(`${instance} ${store}`, targets[store])).port
+      const sentinels: number[] = []
+      for (const [i, sentinel] of (own.replicated?.sentinels ?? []).entries())
+        sentinels.push((await proxied(`${instance} sentinel ${i}`, sentinel.port)).port)
       const urls = {
-        // Sentinel and a cluster name their servers themselves: nothing can stand between.
-        TIDINGS_REDIS_URL: own.replicated || own.sharded ? own.url : withPort(own.url, through.redis!),
+        // Sentinels and a cluster name their servers themselves: nothing can stand before those.
+        TIDINGS_REDIS_URL: own.replicated
+          ? withSentinels(own.url, sentinels)
+          : own.sharded
+            ? own.url
+            : withPort(own.url, through.redis!),
         TIDINGS_ETCD_URL: withPort(stores.etcd.url, through.etcd!).replace(/\/$/, ''),
         ...((app === 'logic' || app === 'task') && { TIDINGS_MYSQL_URL: withPort(appUrl, through.mysql!) }),
       }
@@ -158,6 +168,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
       of,
       link: linkOf,
       links: (app, to) => of(app).map(({ instance }) => linkOf(instance, to)),
+      sentinelLinks: (instance) => (own.replicated?.sentinels ?? []).map((_, i) => linkOf(instance, `sentinel ${i}`)),
       token: (user) => mintToken(secret, user, TOKEN_SECONDS),
       healLinks() {
         for (const proxy of links.values()) proxy.heal()

@@ -8,6 +8,7 @@ export type RedisKind = 'one' | 'replicated' | 'sharded'
 /** A primary with replicas behind Sentinel. */
 export interface Replicated {
   servers: RunningStore[]
+  sentinels: RunningStore[]
   /** Which server the sentinels call the primary now. */
   primary(): Promise<RunningStore>
   /** A planned failover that loses nothing. */
@@ -15,7 +16,8 @@ export interface Replicated {
   movedFrom(server: RunningStore): Promise<void>
   /** From now on the replica gets nothing, and nobody notices: what is written then is a tail to lose. */
   stallReplication(): Promise<void>
-  resumeReplication(): void
+  /** What was on its way to the replica is gone for good. */
+  loseReplication(): void
 }
 
 /** A Redis Cluster. */
@@ -60,6 +62,20 @@ const OPTIONS: RedisOptions = {
   enableOfflineQueue: false,
   autoResendUnfulfilledCommands: false,
   lazyConnect: true,
+}
+
+/** The same Redis, its sentinels named by other ports. */
+export const withSentinels = (url: string, ports: readonly number[]): string =>
+  url.replace(/\/\/[^/]+/, `//${ports.map((port) => `127.0.0.1:${port}`).join(',')}`)
+
+/** Asks one server, over a connection of its own: whatever befell the others. */
+export async function askServer<T>({ url }: RunningStore, ask: (redis: Redis) => Promise<T>): Promise<T> {
+  const redis = await openRedis(url)
+  try {
+    return await ask(redis)
+  } finally {
+    redis.disconnect()
+  }
 }
 
 /** @param url as in TIDINGS_REDIS_URL */

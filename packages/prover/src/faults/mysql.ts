@@ -212,7 +212,7 @@ export const mysqlFaults: Fault[] = [
       const size = 777
       await c.cluster.sql(`ALTER TABLE entries ADD CONSTRAINT prover_size CHECK (CHAR_LENGTH(content) < 10000)`)
       try {
-        const kept = await c.crowd.send(quiet, 12_000 + size)
+        const kept = await c.crowd.send(quiet, { size: 12_000 + size })
         c.poison({ conv: quiet.conv, seq: kept.seq, clientId: kept.message.clientId, id: kept.id })
         const dead = c.cluster.keys.dead(c.cluster.keys.partitionOf(quiet.conv), 'persist')
         const before = 0
@@ -235,7 +235,7 @@ export const mysqlFaults: Fault[] = [
       try {
         for (const id of await appSessions(c)) await c.cluster.sql(`KILL CONNECTION ${id}`).catch(() => undefined)
         // Together more than a packet; each alone fits.
-        await Promise.all(Array.from({ length: 12 }, () => c.crowd.send(quiet, 12_000)))
+        await Promise.all(Array.from({ length: 12 }, () => c.crowd.send(quiet, { size: 12_000 })))
         await c.hold(3_000)
         const [row] = await c.cluster.sql('SELECT @@global.max_allowed_packet AS n')
         c.bit(`max_allowed_packet is ${row!.n}`)

@@ -1,8 +1,48 @@
-/** Rows 19, 20, 27: a Redis of several servers fails over, loses a tail, or moves what it holds. */
+/** Rows 19, 20, 21, 27: a Redis of several servers fails over, loses a tail, is split, or moves what it holds. */
+import { askServer } from '../cluster/redis.js'
 import { within } from '../until.js'
 import type { Fault, FaultContext } from './fault.js'
+import { splitBrain } from './split.js'
+import { accept, missingOn, promoted, replicationOf, storedOf, tailOn } from './tail.js'
+
+const TAIL = 5
 
 const portOf = async (c: FaultContext): Promise<number> => (await c.cluster.replicated!.primary()).port
+
+/**
+ * Entries are accepted by a primary whose replica gets nothing any more; it dies, and the replica takes over.
+ * @param stored whether persist gets them into MySQL before: then MySQL is ahead of Redis. If not, only their senders have them
+ */
+async function loseTail(c: FaultContext, stored: boolean): Promise<void> {
+  const set = c.cluster.replicated!
+  const quiet = c.crowd.conversations.at(-1)!
+  const old = await set.primary()
+  const heir = set.servers.find((server) => server !== old)!
+  await set.stallReplication()
+  const before = await replicationOf(old)
+  if (!stored) for (const link of c.cluster.links('task', 'mysql')) link.harm({ stalled: true })
+  const accepted = await accept(c, quiet, TAIL)
+  const tail = await askServer(old, (redis) => tailOn(redis, c, accepted))
+  if (stored && !(await within(async () => (await storedOf(c, tail)) === TAIL, 10_000)))
+    throw new Error('the tail was not stored')
+  const behind = (await replicationOf(old)).offset - (await replicationOf(heir)).offset
+  await old.kill()
+  set.loseReplication()
+  await set.movedFrom(old)
+  await promoted(heir)
+  c.healed()
+  const after = await replicationOf(heir)
+  const missing = await missingOn(heir, c, tail)
+  const inMysql = await storedOf(c, tail)
+  c.cluster.healLinks()
+  if (behind > 0 && missing.length === TAIL && after.id !== before.id && inMysql === (stored ? TAIL : 0))
+    c.bit(
+      `the heir was ${behind} bytes behind; of ${TAIL} accepted entries (${tail[0]!.streamId} to ${tail.at(-1)!.streamId}) it has none, ` +
+        `MySQL ${inMysql}; replid was ${before.id.slice(0, 8)} and is ${after.id.slice(0, 8)}`,
+    )
+  await c.recovered()
+  await old.restart()
+}
 
 export const redisSetFaults: Fault[] = [
   {
@@ -23,32 +63,33 @@ export const redisSetFaults: Fault[] = [
   },
   {
     row: '20',
-    name: 'failover that loses a tail',
+    name: 'failover that loses a tail which MySQL has',
     redis: 'replicated',
     boundMs: 15_000,
     available: false,
     voids: true,
     tailLost: true,
-    async run(c) {
-      const set = c.cluster.replicated!
-      const quiet = c.crowd.conversations.at(-1)!
-      const old = await set.primary()
-      await set.stallReplication()
-      // Accepted by a server that is about to take them with it.
-      for (let i = 0; i < 5; i++) await c.crowd.send(quiet)
-      await c.hold(1_500)
-      const head = Number(await c.cluster.redis.get(c.cluster.keys.seq(quiet.conv)))
-      await old.kill()
-      set.resumeReplication()
-      await set.movedFrom(old)
-      const left = async (): Promise<number> => Number(await c.cluster.redis.get(c.cluster.keys.seq(quiet.conv)))
-      await within(async () => (await left().catch(() => head)) !== head, 15_000)
-      c.healed()
-      const now = await left()
-      if (now !== head) c.bit(`the head of ${quiet.conv} was ${head} and is ${now}`)
-      await c.recovered()
-      await old.restart()
-    },
+    run: (c) => loseTail(c, true),
+  },
+  {
+    row: '20b',
+    name: 'failover that loses a tail which nobody has but its senders',
+    redis: 'replicated',
+    boundMs: 15_000,
+    available: false,
+    voids: true,
+    tailLost: true,
+    run: (c) => loseTail(c, false),
+  },
+  {
+    row: '21',
+    name: 'split brain: an api goes on with a primary that was replaced',
+    redis: 'replicated',
+    boundMs: 15_000,
+    available: false,
+    voids: true,
+    tailLost: true,
+    run: splitBrain,
   },
   {
     row: '27',

@@ -44,8 +44,8 @@ export interface Crowd {
   start(): Promise<void>
   /** Messages answered so far. */
   counts(): Counts
-  /** A message that a fault sends itself: repeated until it is accepted. */
-  send(conversation: Conversation, size?: number): Promise<Kept>
+  /** A message that a fault sends itself: repeated until it is accepted. @param how its length, and over which api if not over all in turn */
+  send(conversation: Conversation, how?: { size?: number; api?: number | undefined }): Promise<Kept>
   /** Messages that a fault has made itself: as above. */
   deliver(messages: readonly Message[]): Promise<void>
   /** One fresh message per conversation, until each is accepted and on every live device. @returns them, or undefined when not in time */
@@ -55,8 +55,8 @@ export interface Crowd {
   /** No more messages. */
   finish(withinMs: number): Promise<void>
   /**
-   * What senders do after a Redis that forgot: whatever they still keep (no `stored` came for it) and a history does not have any more
-   * is sent again with its clientId. @returns how many
+   * What senders do after a Redis that forgot: whatever they still keep (no `stored` came for it on the socket, or it went over HTTP, where
+   * none comes) and a history does not have any more is sent again with its clientId. @returns how many
    */
   sendAgain(): Promise<number>
   stop(): Promise<void>
@@ -195,9 +195,9 @@ export function makeCrowd(options: CrowdOptions): Crowd {
         for (const name of ['ok', 'unknown', 'refused'] as const) sum[name] += counts[name]
       return sum
     },
-    async send(conversation, size) {
+    async send(conversation, { size, api } = {}) {
       const message = messageFor(conversation, size)
-      await own.deliver([message])
+      await own.deliver([message], api)
       return own.accepted.find((kept) => kept.message === message)!
     },
     deliver: (messages) => batches.deliver(messages),
@@ -216,9 +216,9 @@ export function makeCrowd(options: CrowdOptions): Crowd {
       const lost: Message[] = []
       for (const { conv, users: who } of conversations) {
         const there = await messagesOf(target, who[0], conv)
-        for (const [message, { seq }] of kept) {
+        for (const [message, { seq, over }] of kept) {
           if (message.conv !== conv || there.has(`${message.from} ${message.clientId}`)) continue
-          if (!steady.get(message.from)!.stored(conv, seq)) lost.push(message)
+          if (over?.keeps(conv, seq) ?? true) lost.push(message)
         }
       }
       for (const message of lost) await own.deliver([message])

@@ -6,6 +6,7 @@ import WebSocket from 'ws'
 import { type Draft, type History, hashOf } from '../history.js'
 import { pause } from '../until.js'
 import type { Chance } from './chance.js'
+import { Copies } from './copies.js'
 import { CANARY, type Message, type Outcome, refusal, statusOf } from './message.js'
 import type { Target } from './target.js'
 
@@ -61,8 +62,7 @@ export class Device {
   readonly #messages = new Set<string>()
   readonly #owed = new Set<string>()
   readonly #waiting = new Map<string, (outcome: Outcome) => void>()
-  /** Conversation to the seq up to which the server says that its own sends are in MySQL. */
-  readonly #stored = new Map<string, number>()
+  readonly #copies = new Copies()
   #socket: WebSocket | undefined
   #synced = false
   #stopped = false
@@ -95,9 +95,9 @@ export class Device {
     return this.#messages.has(`${from} ${clientId}`)
   }
 
-  /** Was it told that a send of its own at this seq is in MySQL? Then nobody keeps a copy any more. */
-  stored(conv: string, seq: number): boolean {
-    return seq <= (this.#stored.get(conv) ?? 0)
+  /** Has it a copy still of what it sent itself and was given this seq? */
+  keeps(conv: string, seq: number): boolean {
+    return this.#copies.has(conv, seq)
   }
 
   /** From now on it stays connected. */
@@ -132,6 +132,7 @@ export class Device {
       this.#waiting.set(clientId, (outcome) => {
         clearTimeout(timer)
         this.#waiting.delete(clientId)
+        if (outcome.type === 'ok') this.#copies.accepted(message.conv, outcome.seq)
         resolve(outcome)
       })
     })
@@ -210,6 +211,7 @@ export class Device {
     const code = await new Promise<number>((resolve) => socket.once('close', resolve))
     for (const timer of timers) clearTimeout(timer)
     this.#synced = false
+    this.#copies.cut()
     this.closes.push(code)
     this.#record({ type: 'info', f: 'close', detail: String(code) })
     for (const resolve of [...this.#waiting.values()]) resolve({ type: 'info', code: `closed ${code}` })
@@ -248,12 +250,13 @@ export class Device {
           this.#waiting.get(String(frame.clientId))?.(refusal(statusOf(String(frame.code)), String(frame.code)))
         break
       case 'stored':
-        this.#stored.set(String(frame.conversation), Number(frame.upTo))
+        this.#copies.stored(String(frame.conversation), Number(frame.upTo))
         this.#record({ type: 'ok', f: 'stored', conv: String(frame.conversation), seq: Number(frame.upTo) })
         break
       case 'void': {
         const { conversation, from, to } = frame as unknown as { conversation: string; from: number; to: number }
         this.#record({ type: 'ok', f: 'void', conv: conversation, range: [from, to] })
+        this.#copies.forgotten(conversation, from, to)
         if (from <= this.#start(conversation, from) + 1) this.#advance(conversation, to)
         break
       }

@@ -16,6 +16,8 @@ export interface Kept {
   message: Message
   id: string
   seq: number
+  /** The device whose socket it went over, and which knows how long to keep it. What went over HTTP is kept for ever: no receipt tells. */
+  over?: Device | undefined
 }
 
 export interface SenderOptions {
@@ -76,22 +78,22 @@ export class Sender {
     return `${this.options.name}-${++this.#made}`
   }
 
-  /** Sends until each is answered for good, or the sender has given up. */
-  async deliver(messages: readonly Message[]): Promise<void> {
+  /** Sends until each is answered for good, or the sender has given up. @param api which one; all in turn when left out */
+  async deliver(messages: readonly Message[], api?: number): Promise<void> {
     let open = [...messages]
     for (let attempt = 0; open.length > 0; attempt++) {
       for (const message of open) this.#record('invoke', message)
-      const outcomes = await this.#attempt(open, attempt)
+      const outcomes = await this.#attempt(open, api ?? this.#made + attempt)
       open = open.filter((message, i) => !this.#settled(message, outcomes[i]!))
       if (open.length === 0 || this.#givenUp) return
       await pause(this.options.chance.between(10, Math.min(WAIT.firstMs * 2 ** attempt, WAIT.mostMs)))
     }
   }
 
-  async #attempt(messages: readonly Message[], attempt: number): Promise<Outcome[]> {
+  async #attempt(messages: readonly Message[], api: number): Promise<Outcome[]> {
     const { way, target, device } = this.options
     const token = target.token(messages[0]!.from)
-    const base = target.apis[(this.#made + attempt) % target.apis.length]!
+    const base = target.apis[api % target.apis.length]!
     if (way === 'batch') return sendBatch(base, token, messages)
     if (way === 'socket' && device) return [await device.send(messages[0]!)]
     return [await sendOne(base, token, messages[0]!)]
@@ -101,7 +103,8 @@ export class Sender {
   #settled(message: Message, outcome: Outcome): boolean {
     if (outcome.type === 'ok') {
       this.counts.ok++
-      this.accepted.push({ message, id: outcome.id, seq: outcome.seq })
+      const { way, device } = this.options
+      this.accepted.push({ message, id: outcome.id, seq: outcome.seq, over: way === 'socket' ? device : undefined })
       this.#record('ok', message, outcome.duplicate ? 'duplicate' : undefined, outcome)
       return true
     }
