@@ -18,19 +18,27 @@ export async function unsettled({ redis, keys, partitions }: Cluster): Promise<s
   for (let p = 0; p < partitions; p++) {
     const stream = keys.messages(p)
     if ((await redis.exists(stream)) === 0) continue
-    const [info, groups] = (await Promise.all([redis.xinfo('STREAM', stream), redis.xinfo('GROUPS', stream)])) as [
-      unknown[],
-      unknown[][],
-    ]
-    const last = fields(info)['last-generated-id']
+    // The newest entry and not the last id that was made: that one may have been set by hand.
+    const [[newest], groups] = await Promise.all([
+      redis.xrevrange(stream, '+', '-', 'COUNT', 1),
+      redis.xinfo('GROUPS', stream) as Promise<unknown[][]>,
+    ])
     for (const group of GROUPS) {
       const row = groups.map(fields).find(({ name }) => name === group)
       if (!row) return `${group} is missing in partition ${p}`
       if (Number(row.pending) > 0) return `${group} has ${row.pending} pending in partition ${p}`
-      if (row['last-delivered-id'] !== last) return `${group} has not read all of partition ${p}`
+      if (newest && isBefore(String(row['last-delivered-id']), newest[0]))
+        return `${group} has not read all of partition ${p}`
     }
   }
   return undefined
+}
+
+/** Is the first of two stream ids the older one? */
+function isBefore(one: string, other: string): boolean {
+  const [ms = 0, n = 0] = one.split('-').map(Number)
+  const [otherMs = 0, otherN = 0] = other.split('-').map(Number)
+  return ms < otherMs || (ms === otherMs && n < otherN)
 }
 
 function fields(row: readonly unknown[]): Record<string, string> {

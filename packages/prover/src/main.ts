@@ -6,7 +6,7 @@ import { parseArgs } from 'node:util'
 import { checkout, Failure, reasonOf } from '@tidings/infra'
 import { check } from './check/checker.js'
 import type { RedisKind } from './cluster/redis.js'
-import { chooseFaults, FAULTS, NOT_HERE } from './faults/all.js'
+import { chooseFaults, FAULTS, isPossible, NOT_HERE } from './faults/all.js'
 import type { Fault } from './faults/fault.js'
 import { parseHistory } from './history.js'
 import { print } from './report.js'
@@ -29,13 +29,16 @@ export async function prove(args: string[]): Promise<number> {
   if (given.list) return list()
   if (given.check !== undefined) return judge(given.check, given.markdown)
   const seed = given.seed === undefined ? randomInt(2 ** 31) : numberOf('seed', given.seed)
-  const faults = choose(given.faults ?? (given.schedules === undefined ? 'all' : 'none'))
+  const chosen = choose(given.faults ?? (given.schedules === undefined ? 'all' : 'none'))
+  const faults = chosen.filter(isPossible)
   const schedules = schedulesOf(given)
   const bug = given.plant === undefined ? undefined : bugOf(given.plant)
   const folder = join(checkout, '.tidings', `prove-${process.pid}`)
   mkdirSync(folder, { recursive: true })
   const say = (line: string): void => console.error(`tidings prove: ${line}`)
   say(`seed ${seed}; logs and history in ${folder}`)
+  for (const { row, name } of chosen.filter((fault) => !isPossible(fault)))
+    say(`${row}: ${name}: left out, for it takes a file system of its own, and this process may not mount one`)
   const interrupt = new AbortController()
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => interrupt.abort())
   const broken = await simulated({ schedules, seed, folder, say, signal: interrupt.signal }, given.markdown)
@@ -134,13 +137,17 @@ function bugOf(name: string): Bug {
 }
 
 function list(): number {
-  for (const fault of FAULTS) {
-    console.log(`${fault.row.padEnd(4)} ${fault.name} (within ${fault.boundMs / 1_000} s)`)
-  }
+  for (const fault of FAULTS)
+    console.log(`${fault.row.padEnd(4)} ${fault.name} (within ${fault.boundMs / 1_000} s)${noteOf(fault)}`)
   for (const { name, file } of SIMULATORS) console.log(`simulator ${name}: ${file}`)
   for (const { name, what, row } of BUGS) console.log(`bug  ${name}: ${what} (row ${row})`)
   for (const [row, why] of Object.entries(NOT_HERE)) console.log(`${row.padEnd(4)} not here: ${why}`)
   return 0
+}
+
+function noteOf(fault: Fault): string {
+  if (fault.open !== undefined) return `: only when it is named, for it breaks a promise: ${fault.open}`
+  return isPossible(fault) ? '' : ': not here, for it takes a file system of its own'
 }
 
 function judge(path: string, markdown: boolean): number {

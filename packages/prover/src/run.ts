@@ -62,13 +62,20 @@ export async function run(options: RunOptions): Promise<RunResult> {
   const rewrites: Partial<Record<AppName, readonly Rewrite[]>> = { ...options.rewrites }
   for (const fault of faults)
     for (const [app, ofApp] of Object.entries(fault.rewrites?.(folder) ?? {}))
-      rewrites[app as AppName] = [...(rewrites[app as AppName] ?? []), ...ofApp]
-  const cluster = await startCluster({ ...options, rewrites })
+      rewrites[app as AppName] = together(rewrites[app as AppName] ?? [], ofApp)
+  const needs = [...new Set(faults.flatMap((fault) => fault.needs ?? []))]
+  const cluster = await startCluster({ ...options, rewrites, needs })
   try {
     return await proveOn(cluster, options)
   } finally {
     await cluster.stop()
   }
+}
+
+/** Each change once, though several faults ask for it. */
+function together(some: readonly Rewrite[], more: readonly Rewrite[]): Rewrite[] {
+  const there = new Set(some.map((one) => JSON.stringify(one)))
+  return [...some, ...more.filter((one) => !there.has(JSON.stringify(one)))]
 }
 
 /** A run on a cluster that is there already and stays. */

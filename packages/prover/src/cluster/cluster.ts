@@ -7,7 +7,9 @@ import { migrate } from '@tidings/migrations'
 import { createKeys, type Keys } from '@tidings/stream'
 import { moduleUrl, type Rewrite } from '../rewrite/rewrite.js'
 import { type AppName, type AppProcess, startApp } from './app.js'
+import { type Disk, mountDisk } from './disk.js'
 import { type Etcd, openEtcd } from './etcd.js'
+import { type Issuer, startIssuer } from './issuer.js'
 import { queryMysql, type Row } from './mysql.js'
 import { type LinkProxy, startProxy } from './proxy.js'
 import {
@@ -22,6 +24,8 @@ import {
 } from './redis.js'
 
 export type StoreName = 'redis' | 'mysql' | 'etcd'
+/** Beside the usual parts. A disk of its own takes the right to mount one. */
+export type Need = 'disk for redis' | 'disk for mysql' | 'identity provider'
 const STORE_NAMES: readonly StoreName[] = ['redis', 'mysql', 'etcd']
 const TOKEN_SECONDS = 86_400
 
@@ -31,6 +35,7 @@ export interface ClusterOptions {
   folder: string
   /** How Redis is set up: one server, unless said. */
   redis?: RedisKind
+  needs?: readonly Need[]
   /** Settings on top of the defaults. */
   env?: Record<string, string>
   rewrites?: Partial<Record<AppName, readonly Rewrite[]>>
@@ -52,6 +57,8 @@ export interface Cluster {
   readonly replicated: Replicated | undefined
   readonly sharded: Sharded | undefined
   readonly etcd: Etcd
+  readonly disks: Disks
+  readonly issuer: Issuer | undefined
   /** Of the operator, who may do everything; the apps have a user of their own. */
   readonly mysqlUrl: string
   sql(statement: string, values?: unknown[]): Promise<Row[]>
@@ -77,7 +84,10 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   try {
     mkdirSync(folder, { recursive: true })
     say('starting Redis, MariaDB and etcd')
-    const { own, stores } = await startOwnStores(options.redis ?? 'one', stops)
+    const disks = mountDisks(options.needs ?? [], stops)
+    const { own, stores } = await startOwnStores(options.redis ?? 'one', disks, stops)
+    const issuer = options.needs?.includes('identity provider') ? await startIssuer() : undefined
+    if (issuer) stops.push(() => issuer.close())
     const namespace = `p${randomBytes(4).toString('hex')}`
     const secret = randomBytes(32).toString('hex')
     const { mysqlUrl, appUrl } = await makeDatabase(stores.mysql.url, namespace)
@@ -90,6 +100,8 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
       TIDINGS_RATE_LIMITS: 'off',
       TIDINGS_PARTITIONS: '4',
       TIDINGS_LOG_LEVEL: 'info',
+      // With an outside provider nobody could register otherwise.
+      ...(issuer && { TIDINGS_JWKS_URL: issuer.url, TIDINGS_REGISTRATION: 'open' }),
       ...options.env,
     }
     const partitions = Number(env.TIDINGS_PARTITIONS)
@@ -163,6 +175,8 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
       replicated: own.replicated,
       sharded: own.sharded,
       etcd: openEtcd(stores.etcd.url),
+      disks,
+      issuer,
       mysqlUrl,
       sql: (statement, values) => queryMysql(mysqlUrl, statement, values),
       of,
@@ -181,13 +195,31 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   }
 }
 
+type Disks = { redis?: Disk; mysql?: Disk }
+
+function mountDisks(needs: readonly Need[], stops: (() => Promise<unknown>)[]): Disks {
+  const disks: Disks = {}
+  for (const store of ['redis', 'mysql'] as const) {
+    if (!needs.includes(`disk for ${store}`)) continue
+    const disk = mountDisk(store)
+    disks[store] = disk
+    stops.push(async () => disk.remove())
+  }
+  return disks
+}
+
 async function startOwnStores(
   kind: RedisKind,
+  disks: Disks,
   stops: (() => Promise<unknown>)[],
 ): Promise<{ own: OwnRedis; stores: Record<StoreName, RunningStore> }> {
   const startRedis = REDIS_KINDS[kind]
   if (!startRedis) throw new Error(`a Redis of the kind ${kind} cannot be started here`)
-  const started = await Promise.allSettled([startRedis(), startMysql(), startEtcd()])
+  const started = await Promise.allSettled([
+    startRedis(disks.redis?.dir),
+    startMysql(disks.mysql ? { dir: disks.mysql.dir } : {}),
+    startEtcd(),
+  ])
   for (const one of started) if (one.status === 'fulfilled') stops.push(() => one.value.stop())
   const [own, mysql, etcd] = started.map((one) => {
     if (one.status === 'rejected') throw one.reason

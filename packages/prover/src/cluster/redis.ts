@@ -38,10 +38,10 @@ export interface OwnRedis {
   stop(): Promise<void>
 }
 
-/** How each kind is started. */
-export const REDIS_KINDS: Readonly<Record<RedisKind, () => Promise<OwnRedis>>> = {
-  async one() {
-    const store = await startRedis()
+/** How each kind is started. @param dir of the one server, when it is to have a folder that is there already */
+export const REDIS_KINDS: Readonly<Record<RedisKind, (dir?: string) => Promise<OwnRedis>>> = {
+  async one(dir) {
+    const store = await startRedis(dir === undefined ? {} : { dir })
     return { url: store.url, store, stop: () => store.stop() }
   },
   async replicated() {

@@ -1,6 +1,6 @@
 /** What a fault is. To add one: an object in the file of its target, and its name in the table of `all.ts`. */
 import type { AppName } from '../cluster/app.js'
-import type { Cluster } from '../cluster/cluster.js'
+import type { Cluster, Need } from '../cluster/cluster.js'
 import type { RedisKind } from '../cluster/redis.js'
 import type { Chance } from '../load/chance.js'
 import type { Crowd } from '../load/crowd.js'
@@ -41,6 +41,10 @@ export interface Fault {
   rewrites?(folder: string): Partial<Record<AppName, readonly Rewrite[]>>
   /** The Redis it needs: one server, unless said. */
   redis?: RedisKind
+  /** Known to break a promise, and how: done only when it is named. */
+  open?: string
+  /** What the cluster must have beside its usual parts. */
+  needs?: readonly Need[]
   /** Harms, proves, and mends. What it leaves broken is mended for it: links healed, processes woken or started again. */
   run(context: FaultContext): Promise<void>
 }

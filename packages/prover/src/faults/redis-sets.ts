@@ -3,7 +3,7 @@ import { askServer } from '../cluster/redis.js'
 import { within } from '../until.js'
 import type { Fault, FaultContext } from './fault.js'
 import { splitBrain } from './split.js'
-import { accept, missingOn, promoted, replicationOf, storedOf, tailOn } from './tail.js'
+import { accept, inStep, missingOn, promoted, replicationOf, storedOf, tailOn } from './tail.js'
 
 const TAIL = 5
 
@@ -42,6 +42,41 @@ async function loseTail(c: FaultContext, stored: boolean): Promise<void> {
     )
   await c.recovered()
   await old.restart()
+  await inStep(old)
+}
+
+/**
+ * The same, and then the old primary comes back with the tail that was declared void meanwhile, and is promoted before it has heard
+ * of that: the server that has taken its place dies.
+ */
+async function comeBack(c: FaultContext): Promise<void> {
+  const set = c.cluster.replicated!
+  const quiet = c.crowd.conversations.at(-1)!
+  const old = await set.primary()
+  const heir = set.servers.find((server) => server !== old)!
+  await set.stallReplication()
+  for (const link of c.cluster.links('task', 'mysql')) link.harm({ stalled: true })
+  const accepted = await accept(c, quiet, TAIL)
+  const tail = await askServer(old, (redis) => tailOn(redis, c, accepted))
+  await old.kill()
+  set.loseReplication()
+  await set.movedFrom(old)
+  await promoted(heir)
+  const missing = await missingOn(heir, c, tail)
+  c.cluster.healLinks()
+  // From here on the void over the tail is on devices and in MySQL.
+  if ((await c.crowd.probe(20_000)) === undefined) throw new Error('nothing came through between the two failovers')
+  await old.restart()
+  await heir.kill()
+  await set.movedFrom(heir)
+  await promoted(old)
+  c.healed()
+  const there = TAIL - (await missingOn(old, c, tail)).length
+  if (missing.length === TAIL && there === TAIL)
+    c.bit(`${TAIL} accepted entries were gone with the primary at ${old.port}, and have come back with it`)
+  await c.recovered()
+  await heir.restart()
+  await inStep(heir)
 }
 
 export const redisSetFaults: Fault[] = [
@@ -80,6 +115,17 @@ export const redisSetFaults: Fault[] = [
     voids: true,
     tailLost: true,
     run: (c) => loseTail(c, false),
+  },
+  {
+    row: '20c',
+    name: 'a lost tail comes back with its server',
+    redis: 'replicated',
+    boundMs: 15_000,
+    available: false,
+    voids: true,
+    tailLost: true,
+    open: 'what comes back is stored, and shown, where a void was declared',
+    run: comeBack,
   },
   {
     row: '21',

@@ -35,7 +35,8 @@ export async function tailOn(redis: Redis, { cluster }: FaultContext, accepted: 
   for (const kept of accepted) {
     const rows = await redis.xrevrange(cluster.keys.messages(cluster.keys.partitionOf(kept.message.conv)), '+', '-')
     const row = rows.find(([, fields]) => fields.includes(kept.id))
-    if (!row) throw new Error(`seq ${kept.seq} of ${kept.message.conv} is not in the stream of the old primary`)
+    if (!row)
+      throw new Error(`seq ${kept.seq} of ${kept.message.conv} is not in the stream of the server that should have it`)
     tail.push({ kept, streamId: row[0] })
   }
   return tail
@@ -73,11 +74,15 @@ export async function accept(
 }
 
 /** Does this server follow another, and is in step? */
-export const follows = (server: RunningStore): Promise<boolean> =>
+const follows = (server: RunningStore): Promise<boolean> =>
   askServer(server, async (redis) => {
     const info = await redis.info('replication')
     return /role:slave/.test(info) && /master_link_status:up/.test(info)
   }).catch(() => false)
+
+/** Resolves when this server follows another again. What is harmed next is then a whole set. */
+export const inStep = (server: RunningStore): Promise<void> =>
+  until('a replica is in step', () => follows(server), 30_000)
 
 /** Resolves when this server says of itself that it is the primary. */
 export const promoted = (server: RunningStore): Promise<void> =>
