@@ -40,11 +40,8 @@ export function startRevocations(options: {
   let running: Promise<void> | undefined
 
   async function write(sessionIds: readonly string[]): Promise<void> {
-    const now = Date.now()
     for (let at = 0; at < sessionIds.length; at += CHUNK) {
-      // The score is when it was told: the edges read on from the newest score, so an older one would never be read.
-      const told = [now, now - DAY_MS - accessMs, ...sessionIds.slice(at, at + CHUNK)]
-      await revoke(redis, [keys.revoked()], told)
+      await revoke(redis, [keys.revoked()], [DAY_MS + accessMs, ...sessionIds.slice(at, at + CHUNK)])
     }
   }
 

@@ -3,7 +3,7 @@ import type { Logger, Stoppable } from '@tidings/service'
 import type { Keys, Redis } from '@tidings/stream'
 
 const POLL_MS = 1_000
-/** Read again what is this much older than the newest seen: clocks of the writers may differ. */
+/** Read again what is this much older than the newest seen: after a failover another server's clock counts. */
 const OVERLAP_MS = 10_000
 
 export interface Revocations extends Stoppable {
