@@ -7,28 +7,17 @@ import {
   type Appender,
   type AppendItem,
   type Consumer,
-  createAppender,
   createLogReader,
   type Delivery,
-  ensureGroups,
   readLag,
-  startConsumer,
 } from '../src/index.js'
-import { type Bench, bench, log, until } from './stores.js'
+import { appenderOf, collect, consumer, item } from './parts.js'
+import { type Bench, bench, until } from './stores.js'
 
 const PARTITIONS = 8
-let made = 9_000
-const item = (over: Partial<AppendItem> = {}): AppendItem => ({
-  id: String(made++),
-  conversation: 'dm:alice:bob',
-  from: 'alice',
-  type: 'text',
-  content: '{"text":"hello"}',
-  clientId: `c-${made}`,
-  sentAt: 1,
-  trace: '',
-  ...over,
-})
+let made = 0
+/** Each with a clientId, to be sent again. */
+const keyed = (over: Partial<AppendItem> = {}): AppendItem => item({ clientId: `c-${++made}`, ...over })
 const conversations = Array.from({ length: 24 }, (_, i) => `dm:alice:user${String(i).padStart(2, '0')}`)
 const everyPartition = Array.from({ length: PARTITIONS }, (_, p) => p)
 
@@ -45,35 +34,19 @@ async function appendUntilDone(appender: Appender, one: AppendItem): Promise<App
 }
 
 /** A consumer that owns nothing yet, and everything that it sees. */
-async function consume(t: Test, b: Bench): Promise<{ seen: Delivery[]; consumer: Consumer }> {
+async function consume(t: Test, b: Bench): Promise<{ seen: Delivery[]; one: Consumer }> {
   const seen: Delivery[] = []
-  await ensureGroups(b.redis, b.keys, 'persist', everyPartition)
-  const consumer = startConsumer({
-    group: 'persist',
-    consumer: 'one',
-    keys: b.keys,
-    redis: b.redis,
-    handler: {
-      async handle(batch) {
-        seen.push(...batch)
-        return {}
-      },
-    },
-    window: 1,
-    gatherMs: 0,
+  const one = await consumer(t, b, collect(seen), {
     // As its claims in etcd do it: what was in hand when a generation was lost is read again under a higher fence.
-    onDisowned: (partition, _, by) => consumer.own(partition, by + 1),
-    metrics: b.metrics,
-    log,
+    onDisowned: (self, partition, by) => self.own(partition, by + 1),
   })
-  t.teardown(() => consumer.stop())
-  return { seen, consumer }
+  return { seen, one }
 }
 
 /** Everything that a consumer of all partitions sees. */
 async function consumeAll(t: Test, b: Bench): Promise<Delivery[]> {
-  const { seen, consumer } = await consume(t, b)
-  for (const p of everyPartition) consumer.own(p, 1)
+  const { seen, one } = await consume(t, b)
+  for (const p of everyPartition) one.own(p, 1)
   return seen
 }
 
@@ -120,7 +93,7 @@ function sender(appender: Appender, conversation: string): { stop(): Promise<App
   const sent: Appended[] = []
   const running = (async () => {
     while (!stopped) {
-      sent.push(await appendUntilDone(appender, item({ conversation })))
+      sent.push(await appendUntilDone(appender, keyed({ conversation })))
       await new Promise((resolve) => setTimeout(resolve, 2))
     }
   })()
@@ -143,15 +116,9 @@ t.test('partitions over three shards', async (t) => {
     const shards = await Promise.all(everyPartition.map((p) => shardOf(b, p)))
     t.equal(new Set(shards).size, 3, 'the partitions are spread')
     const seen = await consumeAll(t, b)
-    const appender = createAppender({
-      redis: b.redis,
-      keys: b.keys,
-      replicas: 0,
-      generations: b.generations,
-      metrics: b.metrics,
-    })
+    const appender = appenderOf(b)
     for (let round = 0; round < 5; round++) {
-      await Promise.all(conversations.map((conversation) => appender.append(item({ conversation }))))
+      await Promise.all(conversations.map((conversation) => appender.append(keyed({ conversation }))))
     }
     await until('all seen', () => seen.length === 5 * conversations.length)
     for (const conversation of conversations) t.same(seqsOf(seen, conversation), upTo(5))
@@ -170,19 +137,13 @@ t.test('partitions over three shards', async (t) => {
 
   await t.test('scripts that a shard has forgotten are sent again to that shard', async (t) => {
     const b = await bench(t, PARTITIONS, cluster.url)
-    const appender = createAppender({
-      redis: b.redis,
-      keys: b.keys,
-      replicas: 0,
-      generations: b.generations,
-      metrics: b.metrics,
-    })
-    await Promise.all(conversations.map((conversation) => appender.append(item({ conversation }))))
+    const appender = appenderOf(b)
+    await Promise.all(conversations.map((conversation) => appender.append(keyed({ conversation }))))
     for (const { url } of cluster.shards) {
       const node = await bench(t, 1, url)
       await node.redis.script('FLUSH')
     }
-    const again = await Promise.all(conversations.map((conversation) => appender.append(item({ conversation }))))
+    const again = await Promise.all(conversations.map((conversation) => appender.append(keyed({ conversation }))))
     t.same(
       again.map(({ seq }) => seq),
       conversations.map(() => 2),
@@ -191,20 +152,14 @@ t.test('partitions over three shards', async (t) => {
 
   await t.test('a partition that is given away and taken back counts at once', async (t) => {
     const b = await bench(t, PARTITIONS, cluster.url)
-    const { seen, consumer: one } = await consume(t, b)
-    const appender = createAppender({
-      redis: b.redis,
-      keys: b.keys,
-      replicas: 0,
-      generations: b.generations,
-      metrics: b.metrics,
-    })
+    const { seen, one } = await consume(t, b)
+    const appender = appenderOf(b)
     const p = b.keys.partitionOf('dm:alice:bob')
     one.own(p, 1)
-    await appender.append(item())
+    await appender.append(keyed())
     await until('the first', () => seen.length === 1)
     await one.release(p)
-    await appender.append(item())
+    await appender.append(keyed())
     t.equal(seen.length, 1)
     const began = performance.now()
     one.own(p, 2)
@@ -217,28 +172,22 @@ t.test('partitions over three shards', async (t) => {
     async (t) => {
       const b = await bench(t, PARTITIONS, cluster.url)
       const seen = await consumeAll(t, b)
-      const appender = createAppender({
-        redis: b.redis,
-        keys: b.keys,
-        replicas: 0,
-        generations: b.generations,
-        metrics: b.metrics,
-      })
+      const appender = appenderOf(b)
       const p = b.keys.partitionOf('dm:alice:bob')
       const from = await shardOf(b, p)
       // Keys enough to move in several steps.
-      await Promise.all(upTo(100).map(() => appender.append(item())))
+      await Promise.all(upTo(100).map(() => appender.append(keyed())))
       const others = conversations.filter((each) => b.keys.partitionOf(each) !== p).slice(0, 3)
       const senders = ['dm:alice:bob', ...others].map((conversation) => sender(appender, conversation))
       await until('under way', () => ['dm:alice:bob', ...others].every((each) => seqsOf(seen, each).length > 5))
       let refused: unknown
       const to = (from + 1) % 3
       await cluster.moveSlot(await cluster.slotOf(b.keys.messages(p)), to, async () => {
-        refused = await appender.append(item()).catch((error: unknown) => error)
+        refused = await appender.append(keyed()).catch((error: unknown) => error)
       })
       t.match(refused, { code: 'unavailable', retryAfter: 1 }, 'surely not accepted, and said so in time')
       t.equal(await shardOf(b, p), to)
-      await appendUntilDone(appender, item())
+      await appendUntilDone(appender, keyed())
       const sent = await Promise.all(senders.map((one) => one.stop()))
       for (const [i, conversation] of ['dm:alice:bob', ...others].entries()) {
         await unharmed(t, b, seen, conversation, sent[i]!)
@@ -252,13 +201,7 @@ t.test('partitions over three shards', async (t) => {
     async (t) => {
       const b = await bench(t, PARTITIONS, cluster.url)
       const seen = await consumeAll(t, b)
-      const appender = createAppender({
-        redis: b.redis,
-        keys: b.keys,
-        replicas: 1,
-        generations: b.generations,
-        metrics: b.metrics,
-      })
+      const appender = appenderOf(b, 1)
       const dying = conversations[0]!
       const shard = await shardOf(b, b.keys.partitionOf(dying))
       const places = await Promise.all(conversations.map((each) => shardOf(b, b.keys.partitionOf(each))))
@@ -271,7 +214,7 @@ t.test('partitions over three shards', async (t) => {
       await cluster.promoted(shard)
       // What died comes back as a replica; until then nobody else has a copy, and nothing is accepted.
       await cluster.shards[shard]!.restart()
-      await appendUntilDone(appender, item({ conversation: dying }))
+      await appendUntilDone(appender, keyed({ conversation: dying }))
       const sent = await Promise.all(senders.map((one) => one.stop()))
       await unharmed(t, b, seen, dying, sent[0]!)
       await unharmed(t, b, seen, living, sent[1]!)

@@ -1,6 +1,5 @@
 import t, { type Test } from 'tap'
 import {
-  type Consumer,
   type Delivery,
   dropLetter,
   ensureGroups,
@@ -13,34 +12,15 @@ import {
   requireRoom,
   retryLetter,
   settle,
-  startConsumer,
 } from '../src/index.js'
+import { consumer, fieldsOf } from './parts.js'
 import { type Bench, bench, log, until } from './stores.js'
 
-const CONVERSATION = 'dm:alice:bob'
-
-function fieldsOf(over: Record<string, string> = {}): string[] {
-  const all = { id: '77', conversation: CONVERSATION, seq: '1', n: '1', from: 'alice', type: 'text', content: '{}' }
-  return Object.entries({ ...all, clientId: '', sentAt: '1', trace: '', ...over }).flat()
-}
-
-async function consumer(t: Test, b: Bench, group: Group, handler: Handler, told: string[] = []): Promise<Consumer> {
-  await ensureGroups(b.redis, b.keys, group, [0])
-  const started = startConsumer({
-    group,
-    consumer: 'one',
-    keys: b.keys,
-    redis: b.redis,
-    handler,
-    window: 1,
-    gatherMs: 0,
-    onDisowned: () => undefined,
-    metrics: b.metrics,
-    log: Object.create(log, { warn: { value: (_facts: unknown, what: string) => told.push(what) } }) as typeof log,
-  })
-  t.teardown(() => started.stop())
-  started.own(0, 1)
-  return started
+/** Owns the one partition, and remembers what is warned of. */
+async function owner(t: Test, b: Bench, group: Group, handler: Handler, told: string[] = []): Promise<void> {
+  const warn = { value: (_facts: unknown, what: string) => told.push(what) }
+  const one = await consumer(t, b, handler, { group, log: Object.create(log, { warn }) as typeof log })
+  one.own(0, 1)
 }
 
 /** Sets one entry aside, as the consume loop does. */
@@ -97,7 +77,7 @@ t.test('what somebody else wrote into a dead stream is not put back, and a drop 
 t.test('a retry of what is still poison ends as a new letter, and does not go round', async (t) => {
   const b = await bench(t, 1)
   let handled = 0
-  await consumer(t, b, 'persist', {
+  await owner(t, b, 'persist', {
     async handle(batch) {
       handled += batch.length
       return { poisoned: batch.map((delivery) => ({ delivery, reason: 'seq_conflict' })) }
@@ -119,7 +99,7 @@ t.test('a dead letter of push is given to push again', async (t) => {
   const b = await bench(t, 1)
   let broken = true
   const pushed: Delivery[] = []
-  await consumer(t, b, 'push', {
+  await owner(t, b, 'push', {
     async handle(batch) {
       if (broken) throw new PoisonError('nobody can be found')
       pushed.push(...batch)
@@ -150,7 +130,7 @@ t.test('a group with its fill of dead letters pauses and loses nothing; with roo
       buried.push(reason)
     },
   }
-  await consumer(t, b, 'persist', handler, told)
+  await owner(t, b, 'persist', handler, told)
   const pending = async () => Number(((await b.redis.xpending(b.keys.messages(0), 'persist')) as [number])[0])
   await until('it says that it pauses', () => told.some((what) => what.startsWith('paused')))
   t.equal(await pending(), 1, 'read, and not settled')

@@ -1,0 +1,96 @@
+import t from 'tap'
+import { type Delivery, ensureGroups } from '../src/index.js'
+import { appenderOf, collect, consumer, fieldsOf, item, pendingOf } from './parts.js'
+import { bench, until } from './stores.js'
+
+t.test('a partition that is taken or given away counts at once, though a read is blocked', async (t) => {
+  const b = await bench(t, 4)
+  const seen: Delivery[] = []
+  const one = await consumer(t, b, collect(seen))
+  const appender = appenderOf(b)
+  const mine = b.keys.partitionOf('dm:alice:bob')
+  one.own((mine + 1) % 4, 1)
+  await appender.append(item())
+  one.own(mine, 1)
+  await until('seen', () => seen.length === 1)
+  await one.release(mine)
+  t.notOk(one.owned.has(mine))
+  await appender.append(item())
+  const again: Delivery[] = []
+  const two = await consumer(t, b, collect(again), { name: 'two' })
+  two.own(mine, 2)
+  await until('the next owner has it', () => again.length === 1)
+  t.equal(again[0]!.entry.seq, 2)
+  t.equal(seen.length, 1)
+})
+
+t.test('what a dead consumer left pending is taken over, oldest first', async (t) => {
+  const b = await bench(t, 1)
+  const appender = appenderOf(b)
+  await ensureGroups(b.redis, b.keys, 'persist', [0])
+  for (let i = 0; i < 5; i++) await appender.append(item())
+  await b.redis.xreadgroup('GROUP', 'persist', 'dead-one', 'COUNT', 3, 'STREAMS', b.keys.messages(0), '>')
+  const seen: Delivery[] = []
+  const one = await consumer(t, b, collect(seen))
+  one.own(0, 1)
+  await until('all seen', () => seen.length === 5)
+  t.same(
+    seen.map(({ entry }) => entry.seq),
+    [1, 2, 3, 4, 5],
+  )
+  await until('nothing pending', async () => (await pendingOf(b, 0)) === 0)
+})
+
+t.test(
+  'a worker that wakes up late and reads after it lost the partition: its entries are taken from it',
+  async (t) => {
+    const b = await bench(t, 1)
+    const appender = appenderOf(b)
+    const seen: Delivery[] = []
+    const one = await consumer(t, b, collect(seen))
+    one.own(0, 2)
+    await appender.append(item())
+    await until('the owner reads', () => seen.length === 1)
+    await appender.append(item())
+    await until('all seen', () => seen.length === 2)
+    await b.redis.xadd(b.keys.messages(0), '*', ...fieldsOf({ seq: '3' }))
+    // Either the owner has read it already or the zombie has it now: both end with the owner.
+    await b.redis.xreadgroup('GROUP', 'persist', 'zombie', 'COUNT', 10, 'STREAMS', b.keys.messages(0), '>')
+    await until('all seen', () => seen.length === 3)
+  },
+)
+
+t.test('groups that vanish are made again from the beginning, without a hot loop', async (t) => {
+  const b = await bench(t, 1)
+  const appender = appenderOf(b)
+  const seen: Delivery[] = []
+  const one = await consumer(t, b, collect(seen))
+  one.own(0, 1)
+  await appender.append(item())
+  await until('first', () => seen.length === 1)
+  await b.redis.del(b.keys.messages(0))
+  await appender.append(item())
+  await until('second', () => seen.length === 2)
+  t.equal(seen[1]!.entry.seq, 2)
+})
+
+t.test('a reader that loses its connection reads its own pending entries again', async (t) => {
+  const b = await bench(t, 1)
+  const appender = appenderOf(b)
+  const seen = new Set<number>()
+  const one = await consumer(t, b, {
+    async handle(batch) {
+      for (const { entry } of batch) seen.add(entry.seq)
+      return {}
+    },
+  })
+  one.own(0, 1)
+  for (let round = 0; round < 5; round++) {
+    await Promise.all(Array.from({ length: 20 }, () => appender.append(item())))
+    for (const line of String(await b.redis.client('LIST')).split('\n')) {
+      if (line.includes('cmd=xreadgroup')) await b.redis.client('KILL', 'ID', /id=(\d+)/.exec(line)![1]!)
+    }
+  }
+  await until('nothing is lost', () => seen.size === 100)
+  await until('nothing is pending', async () => (await pendingOf(b, 0)) === 0)
+})
