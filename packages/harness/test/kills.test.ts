@@ -14,6 +14,7 @@ async function withoutGap(t: Test, w: World, harm: () => Promise<void>): Promise
 }
 
 const PER_SECOND = 300
+const LEAST_PER_SECOND = 280
 const VICTIMS = ['task-1', 'connect-1', 'logic-1', 'api-1', 'task-2', 'connect-2', 'logic-2', 'api-2']
 
 async function killEach(t: Test, w: World): Promise<void> {
@@ -36,8 +37,8 @@ async function killEach(t: Test, w: World): Promise<void> {
     accepted += one.accepted
   }
   t.comment(`outside of kills of api: ${rate(offered, seconds)} offered, ${rate(accepted, seconds)} accepted`)
-  t.ok(offered / seconds > 0.98 * PER_SECOND, 'offered by the clock')
-  t.ok(accepted / seconds >= 280, 'at least 280 a second are accepted')
+  t.ok(offered / seconds >= LEAST_PER_SECOND, 'offered by the clock')
+  t.ok(accepted / seconds >= LEAST_PER_SECOND, 'and accepted')
   await load.finish(t)
 }
 
