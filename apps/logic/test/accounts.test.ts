@@ -141,6 +141,19 @@ t.test('a logout while Redis is away succeeds and is told when it is back', asyn
   await until(async () => (await redis.zscore(keys.revoked(), grant.sessionId)) !== null)
 })
 
+t.test('a revoked session is scored by the clock of Redis: one of ours that is ahead hides nothing', async (t) => {
+  const { now } = Date
+  t.teardown(() => {
+    Date.now = now
+  })
+  Date.now = () => now() + 3_600_000
+  await deps.revocations.publish('told-ahead')
+  Date.now = now
+  await deps.revocations.publish('told-after')
+  const [ahead, after] = await redis.zmscore(keys.revoked(), 'told-ahead', 'told-after')
+  t.ok(ahead && after && Number(ahead) <= Number(after), 'the edges read on from the newest score')
+})
+
 t.test('who may write where', async (t) => {
   await people('ann', 'ben', 'gone')
   await store.use((db) => db.run("UPDATE users SET deleted_at = NOW(3) WHERE id = 'gone'"))
