@@ -64,7 +64,7 @@ export const LIMITS: ApiLimits = {
   keepAliveMs: 65_000,
   socketIdleMs: 70_000,
   checkEveryMs: 1_000,
-  inFlight: 2_000,
+  inFlight: 1_000,
   loopDelayMs: 200,
   loopDelayInFlight: 16,
   connections: 10_000,
