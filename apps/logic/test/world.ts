@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { migrate } from '@tidings/migrations'
 import { dmId, type Entry } from '@tidings/protocol'
 import { createLogger, createMetrics } from '@tidings/service'
-import { connectStore, insertEntries, insertUser, type Store } from '@tidings/store'
+import { connectStore, insertEntries, insertUser, raiseFence, type Store } from '@tidings/store'
 import {
   type Appended,
   connectRedis,
@@ -147,7 +147,10 @@ export async function world(t: Test): Promise<World> {
     },
     async persist(conversation) {
       const entries = await reader.after(conversation, 0, 1_000)
-      const batch = entries.map((entry) => ({ partition: 0, fence: 1, entry }))
+      // As a worker that claims again after a generation was lost.
+      const partition = keys.partitionOf(conversation)
+      const fence = (await raiseFence(store, 'persist', partition, 1)) ?? 1
+      const batch = entries.map((entry) => ({ partition, fence, entry }))
       await insertEntries(store, batch, 'persist', [conversation])
       return entries
     },
