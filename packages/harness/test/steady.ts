@@ -106,7 +106,7 @@ export class SteadyLoad {
 
   /** Resolves when everything that was due until then is accepted and shown. */
   async through(due: number): Promise<void> {
-    await until('all that was due is accepted and shown', () => this.#isThrough(due), 20_000)
+    await until('all that was due is accepted and shown', () => this.#isThrough(due), 60_000)
   }
 
   /** Kills while it goes on, waits until delivery is back, revives, and until all is well again. */
