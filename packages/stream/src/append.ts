@@ -257,7 +257,9 @@ function takeBatch({ due }: Lane): Batch {
       taken++
       count++
     }
-    if (taken > 0) batch.set(line, queue.splice(0, taken))
+    // It keeps its turn: were it moved behind those that went, they would all come first again.
+    if (taken === 0) continue
+    batch.set(line, queue.splice(0, taken))
     due.delete(line)
     if (queue.length > 0) due.add(line)
   }

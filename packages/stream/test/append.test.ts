@@ -140,6 +140,34 @@ t.test('what waits in one partition holds up no other, though they share a call'
   await appender.idle()
 })
 
+t.test('a partition that always has more than a call takes does not keep the others waiting', async (t) => {
+  const { redis, keys, metrics, generations } = await bench(t, 16)
+  const [busy, others] = ['dm:alice:bob', ['dm:carol:dave', 'dm:erin:frank']] as const
+  t.equal(new Set([busy, ...others].map(keys.partitionOf)).size, 3)
+  const appender = createAppender({ redis, keys, replicas: 0, generations, metrics })
+  // The generations are opened first: what waits for that is another matter.
+  for (const conversation of [busy, ...others]) await appender.append(item({ conversation }))
+  let going = true
+  let done = 0
+  const refill = async (): Promise<void> => {
+    while (going) {
+      await appender.append(item())
+      done++
+    }
+  }
+  const load = Promise.all(Array.from({ length: 1_500 }, refill))
+  const behind = others.map(async (conversation) => {
+    await appender.append(item({ conversation }))
+    return done
+  })
+  // Far more than what waited before them; by then they are through, or never.
+  const enough = until('ten rounds of the busy one', () => done > 15_000 || !going)
+  const waited = await Promise.race([Promise.all(behind), enough])
+  going = false
+  await load
+  for (const after of waited ?? [Number.POSITIVE_INFINITY]) t.ok(after <= 512, `after ${after} of the busy one`)
+})
+
 t.test('a stream that refuses leaves the seq free', async (t) => {
   const { redis, keys, metrics, generations } = await bench(t, 1)
   const appender = createAppender({ redis, keys, replicas: 0, generations, metrics })
