@@ -123,15 +123,25 @@ export function createStoredReceipts(deps: {
     for (const one of asked) one.leapt = true
     const entries = asked.map(({ conversation, seq, id }) => ({ conversation, seq, id }))
     const { fates } = await logic.fateOf({ entries })
-    const forgotten = asked.filter((_, i) => fates[i] === logicRpc.Fate.VOID)
-    const unknown = asked.filter((_, i) => fates[i] === logicRpc.Fate.UNSPECIFIED)
+    const fateOf = new Map(asked.map((one, i) => [one, fates[i]]))
+    const forgotten = asked.filter((one) => fateOf.get(one) === logicRpc.Fate.VOID)
     for (const { session, conversation, seq } of forgotten) {
       session.tell({ op: 'void', conversation, from: seq, to: seq })
     }
     count -= forgotten.length
-    const before = (one: Waiting): boolean =>
-      unknown.some((other) => placeOf(other) === placeOf(one) && other.seq < one.seq)
-    const stored = asked.filter((one, i) => fates[i] === logicRpc.Fate.STORED && !before(one))
+    const known = (one: Waiting): boolean =>
+      (fateOf.get(one) ?? logicRpc.Fate.UNSPECIFIED) !== logicRpc.Fate.UNSPECIFIED
+    // Of all, asked now or not: a receipt would cover what lies below it.
+    const unknownFrom = new Map<string, number>()
+    for (const one of doubtful) {
+      const place = placeOf(one)
+      if (!known(one)) unknownFrom.set(place, Math.min(one.seq, unknownFrom.get(place) ?? one.seq))
+    }
+    const stored = asked.filter(
+      (one) =>
+        fateOf.get(one) === logicRpc.Fate.STORED &&
+        one.seq < (unknownFrom.get(placeOf(one)) ?? Number.POSITIVE_INFINITY),
+    )
     const settled = new Set([...stored, ...forgotten])
     doubtful = doubtful.filter((one) => !settled.has(one))
     count -= stored.length
