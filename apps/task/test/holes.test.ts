@@ -141,7 +141,11 @@ t.test('nothing follows: heads are compared with rows, but only where all is set
   const [c, open, gone] = ['dm:alice:tail', 'dm:alice:unread', 'dm:alice:gone']
   await persister.handle([(await appended(c, 1, 4))[0]!])
   await redis.xgroup('SETID', stream, 'persist', '$')
+  const changed = Number(await redis.zscore(keys.recent(0), c))
   await appended(open, 1, 2)
+  // As append.lua leaves it, when it was one of many in a call: the call began before the entry had its id.
+  await redis.zadd(keys.recent(0), changed - 1_000, open)
+  await redis.zadd(keys.recent(0), changed - 60_000, c)
   await persister.compare(owner, quiet)
   t.same(await rows(c), [1, 2, 3, 4])
   t.same(await rows(open), [], 'the group will be given it')

@@ -1,12 +1,15 @@
 #!lua flags=no-writes
--- Heads that a group must have come to: of conversations that changed before the oldest entry that it has not settled. Where it has
+-- Heads that a group must have come to: of conversations that changed well before the oldest entry that it has not settled. Where it has
 -- nothing left to settle these are all, for an entry that was passed over leaves no other sign.
+--
+-- Well before, for an entry's id may be later than its conversation's score: that is the time when the append began, and it may have
+-- written many entries.
 --
 -- KEYS  1 the partition's stream   2 its `recent` index
 -- ARGV  1 group
 --       2 this server's time, in ms, up to which all was looked at, or '' for never   3 ms since then by the caller's clock   4 overlap, in ms
 --       5 the score where the page before ended, or ''   6 least conversations of a page that is not the last
---       7 the heads' key up to the conversation
+--       7 the heads' key up to the conversation   8 by how much an id may be later than a score, in ms
 -- The heads' names are known only here; they carry the same hash tag, so they lie in the same slot.
 -- Returns nothing while the group or its stream is not there. Else up to which time all is settled, in ms, the score where this page
 -- ends or '' for the last page, then conversation and head in turn.
@@ -33,8 +36,8 @@ for _, row in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
   end
 end
 if oldest then
-  settled = math.min(oldest, now)
-  before = string.format('(%.0f', oldest)
+  settled = math.min(oldest, now) - tonumber(ARGV[8])
+  before = string.format('(%.0f', settled)
 end
 
 local from = '-inf'

@@ -6,6 +6,8 @@ import { loadScript, scriptFile } from './script.js'
 const script = loadScript(scriptFile('settled-heads.lua', import.meta.url))
 
 const OVERLAP_MS = 2_000
+/** No call runs for so long, so no entry's id is so much later than its conversation's score. */
+const APPEND_MS = 2_000
 const PAGE = 500
 
 /** Up to when an earlier look has seen everything. */
@@ -46,7 +48,7 @@ export async function settledHeads(
     reply = (await script.run(
       redis,
       [keys.messages(partition), keys.recent(partition)],
-      [group, since?.redisMs ?? '', elapsed, OVERLAP_MS, page ?? '', PAGE, prefix],
+      [group, since?.redisMs ?? '', elapsed, OVERLAP_MS, page ?? '', PAGE, prefix, APPEND_MS],
     )) as string[]
   } catch (error) {
     throw redisAway(error)
