@@ -20,19 +20,25 @@ export function createReader(deps: { redis: Redis; key: string; log: Logger }): 
   const { redis, key, log } = deps
   let current: { connection: BlockingConnection; id: number } | undefined
   let stopped = false
+  let drops = 0
 
   async function open(): Promise<NonNullable<typeof current>> {
+    if (stopped) throw new Error('The reader was stopped.')
+    const before = drops
     const connection = await BlockingConnection.open(await serverOf(redis, key))
     try {
-      if (stopped) throw new Error('stopped')
-      return { connection, id: Number(await connection.call('CLIENT', 'ID')) }
+      const id = Number(await connection.call('CLIENT', 'ID'))
+      if (drops !== before) throw new Error('The reader was stopped, or the server replaced, while it connected.')
+      return { connection, id }
     } catch (error) {
       connection.disconnect()
       throw error
     }
   }
 
+  /** Also of one that is just being opened. */
   function drop(): void {
+    drops++
     current?.connection.disconnect()
     current = undefined
   }

@@ -3,6 +3,9 @@ import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { startRedis } from '@tidings/infra'
 import t, { type Test } from 'tap'
 import { BlockingConnection } from '../src/blocking.js'
+import { createReader, type Reader } from '../src/reader.js'
+import type { Redis } from '../src/redis.js'
+import { log } from './stores.js'
 
 function addressIn(url: string): { host: string; port: number } {
   const { hostname, port } = new URL(url)
@@ -86,5 +89,33 @@ t.test('a reply that does not come ends it', { timeout: 30_000 }, async (t) => {
   const connection = await BlockingConnection.open({ host: '127.0.0.1', port })
   await t.rejects(connection.call('PING'), { message: 'Redis did not answer in time.' })
 })
+
+for (const [what, act] of [
+  ['stopped', ({ reader }) => reader.stop()],
+  ['told that another server has taken over', ({ ready }) => ready()],
+] satisfies [string, (given: { reader: Reader; ready(): void }) => void][]) {
+  t.test(`a reader that is ${what} while it connects leaves no connection behind`, async (t) => {
+    let ended = (): void => undefined
+    const left = new Promise<void>((resolve) => {
+      ended = resolve
+    })
+    let ready = (): void => undefined
+    const address = await silent(t, (socket) => {
+      socket.once('close', ended)
+      act({ reader, ready })
+      socket.write(':7\r\n')
+    })
+    const options = { host: '127.0.0.1', port: address.port }
+    const on = (_: string, tell: () => void): void => {
+      ready = tell
+    }
+    const reader = createReader({ redis: { options, on, off: () => undefined } as unknown as Redis, key: 'any', log })
+    await t.rejects(
+      reader.read(async () => t.fail('it reads')),
+      { message: /while it connected/ },
+    )
+    await left
+  })
+}
 
 t.end()
