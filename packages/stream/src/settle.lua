@@ -37,8 +37,8 @@ end
 -- The letter whose id is ARGV[at].
 local function setAside(stream, deadStream, at)
   local id, reason, deliveries, count = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
-  -- XACK tells whether it was still pending: a letter that another call has set aside is not set aside twice.
-  if redis.call('XACK', stream, group, id) == 1 then
+  -- Only while it is pending: a letter that another call has set aside is not set aside twice.
+  if redis.call('XPENDING', stream, group, id, id, 1)[1] then
     local letter = { 'XADD', deadStream, '*' }
     for i = at + 4, at + 3 + count do letter[#letter + 1] = ARGV[i] end
     letter[#letter + 1] = 'reason'
@@ -47,7 +47,9 @@ local function setAside(stream, deadStream, at)
     letter[#letter + 1] = deliveries
     letter[#letter + 1] = 'entry'
     letter[#letter + 1] = id
+    -- Before it counts as settled: what the dead stream does not take must not be lost.
     redis.call(unpack(letter))
+    redis.call('XACK', stream, group, id)
   end
   return at + 4 + count
 end

@@ -6,6 +6,9 @@ import { loadScript, scriptFile } from './script.js'
 
 const script = loadScript(scriptFile('settle.lua', import.meta.url))
 
+/** Names and values that a letter keeps: a script cannot hand on more than 8,000 words. An entry of ours has 20. */
+const MAX_FIELD_WORDS = 4_000
+
 export interface DeadLetter {
   streamId: string
   /** The entry's fields as they were found, name and value in turn. */
@@ -44,7 +47,11 @@ export async function settle(
     names.push(keys.fence(partition, group))
     args.push(fence, done.length, dead.length, ...done)
     for (const letter of dead) {
-      args.push(letter.streamId, letter.reason, letter.deliveries, letter.fields.length, ...letter.fields)
+      const fields = letter.fields.slice(0, MAX_FIELD_WORDS)
+      const cut = letter.fields.length - fields.length
+      const reason = cut === 0 ? letter.reason : `${letter.reason} (without ${cut / 2} of its fields)`
+      args.push(letter.streamId, reason, letter.deliveries, fields.length)
+      for (const word of fields) args.push(word)
     }
   }
   const replies = (await script.run(redis, names, args)) as string[]

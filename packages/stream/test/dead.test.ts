@@ -54,6 +54,23 @@ t.test('letters are read in pages, each with the fields as they were found and w
   t.equal(older.length, 1)
 })
 
+t.test('an entry with more fields than a script can hand on is set aside without the last of them', async (t) => {
+  const b = await bench(t, 1)
+  const fields = Array.from({ length: 20_000 }, (_, i) => `word ${i}`)
+  const id = await letter(b, fields)
+  const [found] = await readLetters(b.redis, b.keys, { group: 'persist', partition: 0 }, { limit: 1 })
+  t.match(found, { id, reason: 'because (without 8000 of its fields)', fields: fields.slice(0, 4_000) })
+})
+
+t.test('what the dead stream does not take stays pending', async (t) => {
+  const b = await bench(t, 1)
+  const dead = b.keys.dead(0, 'persist')
+  await b.redis.xadd(dead, '18446744073709551615-18446744073709551615', 'by', 'hand')
+  await letter(b, fieldsOf())
+  t.equal(await b.redis.xlen(dead), 1, 'it has no id left')
+  t.equal((await b.redis.xpending(b.keys.messages(0), 'persist'))[0], 1)
+})
+
 t.test('a retry puts back exactly the fields of the entry, once', async (t) => {
   const b = await bench(t, 1)
   const id = await letter(b, fieldsOf())
