@@ -170,6 +170,18 @@ t.test('nothing follows: heads are compared with rows, but only where all is set
   t.ok(questions() - asked <= 1, 'a look at what changed since is one question at most')
 })
 
+t.test('a head of another type, by hand, hides no hole of another conversation', async (t) => {
+  const [broken, c] = ['dm:alice:broken', 'dm:alice:well']
+  await appended(broken, 1, 1)
+  await appended(c, 1, 2)
+  await redis.xgroup('SETID', keys.messages(0), 'persist', '$')
+  await redis.del(keys.seq(broken))
+  await redis.lpush(keys.seq(broken), 'by hand')
+  await persister.compare(owner, quiet)
+  t.same(await rows(c), [1, 2])
+  await redis.zrem(keys.recent(0), broken)
+})
+
 t.test('a thousand conversations of one moment are compared, page by page', async (t) => {
   const stream = keys.messages(0)
   const [seconds = 0] = await redis.time()

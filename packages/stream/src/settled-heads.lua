@@ -57,6 +57,8 @@ end
 local answer = { string.format('%.0f', settled), ends }
 for i = 1, #found, 2 do
   answer[#answer + 1] = found[i]
-  answer[#answer + 1] = redis.call('GET', ARGV[7] .. found[i]) or '0'
+  -- A key of another type by hand: nothing was given out since, and no other conversation suffers.
+  local head = redis.pcall('GET', ARGV[7] .. found[i])
+  answer[#answer + 1] = type(head) == 'string' and head or '0'
 end
 return answer
