@@ -27,6 +27,13 @@ export interface AcceptDeps {
   tracing: Tracing
 }
 
+/** What is being appended on one server. */
+interface Appending {
+  /** Without an answer, the oldest first. */
+  readonly open: Set<{ since: number }>
+  slow: boolean
+}
+
 /** Sends of one sender to one conversation that wait for a permit; later ones queue up behind them. */
 export interface Acceptor {
   /** @throws AppError; see the table of codes */
@@ -42,9 +49,8 @@ export function createAcceptor(deps: AcceptDeps): Acceptor {
   /** The newest of the waiting sends, by sender and conversation. */
   const preparing = new Map<string, Promise<unknown>>()
   let waiting = 0
-  /** Appends without an answer, the oldest first. */
-  const appending = new Set<{ since: number }>()
-  let slow = false
+  /** By server: one that is away, or whose slots move, does not make the others refuse. */
+  const appending = new Map<number, Appending>()
   let looking = false
 
   /** Whatever must be known before the append; undefined when all of it is known already. */
@@ -73,12 +79,12 @@ export function createAcceptor(deps: AcceptDeps): Acceptor {
   }
 
   /** @throws AppError `overloaded` */
-  function requireRoom(): void {
+  function requireRoom(conversation: string): void {
     if (waiting >= MAX_PREPARING)
       throw new AppError('overloaded', 'Too many messages wait for a permit.', {
         retryAfter: jitterSeconds(1, 5),
       })
-    if (slow) {
+    if (appending.get(appender.serverOf(conversation))?.slow) {
       throw new AppError('overloaded', 'Writing messages takes too long now. Try again shortly.', {
         retryAfter: jitterSeconds(1, 5),
       })
@@ -94,19 +100,25 @@ export function createAcceptor(deps: AcceptDeps): Acceptor {
 
   function look(): void {
     looking = false
-    const [oldest] = appending
-    slow = oldest !== undefined && performance.now() - oldest.since > SLOW_APPEND_MS
-    if (oldest) lookSoon()
+    for (const [server, at] of appending) {
+      const [oldest] = at.open
+      if (!oldest) appending.delete(server)
+      else at.slow = performance.now() - oldest.since > SLOW_APPEND_MS
+    }
+    if (appending.size > 0) lookSoon()
   }
 
   async function append(item: AppendItem): Promise<Appended> {
     const one = { since: performance.now() }
-    appending.add(one)
+    const server = appender.serverOf(item.conversation)
+    const at = appending.get(server) ?? { open: new Set(), slow: false }
+    appending.set(server, at)
+    at.open.add(one)
     lookSoon()
     try {
       return await appender.append(item)
     } finally {
-      appending.delete(one)
+      at.open.delete(one)
     }
   }
 
@@ -118,7 +130,7 @@ export function createAcceptor(deps: AcceptDeps): Acceptor {
         : undefined
       try {
         admit(draft.bulk === true)
-        requireRoom()
+        requireRoom(draft.conversation)
         await inTurn(draft)
         const trace = span ? span.traceparent : draft.trace
         const appendSpan = span ? tracing.start('append', trace) : undefined

@@ -71,6 +71,7 @@ t.test(
       appender: {
         waiting: 0,
         idle: async () => undefined,
+        serverOf: () => 0,
         async append(item) {
           order.push(item.clientId)
           return {
@@ -120,6 +121,7 @@ t.test('sends that wait for a permit are bounded, and one that is not admitted a
     appender: {
       waiting: 0,
       idle: async () => undefined,
+      serverOf: () => 0,
       append: async ({ id }) => ({
         id,
         seq: 1,
@@ -162,6 +164,7 @@ t.test(
       appender: {
         waiting: 0,
         idle: async () => undefined,
+        serverOf: () => 0,
         async append({ id }) {
           if (calls++ === 0) await answered
           return { id, seq: 1, sentAt: 0, streamId: '0-0', partition: 0, generation: 1, duplicate: false }
@@ -190,6 +193,47 @@ t.test(
   },
 )
 
+t.test('a server that is slow refuses nothing of what lies on another one', async (t) => {
+  let answer: (() => void) | undefined
+  const answered = new Promise<void>((resolve) => {
+    answer = resolve
+  })
+  const [away, well] = ['dm:alice:bob', 'dm:alice:carol']
+  const acceptor = createAcceptor({
+    admit: () => undefined,
+    permits: { check: () => ({ memberVersion: 0, freshUntil: 0 }) },
+    indexConversation: () => undefined,
+    nextId: () => '1',
+    appender: {
+      waiting: 0,
+      idle: async () => undefined,
+      serverOf: (conversation) => (conversation === away ? 3 : 4),
+      async append({ id, conversation }) {
+        if (conversation === away) await answered
+        return { id, seq: 1, sentAt: 0, streamId: '0-0', partition: 0, generation: 1, duplicate: false }
+      },
+    },
+    metrics: stageMetrics(createMetrics('test', 'test'), 'accept'),
+    tracing: noTracing,
+  })
+  const waiting = [acceptor.accept(draft({ conversation: away }))]
+  for (let refused = false; !refused; ) {
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    const one = acceptor.accept(draft({ conversation: away }))
+    waiting.push(one)
+    refused = await Promise.race([
+      one.then(
+        () => false,
+        ({ code }: AppError) => code === 'overloaded',
+      ),
+      new Promise<false>((resolve) => setImmediate(resolve, false)),
+    ])
+  }
+  t.equal((await acceptor.accept(draft({ conversation: well }))).seq, 1)
+  answer!()
+  t.equal((await Promise.allSettled(waiting)).filter(({ status }) => status === 'rejected').length, 1)
+})
+
 t.test('a long turn of our own does not look like a slow store', async (t) => {
   const acceptor = createAcceptor({
     admit: () => undefined,
@@ -199,6 +243,7 @@ t.test('a long turn of our own does not look like a slow store', async (t) => {
     appender: {
       waiting: 0,
       idle: async () => undefined,
+      serverOf: () => 0,
       // The answer is there as soon as this process looks for it.
       append: ({ id }) =>
         new Promise((resolve) => {

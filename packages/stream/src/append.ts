@@ -78,6 +78,8 @@ interface Lane {
 
 export interface Appender {
   append(item: AppendItem): Promise<Appended>
+  /** Which calls a conversation's items go into: those of another number are to another server. */
+  serverOf(conversation: string): number
   /** Items that wait for their call or for its answer. */
   readonly waiting: number
   /** Resolves when nothing waits any more. */
@@ -233,6 +235,7 @@ export function createAppender(options: {
         if (!line.held) flushSoon(partition)
       })
     },
+    serverOf: (conversation) => (apart ? keys.partitionOf(conversation) : 0),
     get waiting() {
       return waiting
     },
