@@ -82,9 +82,9 @@ export const groups: Record<Group, GroupRow> = {
         handler: persister,
         checks: { persist: () => store.ping(), 'lost entries': () => persister.checkLost() },
         async tidy(owner, quiet) {
+          await janitor.trim(owner.partition)
           // What is missing in MySQL must be found before the logs of idle conversations go.
-          await persister.compare(owner, quiet)
-          await janitor.tidy(owner.partition)
+          if (await persister.compare(owner, quiet)) await janitor.forgetIdle(owner.partition)
         },
       }
     },

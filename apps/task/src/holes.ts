@@ -50,9 +50,10 @@ export interface Holes {
    * Compares the heads of the conversations that changed since the last look with their rows, and stores what is missing: after an
    * entry that was passed over perhaps nothing follows.
    * @param quiet nothing of the partition is in anybody's hands: only then what is missing is known to be missing
+   * @returns false when an earlier look still runs
    * @throws AppError `unavailable`: the next look does it
    */
-  compare(owner: Owner, quiet: () => boolean): Promise<void>
+  compare(owner: Owner, quiet: () => boolean): Promise<boolean>
   /** Rejects for a while after something was lost. */
   check(): Promise<void>
 }
@@ -225,10 +226,11 @@ export function createHoles(deps: {
       if (top < seq - 1) await fill(owner, conversation, { from: top + 1, to: seq - 1 }, n, () => true)
     },
     async compare(owner, quiet) {
-      if (comparing.has(owner.partition)) return
+      if (comparing.has(owner.partition)) return false
       comparing.add(owner.partition)
       try {
         await look(owner, quiet)
+        return true
       } finally {
         comparing.delete(owner.partition)
       }

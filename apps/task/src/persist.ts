@@ -1,8 +1,8 @@
 /**
  * The other branch, persist: accepted entries into MySQL, a batch at a time, idempotent on (conversation, seq). From the `persist`
  * group; to MySQL. Promise: an entry is settled only after its row is committed, under a fence that no newer owner has raised, and the
- * rows of a conversation have no hole below it (holes.ts). On failure: MySQL away pauses the group and counts against no entry; a row that MySQL will never take becomes a dead letter with a
- * tombstone in its place, so that readers pass it.
+ * rows of a conversation have no hole below it (holes.ts). On failure: MySQL away pauses the group and counts against no entry; a row
+ * that MySQL will never take becomes a dead letter with a tombstone in its place, so that readers pass it.
  */
 import { AppError, parseConversation } from '@tidings/protocol'
 import {
@@ -35,9 +35,10 @@ export interface Persister extends Handler {
   /**
    * Finds entries of a partition that the group was never given, and stores them.
    * @param quiet nothing of the partition is in the handler's hands
+   * @returns false when an earlier look still runs, or there is a newer owner
    * @throws AppError `unavailable`: the next time does it
    */
-  compare(owner: Owner, quiet: () => boolean): Promise<void>
+  compare(owner: Owner, quiet: () => boolean): Promise<boolean>
   /** Rejects for a while after entries were found to be lost. */
   checkLost(): Promise<void>
 }
@@ -130,7 +131,7 @@ export function createPersister(deps: {
     async compare(owner, quiet) {
       try {
         const fenced = await raise([owner])
-        if (fenced.size === 0) await holes.compare(owner, quiet)
+        return fenced.size === 0 && (await holes.compare(owner, quiet))
       } catch (error) {
         // A store that is away is said elsewhere.
         if (!(error instanceof AppError)) log.error({ err: error, ...owner }, 'heads cannot be compared with rows')

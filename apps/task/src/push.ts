@@ -12,7 +12,7 @@ import { startLateness } from './late.js'
 import { type NodeLink, openNodeLink } from './node-link.js'
 import { route, type Where } from './route.js'
 
-/** While it skips ahead, devices look this often. Each look finds all that is late: it was appended long before. */
+/** While it skips ahead, devices look this often, and once more after the last late entry. */
 const RECHECK_EVERY_MS = 1_000
 /** Quiet for this long, it is another time that push is behind. */
 const SAY_EVERY_MS = 10_000
@@ -56,6 +56,13 @@ export async function startPusher(deps: {
 
   let skippedAt = Number.NEGATIVE_INFINITY
   let recheckedAt = Number.NEGATIVE_INFINITY
+  let recheckSoon: NodeJS.Timeout | undefined
+
+  function recheck(): void {
+    recheckSoon = undefined
+    recheckedAt = performance.now()
+    for (const { link } of links.values()) link.owe()
+  }
 
   /** The late ones are finished with: whoever must see them is told to look, or finds them when it comes. */
   function skip(late: number, now: number): void {
@@ -63,9 +70,9 @@ export async function startPusher(deps: {
     if (now - skippedAt > SAY_EVERY_MS) log.warn('push is behind and skips ahead; devices read the logs')
     skippedAt = now
     pushed.failed('late', late)
-    if (now - recheckedAt < RECHECK_EVERY_MS) return
-    recheckedAt = now
-    for (const { link } of links.values()) link.owe()
+    const waitMs = recheckedAt + RECHECK_EVERY_MS - now
+    if (waitMs <= 0) recheck()
+    else recheckSoon ??= setTimeout(recheck, waitMs)
   }
 
   return {
@@ -102,6 +109,7 @@ export async function startPusher(deps: {
       return { poisoned, fenced }
     },
     async stop() {
+      clearTimeout(recheckSoon)
       for (const { link } of links.values()) link.stop()
       links.clear()
     },

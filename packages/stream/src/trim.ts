@@ -27,8 +27,10 @@ function idBefore(a: string, b: string): boolean {
 }
 
 export interface Janitor {
-  /** One round over a partition: trims its stream, lets idle logs expire. */
-  tidy(partition: number): Promise<void>
+  /** Trims the partition's stream. */
+  trim(partition: number): Promise<void>
+  /** Lets the logs of its idle conversations expire. */
+  forgetIdle(partition: number): Promise<void>
 }
 
 /**
@@ -38,7 +40,7 @@ export interface Janitor {
 export function createJanitor(redis: Redis, keys: Keys, streamKeepsMs: number = STREAM_KEEPS_MS): Janitor {
   const remembered = new Map<number, { mark: string; at: number }>()
   return {
-    async tidy(partition) {
+    async trim(partition) {
       const mark = await redis.get(keys.mark(partition, 'persist'))
       if (mark === null) return
       const old = remembered.get(partition)
@@ -49,6 +51,8 @@ export function createJanitor(redis: Redis, keys: Keys, streamKeepsMs: number = 
         await redis.xtrim(keys.messages(partition), 'MINID', '~', old.mark)
         remembered.set(partition, { mark, at: now })
       }
+    },
+    async forgetIdle(partition) {
       await script.run(
         redis,
         [keys.recent(partition), keys.mark(partition, 'persist')],
