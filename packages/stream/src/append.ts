@@ -4,19 +4,25 @@
  * Redis is configured, and the same clientId is written once. On failure: a coded error; `unavailable` and `overloaded` mean that
  * nothing was written, `outcome_unknown` that nobody can tell, so repeat it with the same clientId.
  */
-import { createHash } from 'node:crypto'
-import { AppError, countsAsMessage, type Entry } from '@tidings/protocol'
-import { isRefused, readsApart } from './cluster.js'
-import { isFull, redisFull } from './full.js'
+import { AppError, countsAsMessage } from '@tidings/protocol'
+import { answer, asAppendError, digestOf, helped, notAccepted } from './append-answers.js'
+import {
+  type Appended,
+  type AppendItem,
+  type Batch,
+  itemsOf,
+  type Lane,
+  type Line,
+  takeBatch,
+  type Waiting,
+} from './append-lines.js'
+import { readsApart } from './cluster.js'
 import type { Generations } from './generations.js'
 import type { Keys } from './keys.js'
 import type { StreamMetrics } from './metrics.js'
 import { type Redis, together } from './redis.js'
 import { loadScript, scriptFile } from './script.js'
 
-/** Most items, and most bytes of content, in one call. */
-const MAX_ITEMS = 256
-const MAX_BYTES = 1024 * 1024
 /** Items that may wait in this process before new ones are refused. */
 const MAX_WAITING = 4_096
 const REPLICA_WAIT_MS = 500
@@ -24,57 +30,6 @@ const REPLICA_WAIT_MS = 500
 const MAX_DETOURS = 4
 
 const script = loadScript(scriptFile('append.lua', import.meta.url))
-
-export interface AppendItem {
-  /** Snowflake, decimal. */
-  id: string
-  conversation: string
-  from: string
-  type: string
-  content: string
-  clientId: string
-  /** Milliseconds since 1970. */
-  sentAt: number
-  trace: string
-}
-
-export interface Appended {
-  id: string
-  seq: number
-  sentAt: number
-  /** Where the entry lies in the partition's stream. */
-  streamId: string
-  /** Number of the generation that answered: in a later one, the stream may not hold the entry any more. */
-  generation: number
-  partition: number
-  /** An earlier send with the same clientId and body was answered; this is that answer. */
-  duplicate: boolean
-}
-
-interface Waiting {
-  item: AppendItem
-  /** How often it was sent back because its partition must be opened, or its conversation must leap. */
-  detours: number
-  resolve(appended: Appended): void
-  reject(error: AppError): void
-}
-
-/** What waits in one partition. */
-interface Line {
-  readonly partition: number
-  readonly queue: Waiting[]
-  /** Its generation is being opened, or conversations of it leap: until then nothing of it is appended, so the order of sends stands. */
-  held: boolean
-  /** Number of the latest generation that it was appended under. */
-  generation: number
-}
-
-/** Lines that go out in one call: all of them on a single server, one on a cluster. */
-interface Lane {
-  /** Those with something in their queue that are not held, in the order in which they came. */
-  readonly due: Set<Line>
-  busy: boolean
-}
 
 export interface Appender {
   append(item: AppendItem): Promise<Appended>
@@ -241,99 +196,4 @@ export function createAppender(options: {
     },
     idle: () => (waiting === 0 ? Promise.resolve() : new Promise((resolve) => whenIdle.push(resolve))),
   }
-}
-
-type Batch = ReadonlyMap<Line, readonly Waiting[]>
-
-const itemsOf = (batch: Batch): Waiting[] => [...batch.values()].flat()
-
-/** The lines in turn, so that a busy one does not hold up the others for ever; what does not fit waits for the next call. */
-function takeBatch({ due }: Lane): Batch {
-  const batch = new Map<Line, Waiting[]>()
-  let bytes = 0
-  let count = 0
-  for (const line of [...due]) {
-    const { queue } = line
-    let taken = 0
-    while (taken < queue.length && count < MAX_ITEMS && (count === 0 || bytes + sizeOf(queue[taken]!) <= MAX_BYTES)) {
-      bytes += sizeOf(queue[taken]!)
-      taken++
-      count++
-    }
-    // It keeps its turn: were it moved behind those that went, they would all come first again.
-    if (taken === 0) continue
-    batch.set(line, queue.splice(0, taken))
-    due.delete(line)
-    if (queue.length > 0) due.add(line)
-  }
-  return batch
-}
-
-const sizeOf = ({ item }: Waiting): number => item.content.length
-
-/** What makes two sends with one clientId the same send. */
-const digestOf = ({ type, content }: Pick<AppendItem, 'type' | 'content'>): string =>
-  createHash('sha256').update(type).update('\n').update(content).digest('base64url').slice(0, 22)
-
-/** What a once-key holds for an entry that is in MySQL: in the stream it lies nowhere any more, so every mark is beyond it. */
-export const onceValue = (entry: Pick<Entry, 'id' | 'seq' | 'type' | 'content' | 'sentAt'>): string =>
-  `${digestOf(entry)} ${entry.id} ${entry.seq} ${entry.sentAt} 0-0`
-
-function answer({ item, resolve, reject }: Waiting, reply: string, partition: number, generation: number): void {
-  const parts = reply.split(' ')
-  switch (parts[0]) {
-    case 'A':
-      resolve({
-        id: item.id,
-        seq: Number(parts[1]),
-        sentAt: item.sentAt,
-        streamId: parts[2]!,
-        partition,
-        generation,
-        duplicate: false,
-      })
-      return
-    case 'D':
-      resolve({
-        id: parts[1]!,
-        seq: Number(parts[2]),
-        sentAt: Number(parts[3]),
-        streamId: parts[4]!,
-        partition,
-        generation,
-        duplicate: true,
-      })
-      return
-    case 'C':
-      reject(new AppError('idempotency_conflict', 'This clientId was used for another message in this conversation.'))
-      return
-    default:
-      reject(notAccepted(new Error(reply.slice(2))))
-  }
-}
-
-const notAccepted = (cause: unknown): AppError =>
-  new AppError('unavailable', 'The message store does not answer now; nothing was accepted. Try again shortly.', {
-    cause,
-    retryAfter: 1,
-  })
-
-/** Whoever helps has not appended anything, whatever comes of it. */
-async function helped(help: () => Promise<void>): Promise<void> {
-  try {
-    await help()
-  } catch (error) {
-    throw notAccepted(error)
-  }
-}
-
-function asAppendError(error: unknown): AppError {
-  if (error instanceof AppError) return error
-  if (isFull(error)) return redisFull(error)
-  // Redis itself said no (loading, read only, moved), or was not asked: the script has not run.
-  if (isRefused(error)) return notAccepted(error)
-  return new AppError('outcome_unknown', 'The message store did not answer. Repeat it with the same clientId.', {
-    cause: error,
-    retryAfter: 1,
-  })
 }

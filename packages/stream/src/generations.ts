@@ -50,7 +50,7 @@ export interface Ledger {
 export interface KnownSend {
   from: string
   clientId: string
-  /** What the once-key holds; see `onceValue` in append.ts. */
+  /** What the once-key holds; see `onceValue` in append-answers.ts. */
   value: string
   /** Milliseconds since it was sent. */
   ageMs: number

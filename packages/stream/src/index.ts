@@ -1,4 +1,6 @@
 export * from './append.js'
+export { onceValue } from './append-answers.js'
+export type { Appended, AppendItem } from './append-lines.js'
 export * from './cluster.js'
 export * from './consume.js'
 export * from './dead.js'

@@ -1,0 +1,75 @@
+/** What append.lua's answers, and its failures, mean for the senders. */
+import { createHash } from 'node:crypto'
+import { AppError, type Entry } from '@tidings/protocol'
+import type { AppendItem, Waiting } from './append-lines.js'
+import { isRefused } from './cluster.js'
+import { isFull, redisFull } from './full.js'
+
+/** What makes two sends with one clientId the same send. */
+export const digestOf = ({ type, content }: Pick<AppendItem, 'type' | 'content'>): string =>
+  createHash('sha256').update(type).update('\n').update(content).digest('base64url').slice(0, 22)
+
+/** What a once-key holds for an entry that is in MySQL: in the stream it lies nowhere any more, so every mark is beyond it. */
+export const onceValue = (entry: Pick<Entry, 'id' | 'seq' | 'type' | 'content' | 'sentAt'>): string =>
+  `${digestOf(entry)} ${entry.id} ${entry.seq} ${entry.sentAt} 0-0`
+
+/** Tells a waiting sender what append.lua answered. */
+export function answer({ item, resolve, reject }: Waiting, reply: string, partition: number, generation: number): void {
+  const parts = reply.split(' ')
+  switch (parts[0]) {
+    case 'A':
+      resolve({
+        id: item.id,
+        seq: Number(parts[1]),
+        sentAt: item.sentAt,
+        streamId: parts[2]!,
+        partition,
+        generation,
+        duplicate: false,
+      })
+      return
+    case 'D':
+      resolve({
+        id: parts[1]!,
+        seq: Number(parts[2]),
+        sentAt: Number(parts[3]),
+        streamId: parts[4]!,
+        partition,
+        generation,
+        duplicate: true,
+      })
+      return
+    case 'C':
+      reject(new AppError('idempotency_conflict', 'This clientId was used for another message in this conversation.'))
+      return
+    default:
+      reject(notAccepted(new Error(reply.slice(2))))
+  }
+}
+
+export const notAccepted = (cause: unknown): AppError =>
+  new AppError('unavailable', 'The message store does not answer now; nothing was accepted. Try again shortly.', {
+    cause,
+    retryAfter: 1,
+  })
+
+/** Whoever helps has not appended anything, whatever comes of it. */
+export async function helped(help: () => Promise<void>): Promise<void> {
+  try {
+    await help()
+  } catch (error) {
+    throw notAccepted(error)
+  }
+}
+
+/** A failure of the whole call, as its senders see it: was it surely not executed, or can nobody tell? */
+export function asAppendError(error: unknown): AppError {
+  if (error instanceof AppError) return error
+  if (isFull(error)) return redisFull(error)
+  // Redis itself said no (loading, read only, moved), or was not asked: the script has not run.
+  if (isRefused(error)) return notAccepted(error)
+  return new AppError('outcome_unknown', 'The message store did not answer. Repeat it with the same clientId.', {
+    cause: error,
+    retryAfter: 1,
+  })
+}

@@ -1,0 +1,84 @@
+/** What waits to be appended, and what of it goes into the next call. */
+import type { AppError } from '@tidings/protocol'
+
+/** Most items, and most bytes of content, in one call. */
+const MAX_ITEMS = 256
+const MAX_BYTES = 1024 * 1024
+export interface AppendItem {
+  /** Snowflake, decimal. */
+  id: string
+  conversation: string
+  from: string
+  type: string
+  content: string
+  clientId: string
+  /** Milliseconds since 1970. */
+  sentAt: number
+  trace: string
+}
+
+export interface Appended {
+  id: string
+  seq: number
+  sentAt: number
+  /** Where the entry lies in the partition's stream. */
+  streamId: string
+  /** Number of the generation that answered: in a later one, the stream may not hold the entry any more. */
+  generation: number
+  partition: number
+  /** An earlier send with the same clientId and body was answered; this is that answer. */
+  duplicate: boolean
+}
+
+export interface Waiting {
+  item: AppendItem
+  /** How often it was sent back because its partition must be opened, or its conversation must leap. */
+  detours: number
+  resolve(appended: Appended): void
+  reject(error: AppError): void
+}
+
+/** What waits in one partition. */
+export interface Line {
+  readonly partition: number
+  readonly queue: Waiting[]
+  /** Its generation is being opened, or conversations of it leap: until then nothing of it is appended, so the order of sends stands. */
+  held: boolean
+  /** Number of the latest generation that it was appended under. */
+  generation: number
+}
+
+/** Lines that go out in one call: all of them on a single server, one on a cluster. */
+export interface Lane {
+  /** Those with something in their queue that are not held, in the order in which they came. */
+  readonly due: Set<Line>
+  busy: boolean
+}
+
+export type Batch = ReadonlyMap<Line, readonly Waiting[]>
+
+export const itemsOf = (batch: Batch): Waiting[] => [...batch.values()].flat()
+
+/** The lines in turn, so that a busy one does not hold up the others for ever; what does not fit waits for the next call. */
+export function takeBatch({ due }: Lane): Batch {
+  const batch = new Map<Line, Waiting[]>()
+  let bytes = 0
+  let count = 0
+  for (const line of [...due]) {
+    const { queue } = line
+    let taken = 0
+    while (taken < queue.length && count < MAX_ITEMS && (count === 0 || bytes + sizeOf(queue[taken]!) <= MAX_BYTES)) {
+      bytes += sizeOf(queue[taken]!)
+      taken++
+      count++
+    }
+    // It keeps its turn: were it moved behind those that went, they would all come first again.
+    if (taken === 0) continue
+    batch.set(line, queue.splice(0, taken))
+    due.delete(line)
+    if (queue.length > 0) due.add(line)
+  }
+  return batch
+}
+
+const sizeOf = ({ item }: Waiting): number => item.content.length
