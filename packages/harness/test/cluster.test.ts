@@ -95,14 +95,19 @@ t.test('on a cluster of three shards', async (t) => {
   await t.test(
     'a shard dies under load, its replica takes over, and the dead one comes back as a replica',
     async (t) => {
-      const { told, longestPauseMs } = await unharmed(t, w, async (bob, alice) => {
-        const conversation = `dm:${[alice.name, bob.name].sort().join(':')}`
-        const shard = await cluster.shardOf(w.keys.messages(w.keys.partitionOf(conversation)))
-        await cluster.shards[shard]!.kill()
-        await cluster.promoted(shard)
-        await cluster.shards[shard]!.restart()
-        await cluster.whole()
-      })
+      const { told, longestPauseMs } = await unharmed(
+        t,
+        w,
+        async (bob, alice) => {
+          const conversation = `dm:${[alice.name, bob.name].sort().join(':')}`
+          const shard = await cluster.shardOf(w.keys.messages(w.keys.partitionOf(conversation)))
+          await cluster.shards[shard]!.kill()
+          await cluster.promoted(shard)
+          await cluster.shards[shard]!.restart()
+          await cluster.whole()
+        },
+        { tailLost: true },
+      )
       t.same([...told], [503], 'meanwhile: not now')
       t.comment(`accepted again after ${Math.round(longestPauseMs)} ms`)
       t.ok(longestPauseMs < 20_000)

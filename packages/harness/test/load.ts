@@ -1,4 +1,5 @@
 /** Sends under which something is harmed, and devices as good clients have them: afterwards nothing may be missing anywhere. */
+import { GENERATION_SEQS } from '@tidings/stream'
 import type { Test } from 'tap'
 import { type FrameOf, type Sent, TestClient, type TestUser, until, type World } from '../src/index.js'
 
@@ -10,7 +11,10 @@ interface Shown {
 /** `performance.now()` of the first showing, by clientId. */
 type Times = Map<string, number>
 
-/** A device as a good client has it: it comes back, acknowledges, and shows each seq once. */
+/**
+ * A device as a good client has it: it comes back, acknowledges, and shows each seq once, and each message once: what a Redis that lost
+ * its tail made its sender repeat has another seq.
+ */
 export class Device {
   readonly shown: Shown[] = []
   readonly shownAt: Times = new Map()
@@ -54,7 +58,7 @@ export class Device {
   #take(client: TestClient, frame: FrameOf): void {
     if (frame.op !== 'message') return
     const { seq, conversation, clientId } = (frame as unknown as { message: Shown & { conversation: string } }).message
-    if (seq <= (this.shown.at(-1)?.seq ?? 0)) this.repeats++
+    if (seq <= (this.shown.at(-1)?.seq ?? 0) || this.shownAt.has(clientId)) this.repeats++
     else {
       this.shown.push({ seq, clientId })
       this.shownAt.set(clientId, performance.now())
@@ -119,12 +123,13 @@ export interface Ordeal {
  * Sends while `harm` is done, and then: each send was accepted once and in order, every device has shown each once and in order, and
  * MySQL has them all. Says nothing about which seqs they got.
  * @param messages sends at least; it goes on until the harm is done
+ * @param tailLost a device may have been shown a message that was not accepted yet, at a seq that was lost
  */
 export async function unharmed(
   t: Test,
   w: World,
   harm: (bob: TestUser, alice: TestUser) => Promise<void>,
-  messages = 200,
+  { messages = 200, tailLost = false }: { messages?: number; tailLost?: boolean } = {},
 ): Promise<Ordeal> {
   const alice = await w.user()
   const bob = await w.user()
@@ -166,7 +171,18 @@ export async function unharmed(
       throw error
     },
   )
-  for (const device of devices) t.same(device.shown, all)
+  for (const { shown } of devices) {
+    t.same(
+      shown.map(({ clientId }) => clientId),
+      all.map(({ clientId }) => clientId),
+      'every device shows each once, in order',
+    )
+    const elsewhere = shown.filter(({ seq }, i) => seq !== all[i]?.seq)
+    t.ok(
+      tailLost ? elsewhere.every(({ seq }) => seq < GENERATION_SEQS) : elsewhere.length === 0,
+      'where it was accepted',
+    )
+  }
   const { conversation } = accepted[0]!
   await until('MySQL has all', async () => {
     const [row] = await w.store.use((db) =>
