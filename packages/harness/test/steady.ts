@@ -41,11 +41,13 @@ export class SteadyLoad {
   readonly #timer: NodeJS.Timeout
   readonly #began = performance.now()
   #failure: unknown
+  /** The longest time from a message's time to its showing, before anything was harmed. */
+  calmMs = 0
 
   private constructor(
     private readonly w: World,
     private readonly pairs: readonly Pair[],
-    private readonly perSecond: number,
+    readonly perSecond: number,
   ) {
     this.#timer = setInterval(() => this.#sendDue(), TICK_MS)
   }
@@ -67,6 +69,7 @@ export class SteadyLoad {
     const load = new SteadyLoad(w, pairs, perSecond)
     t.teardown(() => clearInterval(load.#timer))
     await load.through(load.#began + LOOKED_MS)
+    load.calmMs = load.#figures(load.#began + LOOKED_MS / 2, performance.now()).longestMs
     return load
   }
 

@@ -22,9 +22,9 @@ export const BUGS: readonly Bug[] = [
     rewrites: [
       {
         module: moduleUrl('apps/task/dist/src/push.js'),
-        find: 'async handle(batch) {',
-        replace: `async handle(batch) { setTimeout(() => void this.pushLater(batch), 300); return {}; },
-        async pushLater(batch) {`,
+        find: 'async handle(whole) {',
+        replace: `async handle(whole) { setTimeout(() => void this.pushLater(whole), 300); return {}; },
+        async pushLater(whole) {`,
       },
     ],
     row: '6',
@@ -42,13 +42,15 @@ export const BUGS: readonly Bug[] = [
   },
   {
     name: 'trim-by-length',
-    what: 'the streams are trimmed by their length, whether persist has got that far or not',
+    what: 'streams and logs are trimmed by their length, whether persist has got that far or not',
     app: 'task',
     rewrites: [
       {
         module: moduleUrl('packages/stream/dist/src/trim.js'),
         find: "const mark = await redis.get(keys.mark(partition, 'persist'));",
+        // The logs too, or persist would find in them what it missed.
         replace: `await redis.xtrim(keys.messages(partition), 'MAXLEN', 10);
+            for (const c of await redis.zrange(keys.recent(partition), 0, -1)) await redis.xtrim(keys.log(c), 'MAXLEN', 10);
             const mark = await redis.get(keys.mark(partition, 'persist'));`,
       },
     ],
@@ -82,8 +84,8 @@ export const BUGS: readonly Bug[] = [
     rewrites: [
       {
         module: moduleUrl('packages/stream/dist/src/append.js'),
-        find: "args.push(item.clientId === '' ? '' : digestOf(item));",
-        replace: "args.push('');",
+        find: "clientId === '' ? '' : digestOf(item)",
+        replace: "''",
       },
     ],
     row: '2',
