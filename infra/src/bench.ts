@@ -3,12 +3,13 @@ import { spawn } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { renderComparison } from './bench/compare.js'
 import { type Instance, settingsKept, startInstance } from './bench/instance.js'
-import { describeMachine, type Machine } from './bench/machine.js'
+import { describeMachine } from './bench/machine.js'
 import { type BenchOptions, parseOptions } from './bench/options.js'
 import { type Figures, type Order, type Scale, type SuiteName, USUAL_SUITES } from './bench/order.js'
-import { readProfile, type SelfTime, sumSelfTime } from './bench/profile.js'
-import { renderTable } from './bench/table.js'
+import { readProfile, sumSelfTime } from './bench/profile.js'
+import { type Report, readReport, renderReport } from './bench/report.js'
 import { checkout } from './checkout.js'
 import { Failure, reasonOf } from './failure.js'
 import { writeJson } from './files.js'
@@ -19,22 +20,8 @@ const say = (line: string): void => console.error(`tidings bench: ${line}`)
 const LONGEST_SUITE_MS = 180_000
 /** The long suites end by themselves; what they wait for has bounds of its own. */
 const LONGEST_LONG_SUITE_MS = 2 * 3_600_000
-const PROFILE_LINES = 10
 /** The exit status of a command that a Ctrl-C has ended. */
 const INTERRUPTED = 130
-
-/** What goes into the file. */
-interface Report {
-  at: string
-  quick: boolean
-  profiled: boolean
-  scale: Scale
-  /** Settings of the person that held, by name. */
-  settings: string[]
-  machine: Machine | undefined
-  suites: Figures[]
-  profiles: Record<string, SelfTime[]>
-}
 
 /**
  * Runs the suites and prints the table.
@@ -42,6 +29,8 @@ interface Report {
  */
 export async function bench(args: string[]): Promise<number> {
   const options = parseOptions(args)
+  // Read first: a wrong name must not cost a run.
+  const before = options.compare === undefined ? undefined : readReport(resolve(options.compare))
   if (process.platform !== 'linux')
     throw new Failure('The bench reads CPU times and memory from /proc: run it on Linux.')
   const interrupt = new AbortController()
@@ -70,7 +59,8 @@ export async function bench(args: string[]): Promise<number> {
   const path = options.json === undefined ? join(folder, `${at}.json`) : resolve(options.json)
   mkdirSync(dirname(path), { recursive: true })
   writeJson(path, report, 0o644)
-  print(report)
+  for (const line of renderReport(report)) console.log(line)
+  if (before) for (const line of renderComparison(before, report, options.compare!)) console.log(line)
   console.log(`\nwritten to ${path}`)
   return report.suites.some(({ faults }) => faults.length > 0) ? 1 : 0
 }
@@ -183,22 +173,4 @@ function addProfiles(report: Report, suites: readonly SuiteName[], folder: strin
       windows,
       nameOf,
     ).slice(0, 50)
-}
-
-function print({ machine, suites, profiles, quick, profiled }: Report): void {
-  if (machine) {
-    const { cpu, cores, memoryGib, system, node, redis, mysql, etcd } = machine
-    console.log(`\n${cpu}, ${cores} cores shared with the load generator, ${memoryGib} GiB, ${system}`)
-    console.log(`Node ${node}, Redis ${redis}, ${mysql}, etcd ${etcd}\n`)
-  }
-  if (quick) console.log('--quick: too short for figures to quote')
-  if (profiled) console.log('--profile: the profiler costs time of its own; these figures are not for quoting')
-  for (const line of renderTable(suites)) console.log(line)
-  console.log('fanout: not there yet, it waits for rooms')
-  for (const [app, costs] of Object.entries(profiles)) {
-    console.log(`\n${app}, self time`)
-    for (const { where, us, percent } of costs.slice(0, PROFILE_LINES))
-      console.log(`  ${percent.toFixed(1).padStart(5)} %  ${(us / 1_000).toFixed(0).padStart(6)} ms  ${where}`)
-  }
-  for (const { suite, faults } of suites) for (const fault of faults) console.log(`FAULT in ${suite}: ${fault}`)
 }

@@ -1,9 +1,12 @@
 import { test } from 'tap'
 import { Checker, contentOf } from '../src/bench/checker.js'
+import { ratioOf, renderComparison } from '../src/bench/compare.js'
 import { parseBusyUs, parseCpuUs, parseOwnKib, parseResidentKib, perUnit, totalOf } from '../src/bench/cpu.js'
 import { summarize } from '../src/bench/memory.js'
 import { parseOptions } from '../src/bench/options.js'
+import { FULL, type LoadFigures, type Run } from '../src/bench/order.js'
 import { sumSelfTime } from '../src/bench/profile.js'
+import type { Report } from '../src/bench/report.js'
 import { LatencyRecorder, middleBy } from '../src/bench/statistics.js'
 import { unsettled } from '../src/bench/stored.js'
 
@@ -196,4 +199,53 @@ test('the long suites are asked for by name, with their sizes', async (t) => {
     ['--entries', '-1'],
   ])
     t.throws(() => parseOptions(wrong), { name: 'Failure', exitCode: 2 })
+})
+
+/** A report with one load, all of whose figures are those of a machine that is so many times slower, but for the api's CPU. */
+function reportOf(slower: number, api: number, name = 'direct'): Report {
+  const latency = { p50: slower, p99: 2 * slower, max: 3 * slower }
+  const cpu = { api: api * slower, redis: 20 * slower }
+  const rates = { messages: 1_000, seconds: slower, perSecond: 1_000 / slower, drainMs: 10 * slower, othersPercent: 0 }
+  const shown: Run = {
+    ...rates,
+    latency,
+    cpu,
+    cpuTotal: cpu.api + cpu.redis,
+    generatorCpu: 10 * slower,
+    window: [0, 1],
+  }
+  const load: LoadFigures = { name, shown, runs: [shown] }
+  const suites = [{ suite: 'direct' as const, loads: [load], faults: [] }]
+  return {
+    at: 'then',
+    quick: false,
+    profiled: false,
+    scale: FULL,
+    settings: [],
+    machine: undefined,
+    suites,
+    profiles: {},
+  }
+}
+const cellsOf = (line: string | undefined): string[] => line?.trim().split(/ {2,}/) ?? []
+
+test('a comparison shows ratios, and those to the generator do not follow the speed of the machine', async (t) => {
+  const lines = renderComparison(reportOf(1, 20), reportOf(2, 40), 'old.json').map(cellsOf)
+  const [head, direct, byLoad] = lines.slice(-3)
+  const cell = (row: string[] | undefined, column: string): string | undefined => row?.[head!.indexOf(column)]
+  t.equal(cell(direct, 'messages/s'), '0.50')
+  t.equal(cell(direct, 'api'), '4.00')
+  t.equal(cell(direct, 'redis'), '2.00')
+  t.equal(cell(direct, 'p99 ms'), '2.00')
+  t.equal(cell(direct, 'mysql'), '-', 'a process that neither has')
+  t.equal(cell(byLoad, 'messages/s'), '1.00')
+  t.equal(cell(byLoad, 'api'), '2.00')
+  t.equal(cell(byLoad, 'redis'), '1.00')
+  t.equal(ratioOf(3, 0), undefined)
+})
+
+test('a comparison says what cannot be compared', async (t) => {
+  const text = renderComparison(reportOf(1, 1), { ...reportOf(1, 1, 'batch'), quick: true }, 'old.json').join('\n')
+  t.match(text, /not the same: --quick \(false, now true\)/)
+  t.match(text, /not in the old file: batch/)
 })

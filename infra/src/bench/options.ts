@@ -9,15 +9,17 @@ export interface BenchOptions {
   quick: boolean
   /** Where the JSON goes; by default a new file in bench-results. */
   json: string | undefined
+  /** The file of an earlier run that this one is held against. */
+  compare: string | undefined
   /** Profile the apps: they run slower, so the figures of such a run are not for quoting. */
   profile: boolean
 }
 
-const USAGE = `npm run bench -- [--suite all|${SUITES.join(',')}] [--minutes n] [--entries n] [--json file] [--quick] [--profile]`
+const USAGE = `npm run bench -- [--suite all|${SUITES.join(',')}] [--minutes n] [--entries n] [--json file] [--compare old.json] [--quick] [--profile]`
 
 /** @throws Failure with the usage */
 export function parseOptions(args: string[]): BenchOptions {
-  const { suite, json, quick, profile, minutes, entries } = readArgs(args)
+  const { suite, json, compare, quick, profile, minutes, entries } = readArgs(args)
   const names = suite === 'all' ? [...SUITES] : (suite?.split(',') ?? [...USUAL_SUITES])
   const unknown = names.find((name) => !isSuite(name))
   if (unknown !== undefined) {
@@ -31,13 +33,14 @@ export function parseOptions(args: string[]): BenchOptions {
     scale.backlogEntries = wholeNumber('--entries', entries, 10_000_000)
     scale.coldEntries = scale.backlogEntries
   }
-  return { suites, json, quick, profile, scale }
+  return { suites, json, compare, quick, profile, scale }
 }
 
 function readArgs(args: string[]) {
   const options = {
     suite: { type: 'string' },
     json: { type: 'string' },
+    compare: { type: 'string' },
     minutes: { type: 'string' },
     entries: { type: 'string' },
     quick: { type: 'boolean', default: false },

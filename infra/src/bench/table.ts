@@ -10,7 +10,7 @@ import type {
 } from './order.js'
 
 /** The processes in the order of a message's way. */
-const COLUMNS = ['api', 'logic', 'task', 'connect', 'redis', 'mysql', 'etcd'] as const
+export const COLUMNS = ['api', 'logic', 'task', 'connect', 'redis', 'mysql', 'etcd'] as const
 
 /** Prints what was measured as lines of text. */
 export function renderTable(figures: readonly Figures[]): string[] {
@@ -120,7 +120,7 @@ function renderMemory({ most, first, last }: MemoryFigures): string[] {
 const mib0 = (mib: number | undefined): string => (mib === undefined ? '-' : mib.toFixed(0))
 
 /** Columns of the same width, the first to the left. */
-function align(rows: readonly string[][]): string[] {
+export function align(rows: readonly string[][]): string[] {
   const widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)))
   return rows.map((row) =>
     row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join('  '),

@@ -1,0 +1,62 @@
+/** The figures of a suite as plain numbers by name, so that two results can be laid side by side. */
+import type { Figures, IdleFigures, LoadFigures, MemoryFigures } from './order.js'
+import { COLUMNS } from './table.js'
+
+/** One line of figures. Lines of one kind share their columns. */
+export interface Measured {
+  kind: string
+  name: string
+  values: Record<string, number | undefined>
+}
+
+/** Everything of a suite that two runs can be compared in. Files of older versions may lack some of it. */
+export function flatten({ loads, idle, overload, backlog, cold }: Figures): Measured[] {
+  const found = loads.flatMap(flattenLoad)
+  if (idle) found.push(flattenIdle(idle))
+  if (overload) {
+    const { capacity, acceptedPerSecond, refusedPerSecond, answered, drainMs, memory } = overload
+    const values = { 'closed loop/s': capacity, 'accepted/s': acceptedPerSecond, 'refused/s': refusedPerSecond }
+    const times = { 'p50 ms': answered.p50, 'p99 ms': answered.p99, 'drain ms': drainMs }
+    found.push({ kind: 'overload', name: 'overload', values: { ...values, ...times, ...mostOf(memory) } })
+  }
+  if (backlog) {
+    const { perSecond, memory } = backlog
+    found.push({ kind: 'backlog', name: 'backlog', values: { 'entries/s': perSecond, ...mostOf(memory) } })
+  }
+  if (cold) {
+    const { perSecond, firstMs, memory } = cold
+    const values = { 'entries/s': perSecond, 'first ms': firstMs, ...mostOf(memory) }
+    found.push({ kind: 'cold-catchup', name: 'cold-catchup', values })
+  }
+  return found
+}
+
+/**
+ * A load as it was measured, and a second line with its CPU in units of what the generator itself used for a message: on a machine
+ * whose speed varies both rise and fall together, so this ratio says more than the first.
+ */
+function flattenLoad({ name, shown }: LoadFigures): Measured[] {
+  const { perSecond, cpuTotal, cpu, generatorCpu, latency, drainMs } = shown
+  const costs = { 'CPU us/message': cpuTotal, ...Object.fromEntries(COLUMNS.map((app) => [app, cpu[app]])) }
+  const times = { 'p50 ms': latency.p50, 'p99 ms': latency.p99, 'max ms': latency.max, 'drain ms': drainMs }
+  const byLoad = Object.fromEntries(
+    Object.entries(costs).map(([column, us]) => [column, us === undefined ? us : us / generatorCpu]),
+  )
+  return [
+    { kind: 'suite', name, values: { 'messages/s': perSecond, ...costs, '(load)': generatorCpu, ...times } },
+    { kind: 'suite', name: `${name}, by (load)`, values: { 'messages/s': perSecond * generatorCpu, ...byLoad } },
+  ]
+}
+
+function flattenIdle(idle: IdleFigures): Measured {
+  const { connections, openSeconds, kibPerConnection, restCpuTotal } = idle
+  const values = {
+    'KiB/connection': kibPerConnection,
+    'opened/s': connections / openSeconds,
+    'CPU % at rest': restCpuTotal,
+  }
+  return { kind: 'idle', name: `idle ${connections}`, values }
+}
+
+const mostOf = ({ most }: MemoryFigures): Record<string, number> =>
+  Object.fromEntries(Object.entries(most).map(([name, mib]) => [`${name} MiB`, mib]))
