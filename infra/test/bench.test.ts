@@ -92,6 +92,19 @@ test('percentiles and the maximum are those of what was recorded, once', async (
   t.ok(Math.abs(recorder.take().max - 2) < 0.01)
 })
 
+test('a stall counts for the messages that a closed loop did not send during it', async (t) => {
+  const recorder = new LatencyRecorder()
+  // One at a time, each takes 1 ms, for a second; then one takes a second.
+  for (let i = 0; i < 1_000; i++) recorder.record(1_000)
+  recorder.record(1_000_000)
+  t.ok(recorder.peek().p99 < 1.1)
+  const { p50, p99, max } = recorder.take(1_000)
+  t.ok(p50 < 2)
+  t.ok(Math.abs(p99 - 980) < 2, `of the 2,000 that were due a hundredth took ${p99} ms`)
+  t.ok(Math.abs(max - 1_000) < 1)
+  t.equal(recorder.peek().max, 0)
+})
+
 test('the middle run is shown, whatever their order', async (t) => {
   t.equal(
     middleBy([3, 1, 2], (x) => x),

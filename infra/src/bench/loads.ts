@@ -22,18 +22,19 @@ export interface LoadOutcome {
 
 /** Single messages, so many in flight at any time. */
 export function direct(order: Order): Promise<LoadOutcome> {
-  return closedLoop(order, order.scale.inFlight, (crowd, line) => crowd.sendOne(line))
+  return closedLoop(order, order.scale.inFlight, 1, (crowd, line) => crowd.sendOne(line))
 }
 
 /** A hundred messages a call, a few calls in flight. */
 export function batch(order: Order): Promise<LoadOutcome> {
   const { batchesInFlight, perBatch } = order.scale
-  return closedLoop(order, batchesInFlight, (crowd, line) => crowd.sendBatch(line, perBatch))
+  return closedLoop(order, batchesInFlight, perBatch, (crowd, line) => crowd.sendBatch(line, perBatch))
 }
 
 function closedLoop(
   order: Order,
   width: number,
+  perCall: number,
   send: (crowd: Crowd, line: Line) => Promise<void>,
 ): Promise<LoadOutcome> {
   return onStage(order, width, async (scene, lines) => {
@@ -48,7 +49,7 @@ function closedLoop(
     }
     await measure(scene, loadFor(warmUpMs))
     const measured: Run[] = []
-    for (let i = 0; i < runs; i++) measured.push(await measure(scene, loadFor(runMs)))
+    for (let i = 0; i < runs; i++) measured.push(await measure(scene, loadFor(runMs), width * perCall))
     return [figuresOf(order.suite, measured)]
   })
 }

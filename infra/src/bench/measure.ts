@@ -19,8 +19,13 @@ export interface Scene {
   watch: StreamWatch
 }
 
-/** Runs the load and waits until every accepted message has arrived and is in MySQL. @throws Failure when the servers do not get there */
-export async function measure({ order, crowd, watch }: Scene, load: () => Promise<void>): Promise<Run> {
+/**
+ * Runs the load and waits until every accepted message has arrived and is in MySQL.
+ * @param inFlight of a closed loop: messages that are under way at any time
+ * @throws Failure when the servers do not get there
+ */
+export async function measure(scene: Scene, load: () => Promise<void>, inFlight?: number): Promise<Run> {
+  const { order, crowd, watch } = scene
   const { checker, latency } = crowd
   const before = readCpu(order.processes)
   const ownBefore = process.cpuUsage()
@@ -45,7 +50,9 @@ export async function measure({ order, crowd, watch }: Scene, load: () => Promis
     seconds,
     perSecond: messages / seconds,
     drainMs: (endedUs - sentUs) / 1_000,
-    latency: latency.take(),
+    ...(inFlight === undefined
+      ? { latency: latency.take() }
+      : { sentLatency: latency.peek(), latency: latency.take(((sentUs - beganUs) * inFlight) / messages) }),
     cpu,
     cpuTotal: totalOf(cpu),
     generatorCpu: ownUs / messages,

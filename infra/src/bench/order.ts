@@ -95,7 +95,10 @@ export interface Run {
   perSecond: number
   /** The part of `seconds` after the last send. */
   drainMs: number
+  /** Without coordinated omission: what a closed loop did not send because it waited counts too. */
   latency: Latency
+  /** Of a closed loop: of the messages that it did send alone. */
+  sentLatency?: Latency
   /** How late the generator itself sent, for open loops. */
   lateMs?: Latency
   /** Microseconds of CPU per message, by server process. */

@@ -16,13 +16,30 @@ export class LatencyRecorder {
     this.#histogram.recordValue(Math.min(LONGEST_US, Math.max(0, Math.round(us))))
   }
 
-  /** What was gathered since the last call. */
-  take(): Latency {
-    const ms = (percentile: number): number => this.#histogram.getValueAtPercentile(percentile) / 1_000
-    const latency = { p50: ms(50), p99: ms(99), max: this.#histogram.maxValue / 1_000 }
+  /** What was gathered since the last call, which it stays. */
+  peek(): Latency {
+    return percentilesOf(this.#histogram)
+  }
+
+  /**
+   * What was gathered since the last call.
+   * @param intervalUs how often each of those who waited for one another would have sent if none had waited: what took longer held up
+   *   messages that were never sent, and each of them counts with what it would have taken
+   */
+  take(intervalUs?: number): Latency {
+    const whole = intervalUs !== undefined && intervalUs >= 1
+    const histogram = whole
+      ? this.#histogram.copyCorrectedForCoordinatedOmission(Math.round(intervalUs))
+      : this.#histogram
+    const latency = percentilesOf(histogram)
     this.#histogram.reset()
     return latency
   }
+}
+
+function percentilesOf(histogram: Histogram): Latency {
+  const ms = (percentile: number): number => histogram.getValueAtPercentile(percentile) / 1_000
+  return { p50: ms(50), p99: ms(99), max: histogram.maxValue / 1_000 }
 }
 
 /** The item in the middle by a measure; of an even number the lower one of the two. */
