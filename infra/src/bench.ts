@@ -72,7 +72,7 @@ function sharing(suites: readonly SuiteName[]): SuiteName[][] {
   return [sending, ...alone].filter((group) => group.length > 0)
 }
 
-const SENDING: ReadonlySet<SuiteName> = new Set(['direct', 'batch', 'latency'])
+const SENDING: ReadonlySet<SuiteName> = new Set(['direct', 'batch', 'ws-send', 'latency'])
 
 /** What an instance for a suite needs to be set to. */
 function settingsFor(suites: readonly SuiteName[], scale: Scale): Record<string, string> {

@@ -18,9 +18,14 @@ interface Sender {
   batchHead: string
 }
 
+/** How a sender is called: conversations begin with it. */
+export const senderName = (suite: string, i: number): string => `${suite}-s${i}`
+
 /** Everyone connected, nothing sent yet. */
 export class Crowd {
   readonly checker = new Checker()
+  /** What senders who listen are shown of their own; a message has the same number here. */
+  readonly #echoes = new Checker()
   readonly latency = new LatencyRecorder()
   readonly #meantUs: number[] = []
   readonly #senders: Sender[]
@@ -34,7 +39,7 @@ export class Crowd {
     const host = `${api.host}:${api.port}`
     this.#names = Array.from({ length: scale.receivers }, (_, i) => `${suite}-r${i}`)
     this.#senders = Array.from({ length: scale.senders }, (_, i) => {
-      const name = `${suite}-s${i}`
+      const name = senderName(suite, i)
       const token = mintToken(jwtSecret, name, TOKEN_LIFE_S)
       return {
         name,
@@ -119,6 +124,41 @@ export class Crowd {
     }
   }
 
+  /** Notes a message that a sender is about to send by other means than a line. */
+  announce(sender: number): { index: number; to: string } {
+    const receiver = this.#next++ % this.#names.length
+    const index = this.#note(this.#senders[sender]!, receiver, nowUs())
+    this.#echoes.send(sender, this.#conversationOf(this.#senders[sender]!, receiver))
+    return { index, to: this.#names[receiver]! }
+  }
+
+  /** An announced message was accepted. */
+  accepted(index: number, answer: Answer): void {
+    this.#accept(index, answer)
+    this.#echoes.accept(index, answer.conversation!, answer.seq!)
+  }
+
+  /** A sender was shown a message of theirs. */
+  echo(sender: number, { conversation, seq, content }: ShownMessage, frame: string): void {
+    this.#checkContent(content.i, frame)
+    this.#echoes.arrive({ receiver: sender, conversation, seq, index: content.i })
+  }
+
+  /** Has everything that was accepted arrived at everyone? */
+  get complete(): boolean {
+    return this.checker.complete && this.#echoes.complete
+  }
+
+  /** How much has arrived. */
+  get arrived(): number {
+    return this.checker.arrived + this.#echoes.arrived
+  }
+
+  /** Everything that was wrong so far. */
+  faults(): string[] {
+    return [...this.checker.faults(), ...this.#echoes.faults().map((fault) => `shown to its sender: ${fault}`)]
+  }
+
   leave(): void {
     clearInterval(this.#acks)
     for (const receiver of this.#receivers) receiver.close()
@@ -132,7 +172,11 @@ export class Crowd {
 
   #note(sender: Sender, receiver: number, meantUs: number): number {
     this.#meantUs.push(meantUs)
-    return this.checker.send(receiver, `dm:${[sender.name, this.#names[receiver]!].sort().join(':')}`)
+    return this.checker.send(receiver, this.#conversationOf(sender, receiver))
+  }
+
+  #conversationOf(sender: Sender, receiver: number): string {
+    return `dm:${[sender.name, this.#names[receiver]!].sort().join(':')}`
   }
 
   #messageOf(receiver: number, index: number): string {
@@ -151,9 +195,13 @@ export class Crowd {
     const index = content.i
     const meantUs = this.#meantUs[index]
     if (meantUs !== undefined) this.latency.record(nowUs() - meantUs)
+    this.#checkContent(index, frame)
+    this.checker.arrive({ receiver, conversation, seq, index })
+  }
+
+  #checkContent(index: number, frame: string): void {
     if (!frame.includes(`"content":${contentOf(index)}`))
       this.checker.fault(`changed on its way: ${frame.slice(0, 400)}`)
-    this.checker.arrive({ receiver, conversation, seq, index })
   }
 }
 

@@ -7,6 +7,7 @@ import { idle } from './idle.js'
 import { batch, direct, latency } from './loads.js'
 import type { Figures, Order, ServerProcess } from './order.js'
 import { overload } from './overload.js'
+import { wsSend } from './speaking.js'
 
 async function run(order: Order): Promise<Figures> {
   const { suite } = order
@@ -20,7 +21,7 @@ async function run(order: Order): Promise<Figures> {
     case 'cold-catchup':
       return { suite, loads: [], ...(await coldCatchUp(order)) }
     default:
-      return { suite, ...(await { direct, batch, latency }[suite](order)) }
+      return { suite, ...(await { direct, batch, latency, 'ws-send': wsSend }[suite](order)) }
   }
 }
 

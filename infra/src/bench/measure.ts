@@ -73,13 +73,13 @@ export function figuresOf(name: string, runs: Run[]): LoadFigures {
 }
 
 /** Resolves when all has arrived, or when it is clear that it never will: the checker then says what is lost. */
-export async function allArrived({ checker }: Crowd): Promise<void> {
-  let arrived = checker.arrived
+export async function allArrived(crowd: Crowd): Promise<void> {
+  let { arrived } = crowd
   let since = performance.now()
-  while (!checker.complete && performance.now() - since < LOST_AFTER_MS) {
+  while (!crowd.complete && performance.now() - since < LOST_AFTER_MS) {
     await sleep(POLL_MS)
-    if (checker.arrived === arrived) continue
-    arrived = checker.arrived
+    if (crowd.arrived === arrived) continue
+    arrived = crowd.arrived
     since = performance.now()
   }
 }

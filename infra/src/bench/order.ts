@@ -1,9 +1,9 @@
 /** What the bench asks of the load generator, and what it gets back: JSON between two processes. */
 
 /** Everything that can be measured, in the order in which it runs. */
-export const SUITES = ['direct', 'batch', 'latency', 'idle', 'overload', 'backlog', 'cold-catchup'] as const
+export const SUITES = ['direct', 'batch', 'ws-send', 'latency', 'idle', 'overload', 'backlog', 'cold-catchup'] as const
 /** What runs when nothing is named: what takes minutes is asked for by name. */
-export const USUAL_SUITES: readonly SuiteName[] = ['direct', 'batch', 'latency', 'idle']
+export const USUAL_SUITES: readonly SuiteName[] = ['direct', 'batch', 'ws-send', 'latency', 'idle']
 export type SuiteName = (typeof SUITES)[number]
 
 /** How much is done. */

@@ -41,7 +41,7 @@ export async function overload(order: Order): Promise<{ overload: OverloadFigure
         `MySQL has ${rows} of ${checker.accepted} accepted messages, and ${load.unknown} of unknown outcome`,
       )
     const figures = { capacity, ...load, accepted: checker.accepted - before, drainMs, memory: memory.stop() }
-    return { overload: figures, faults: checker.faults() }
+    return { overload: figures, faults: crowd.faults() }
   } finally {
     for (const line of lines) line.close()
     watch.close()

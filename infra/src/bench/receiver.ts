@@ -11,11 +11,23 @@ export interface ShownMessage {
   content: { i: number }
 }
 
+/** What a send is answered with. */
+export interface AnswerFrame {
+  op: 'sent' | 'error'
+  clientId?: string
+  conversation?: string
+  seq?: number
+  duplicate?: boolean
+  message?: string
+}
+
 export interface ReceiverEvents {
   /** @param frame the very text that came */
   message(message: ShownMessage, frame: string): void
   /** A frame that has no place in a bench, or a close that nobody asked for. */
   unexpected(what: string): void
+  /** For those who send: the answer to a send. */
+  answer?(frame: AnswerFrame): void
 }
 
 export interface ReceiverOptions {
@@ -27,10 +39,11 @@ export interface ReceiverOptions {
   ackEveryMs?: number
 }
 
-interface ServerFrame {
-  op: string
+interface MessageFrame {
+  op: 'message'
   message: ShownMessage
 }
+type ServerFrame = MessageFrame | AnswerFrame | { op: 'ready' | 'synced' | 'stored' | 'gap' }
 
 /** One WebSocket that is through its backlog. */
 export class Receiver {
@@ -84,6 +97,11 @@ export class Receiver {
     this.#owed.clear()
   }
 
+  /** Sends a frame. */
+  say(frame: string): void {
+    this.socket.send(frame)
+  }
+
   close(): void {
     this.#closing = true
     this.socket.terminate()
@@ -91,11 +109,25 @@ export class Receiver {
 
   #read(data: RawData): string {
     const text = data.toString()
-    const { op, message } = JSON.parse(text) as ServerFrame
-    if (op === 'message') {
-      this.#owed.set(message.conversation, message.seq)
-      this.events.message(message, text)
-    } else if (op !== 'ready' && op !== 'synced') this.events.unexpected(`a frame ${text.slice(0, 200)}`)
-    return op
+    const frame = JSON.parse(text) as ServerFrame
+    const { answer } = this.events
+    switch (frame.op) {
+      case 'message':
+        this.#owed.set(frame.message.conversation, frame.message.seq)
+        this.events.message(frame.message, text)
+        break
+      case 'ready':
+      case 'synced':
+        break
+      case 'sent':
+      case 'error':
+        if (answer) answer(frame)
+        else this.events.unexpected(`a frame ${text.slice(0, 200)}`)
+        break
+      default:
+        // Who sends is told what is stored.
+        if (!answer || frame.op !== 'stored') this.events.unexpected(`a frame ${text.slice(0, 200)}`)
+    }
+    return frame.op
   }
 }
