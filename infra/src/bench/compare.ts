@@ -7,18 +7,21 @@ const NOTHING = '-'
 
 /** The ratios as lines of text: one table per kind of suite, a line for each load. */
 export function renderComparison(before: Report, now: Report, oldName: string): string[] {
-  const old = new Map(before.suites.flatMap(flatten).map((each) => [each.name, each]))
-  const rows = now.suites.flatMap(flatten)
+  const old = new Map(before.suites.flatMap(flatten).map((each) => [each.name, each.values]))
   const lines = [`\nRatios to ${oldName} (${before.at}): above 1 is more than then`]
   for (const difference of differences(before, now)) lines.push(`not the same: ${difference}`)
-  const compared = rows.filter(({ name }) => old.has(name))
+  const compared = now.suites
+    .flatMap(flatten)
+    .map((each) => ({ ...each, values: ratios(each.values, old.get(each.name)) }))
+    .filter(({ values }) => Object.keys(values).length > 0)
   for (const kind of new Set(compared.map((each) => each.kind))) {
     const ofKind = compared.filter((each) => each.kind === kind)
     const columns = [...new Set(ofKind.flatMap(({ values }) => Object.keys(values)))]
-    lines.push(...align([[kind, ...columns], ...ofKind.map((row) => cellsOf(row, old.get(row.name)!, columns))]))
+    const rows = ofKind.map(({ name, values }) => [name, ...columns.map((column) => values[column] ?? NOTHING)])
+    lines.push(...align([[kind, ...columns], ...rows]))
   }
-  const missing = rows.filter(({ name }) => !old.has(name)).map(({ name }) => name)
-  if (missing.length > 0) lines.push(`not in the old file: ${missing.join(', ')}`)
+  const missing = now.suites.filter(({ suite }) => !before.suites.some((each) => each.suite === suite))
+  if (missing.length > 0) lines.push(`not in the old file: ${missing.map(({ suite }) => suite).join(', ')}`)
   return lines
 }
 
@@ -29,8 +32,14 @@ export function ratioOf(now: number | undefined, before: number | undefined): nu
   return Number.isFinite(ratio) ? ratio : undefined
 }
 
-function cellsOf(row: Measured, old: Measured, columns: readonly string[]): string[] {
-  return [row.name, ...columns.map((column) => ratioOf(row.values[column], old.values[column])?.toFixed(2) ?? NOTHING)]
+/** Of all that both have; empty where there is nothing to compare with. */
+function ratios(now: Measured['values'], before: Measured['values'] = {}): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(now).flatMap(([column, value]) => {
+      const ratio = ratioOf(value, before[column])
+      return ratio === undefined ? [] : [[column, ratio.toFixed(2)]]
+    }),
+  )
 }
 
 /** What makes two results incomparable, or nearly so. */

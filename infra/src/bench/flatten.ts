@@ -1,5 +1,5 @@
 /** The figures of a suite as plain numbers by name, so that two results can be laid side by side. */
-import type { Figures, IdleFigures, LoadFigures, MemoryFigures } from './order.js'
+import type { Figures, IdleFigures, IoFigures, LoadFigures, MemoryFigures } from './order.js'
 import { COLUMNS } from './table.js'
 
 /** One line of figures. Lines of one kind share their columns. */
@@ -33,10 +33,11 @@ export function flatten({ loads, idle, overload, backlog, cold }: Figures): Meas
 
 /**
  * A load as it was measured, and a second line with its CPU in units of what the generator itself used for a message: on a machine
- * whose speed varies both rise and fall together, so this ratio says more than the first.
+ * whose speed varies both rise and fall together, so this ratio says more than the first. Then its system calls and bytes.
  */
 function flattenLoad({ name, shown }: LoadFigures): Measured[] {
-  const { perSecond, cpuTotal, cpu, generatorCpu, latency, drainMs } = shown
+  const { perSecond, cpuTotal, cpu, generatorCpu, latency, drainMs, io } = shown
+  const ioOf = (figure: keyof IoFigures) => Object.fromEntries(COLUMNS.map((app) => [app, io?.[app]?.[figure]]))
   const costs = { 'CPU us/message': cpuTotal, ...Object.fromEntries(COLUMNS.map((app) => [app, cpu[app]])) }
   const times = { 'p50 ms': latency.p50, 'p99 ms': latency.p99, 'max ms': latency.max, 'drain ms': drainMs }
   const byLoad = Object.fromEntries(
@@ -45,6 +46,10 @@ function flattenLoad({ name, shown }: LoadFigures): Measured[] {
   return [
     { kind: 'suite', name, values: { 'messages/s': perSecond, ...costs, '(load)': generatorCpu, ...times } },
     { kind: 'suite', name: `${name}, by (load)`, values: { 'messages/s': perSecond * generatorCpu, ...byLoad } },
+    { kind: 'per message', name: `${name}: reads`, values: ioOf('reads') },
+    { kind: 'per message', name: `${name}: writes`, values: ioOf('writes') },
+    { kind: 'per message', name: `${name}: bytes read`, values: ioOf('bytesRead') },
+    { kind: 'per message', name: `${name}: bytes written`, values: ioOf('bytesWritten') },
   ]
 }
 

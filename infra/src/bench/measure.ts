@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { nowUs } from './clock.js'
 import { type CpuTimes, perUnit, readBusyUs, readCpu, totalOf } from './cpu.js'
 import type { Crowd } from './crowd.js'
+import { ioPerUnit, readIo } from './io.js'
 import type { LoadFigures, Order, Run } from './order.js'
 import { middleBy } from './statistics.js'
 import { countRows, type StreamWatch } from './stored.js'
@@ -27,7 +28,9 @@ export interface Scene {
 export async function measure(scene: Scene, load: () => Promise<void>, inFlight?: number): Promise<Run> {
   const { order, crowd, watch } = scene
   const { checker, latency } = crowd
+  const all = [...order.processes, { name: 'load', pid: process.pid }]
   const before = readCpu(order.processes)
+  const ioBefore = readIo(all)
   const ownBefore = process.cpuUsage()
   const busyBefore = readBusyUs()
   const acceptedBefore = checker.accepted
@@ -40,6 +43,7 @@ export async function measure(scene: Scene, load: () => Promise<void>, inFlight?
   const own = process.cpuUsage(ownBefore)
   const messages = checker.accepted - acceptedBefore
   const after = readCpu(order.processes)
+  const io = ioPerUnit(ioBefore, readIo(all), messages)
   const busyUs = readBusyUs() - busyBefore
   const ownUs = own.user + own.system
   const cpu = perUnit(before, after, messages)
@@ -56,6 +60,7 @@ export async function measure(scene: Scene, load: () => Promise<void>, inFlight?
     cpu,
     cpuTotal: totalOf(cpu),
     generatorCpu: ownUs / messages,
+    io,
     othersPercent: shareOfOthers(busyUs - ownUs, { before, after }, endedUs - beganUs),
     window: [beganUs, endedUs],
   }

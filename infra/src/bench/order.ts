@@ -87,6 +87,16 @@ export interface Latency {
   max: number
 }
 
+/** What a process did by read, write and their kin; not by recv and send, which nothing counts. */
+export interface IoFigures {
+  /** System calls. */
+  reads: number
+  writes: number
+  /** Files, pipes and sockets alike. */
+  bytesRead: number
+  bytesWritten: number
+}
+
 /** One measured stretch of load, its drain included. */
 export interface Run {
   messages: number
@@ -106,6 +116,8 @@ export interface Run {
   cpuTotal: number
   /** The same for the generator, which is not part of the total. */
   generatorCpu: number
+  /** Per message, by process; `load` is the generator. */
+  io: Record<string, IoFigures>
   /** Per cent of the machine that was used by neither: much of it, and the figures are not for quoting. */
   othersPercent: number
   /** Beginning and end on the monotonic clock, in microseconds. */

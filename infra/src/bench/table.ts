@@ -17,7 +17,7 @@ export function renderTable(figures: readonly Figures[]): string[] {
   const loads = figures.flatMap((each) => each.loads)
   const idle = figures.flatMap((each) => each.idle ?? [])
   return [
-    ...(loads.length > 0 ? renderLoads(loads) : []),
+    ...(loads.length > 0 ? [...renderLoads(loads), '', ...renderIo(loads)] : []),
     ...idle.flatMap(renderIdle),
     ...figures.flatMap(({ overload, backlog, cold }) => [
       ...(overload ? renderOverload(overload) : []),
@@ -53,6 +53,25 @@ function renderLoads(loads: readonly LoadFigures[]): string[] {
     shown.othersPercent.toFixed(0),
   ])
   return align([head, ...rows])
+}
+
+const IO_ROWS = [
+  ['reads', 'reads', 2],
+  ['writes', 'writes', 2],
+  ['bytes read', 'bytesRead', 0],
+  ['bytes written', 'bytesWritten', 0],
+] as const
+
+/** System calls and bytes; a process that the kernel does not let us see has none. */
+function renderIo(loads: readonly LoadFigures[]): string[] {
+  const names = [...COLUMNS, 'load']
+  const rows = loads.flatMap(({ name, shown: { io } }) =>
+    IO_ROWS.map(([title, figure, digits]) => [
+      `${name}: ${title}`,
+      ...names.map((process) => io[process]?.[figure].toFixed(digits) ?? '-'),
+    ]),
+  )
+  return align([['per message', ...names.map((name) => (name === 'load' ? '(load)' : name))], ...rows])
 }
 
 function renderIdle(idle: IdleFigures): string[] {
