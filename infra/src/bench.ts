@@ -1,17 +1,17 @@
 /** `npm run bench`: what one message costs, how fast it goes, and how much a connection weighs, on the real parts. */
-import { spawn } from 'node:child_process'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { runGenerator } from './bench/child.js'
 import { renderComparison } from './bench/compare.js'
 import { type Instance, settingsKept, startInstance } from './bench/instance.js'
 import { describeMachine } from './bench/machine.js'
 import { type BenchOptions, parseOptions } from './bench/options.js'
 import { type Figures, type Order, type Scale, type SuiteName, USUAL_SUITES } from './bench/order.js'
 import { readProfile, sumSelfTime } from './bench/profile.js'
+import { checkRatios, storeRatios } from './bench/ratios.js'
 import { type Report, readReport, renderReport } from './bench/report.js'
 import { checkout } from './checkout.js'
-import { Failure, reasonOf } from './failure.js'
+import { Failure } from './failure.js'
 import { writeJson } from './files.js'
 import { APPS } from './plan.js'
 
@@ -49,7 +49,8 @@ export async function bench(args: string[]): Promise<number> {
     profiles: {},
   }
   try {
-    for (const suites of sharing(options.suites))
+    if (options.suites.includes('micro')) report.suites.push(await runMicro(options.scale, interrupt.signal))
+    for (const suites of sharing(options.suites.filter((name) => name !== 'micro')))
       await runShared(suites, options, report, join(folder, at), interrupt.signal)
   } catch (error) {
     if (!interrupt.signal.aborted) throw error
@@ -60,13 +61,22 @@ export async function bench(args: string[]): Promise<number> {
   mkdirSync(dirname(path), { recursive: true })
   writeJson(path, report, 0o644)
   for (const line of renderReport(report)) console.log(line)
+  const { micro } = report.suites.find(({ suite }) => suite === 'micro') ?? {}
+  if (micro && options.check) checkRatios(micro)
+  if (micro && options.store) storeRatios(micro)
   if (before) for (const line of renderComparison(before, report, options.compare!)) console.log(line)
   console.log(`\nwritten to ${path}`)
   return report.suites.some(({ faults }) => faults.length > 0) ? 1 : 0
 }
 
+/** The one suite that needs no instance. */
+function runMicro(scale: Scale, interrupted: AbortSignal): Promise<Figures> {
+  say('running micro')
+  return runGenerator({ suite: 'micro', scale }, { interrupted, longestMs: longestOf('micro'), say })
+}
+
 /** Suites that run on one instance after the other. Where memory is measured it is a fresh one: a heap that has grown hides what is added. */
-function sharing(suites: readonly SuiteName[]): SuiteName[][] {
+function sharing(suites: readonly Order['suite'][]): Order['suite'][][] {
   const sending = suites.filter((name) => SENDING.has(name))
   const alone = suites.filter((name) => !SENDING.has(name)).map((name) => [name])
   return [sending, ...alone].filter((group) => group.length > 0)
@@ -83,7 +93,7 @@ function settingsFor(suites: readonly SuiteName[], scale: Scale): Record<string,
 }
 
 async function runShared(
-  suites: readonly SuiteName[],
+  suites: readonly Order['suite'][],
   { scale, profile }: BenchOptions,
   report: Report,
   profileFolder: string,
@@ -109,7 +119,7 @@ async function runShared(
 /** Runs one suite in a process of its own. @throws Failure when it ends badly */
 async function generate(
   instance: Instance,
-  suite: SuiteName,
+  suite: Order['suite'],
   scale: Scale,
   interrupted: AbortSignal,
 ): Promise<Figures> {
@@ -124,41 +134,16 @@ async function generate(
     partitions: instance.partitions,
     processes: instance.processes,
   }
-  // In a file that only we may read: the command line is public and the order holds the secret.
-  const file = join(instance.data.path, `${suite}.json`)
-  writeFileSync(file, JSON.stringify(order), { mode: 0o600 })
-  const program = fileURLToPath(new URL('./bench/generator.js', import.meta.url))
-  const child = spawn(process.execPath, [program, file], {
-    stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
-    signal: AbortSignal.any([
-      interrupted,
-      AbortSignal.timeout(USUAL_SUITES.includes(suite) ? LONGEST_SUITE_MS : LONGEST_LONG_SUITE_MS),
-    ]),
-    killSignal: 'SIGKILL',
+  return runGenerator(order, {
+    interrupted,
+    longestMs: longestOf(suite),
+    wanted: () => instance.addWorker('persist'),
+    say,
   })
-  // The one thing that a generator asks for.
-  child.once('message', () => {
-    instance.addWorker('persist').then(
-      (started) => child.send(started),
-      (error: unknown) => {
-        say(`the worker for persist did not start: ${reasonOf(error)}`)
-        child.kill('SIGKILL')
-      },
-    )
-  })
-  let output = ''
-  child.stdout!.setEncoding('utf8').on('data', (chunk: string) => {
-    output += chunk
-  })
-  const code = await new Promise<number | null>((resolve, reject) => {
-    child.once('error', (cause) =>
-      reject(new Failure(`${suite} was ended: it took too long, or was interrupted.`, { cause })),
-    )
-    child.once('close', resolve)
-  })
-  if (code !== 0) throw new Failure(`${suite} has failed, see above.`)
-  return JSON.parse(output) as Figures
 }
+
+const longestOf = (suite: SuiteName): number =>
+  USUAL_SUITES.includes(suite) ? LONGEST_SUITE_MS : LONGEST_LONG_SUITE_MS
 
 function addProfiles(report: Report, suites: readonly SuiteName[], folder: string): void {
   const windows = report.suites

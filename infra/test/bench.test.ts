@@ -4,9 +4,12 @@ import { ratioOf, renderComparison } from '../src/bench/compare.js'
 import { parseBusyUs, parseCpuUs, parseOwnKib, parseResidentKib, perUnit, totalOf } from '../src/bench/cpu.js'
 import { ioPerUnit, parseIo } from '../src/bench/io.js'
 import { summarize } from '../src/bench/memory.js'
+import { innerLoops } from '../src/bench/micro-loops.js'
+import { timeLoops } from '../src/bench/micro-timing.js'
 import { parseOptions } from '../src/bench/options.js'
 import { FULL, type LoadFigures, type Run, type SuiteName } from '../src/bench/order.js'
 import { sumSelfTime } from '../src/bench/profile.js'
+import { regressions } from '../src/bench/ratios.js'
 import type { Report } from '../src/bench/report.js'
 import { LatencyRecorder, middleBy } from '../src/bench/statistics.js'
 import { unsettled } from '../src/bench/stored.js'
@@ -272,4 +275,26 @@ test('a comparison says what cannot be compared', async (t) => {
   const text = renderComparison(reportOf(1, 1), { ...reportOf(1, 1, 'batch'), quick: true }, 'old.json').join('\n')
   t.match(text, /not the same: --quick \(false, now true\)/)
   t.match(text, /not in the old file: batch/)
+})
+
+test('the inner loops run on the built packages, and each does its work', async (t) => {
+  const loops = await innerLoops()
+  for (const { name, run } of loops) t.ok((await run()) > 0, name)
+  const figures = await timeLoops(loops, { warmUpMs: 1, sliceMs: 1, rounds: 1 })
+  t.same(
+    figures.map(({ name }) => name),
+    ['append packing', 'stream decode', 'frame building', 'sequencer', 'route look-up', 'route'],
+  )
+  for (const { name, ns, ratio } of figures) t.ok(ns > 0 && ratio > 0, name)
+})
+
+test('an inner loop that costs more than 15 % more than its stored ratio is told, and one without', async (t) => {
+  const now = [
+    { name: 'same', ns: 1, ratio: 0.114 },
+    { name: 'dearer', ns: 1, ratio: 0.12 },
+    { name: 'new', ns: 1, ratio: 1 },
+  ]
+  const lines = regressions(now, { same: 0.1, dearer: 0.1, gone: 1 })
+  t.match(lines, [/^dearer .*20 % more/, /^new has no stored ratio/])
+  t.equal(lines.length, 2)
 })

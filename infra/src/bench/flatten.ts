@@ -10,7 +10,7 @@ export interface Measured {
 }
 
 /** Everything of a suite that two runs can be compared in. Files of older versions may lack some of it. */
-export function flatten({ loads, idle, overload, backlog, cold }: Figures): Measured[] {
+export function flatten({ loads, idle, overload, backlog, cold, micro }: Figures): Measured[] {
   const found = loads.flatMap(flattenLoad)
   if (idle) found.push(flattenIdle(idle))
   if (overload) {
@@ -28,6 +28,8 @@ export function flatten({ loads, idle, overload, backlog, cold }: Figures): Meas
     const values = { 'entries/s': perSecond, 'first ms': firstMs, ...mostOf(memory) }
     found.push({ kind: 'cold-catchup', name: 'cold-catchup', values })
   }
+  for (const { name, ns, ratio } of micro ?? [])
+    found.push({ kind: 'micro', name, values: { 'CPU ns each': ns, 'by reference': ratio } })
   return found
 }
 

@@ -1,15 +1,17 @@
-/** The load generator's process: reads its order from a file, runs one suite, and prints the figures as JSON. */
-import { readFileSync } from 'node:fs'
+/** The load generator's process: reads its order from its standard input, runs one suite, and prints the figures as JSON. */
+import { text } from 'node:stream/consumers'
 import { Failure } from '../failure.js'
 import { backlog } from './backlog.js'
 import { coldCatchUp } from './cold.js'
 import { idle } from './idle.js'
 import { batch, direct, latency } from './loads.js'
-import type { Figures, Order, ServerProcess } from './order.js'
+import { micro } from './micro.js'
+import type { Figures, MicroOrder, Order, ServerProcess } from './order.js'
 import { overload } from './overload.js'
 import { wsSend } from './speaking.js'
 
-async function run(order: Order): Promise<Figures> {
+async function run(order: Order | MicroOrder): Promise<Figures> {
+  if (order.suite === 'micro') return micro(order.scale)
   const { suite } = order
   switch (suite) {
     case 'idle':
@@ -37,7 +39,7 @@ function startPersist(): Promise<ServerProcess> {
 }
 
 try {
-  const order = JSON.parse(readFileSync(process.argv[2]!, 'utf8')) as Order
+  const order = JSON.parse(await text(process.stdin)) as Order | MicroOrder
   process.stdout.write(`${JSON.stringify(await run(order))}\n`)
 } catch (error) {
   console.error(error instanceof Failure ? error.message : error)

@@ -11,15 +11,19 @@ export interface BenchOptions {
   json: string | undefined
   /** The file of an earlier run that this one is held against. */
   compare: string | undefined
+  /** Hold the inner loops against the stored ratios, and warn. */
+  check: boolean
+  /** Keep the ratios of the inner loops. */
+  store: boolean
   /** Profile the apps: they run slower, so the figures of such a run are not for quoting. */
   profile: boolean
 }
 
-const USAGE = `npm run bench -- [--suite all|${SUITES.join(',')}] [--minutes n] [--entries n] [--json file] [--compare old.json] [--quick] [--profile]`
+const USAGE = `npm run bench -- [--suite all|${SUITES.join(',')}] [--minutes n] [--entries n] [--json file] [--compare old.json] [--check] [--store] [--quick] [--profile]`
 
 /** @throws Failure with the usage */
 export function parseOptions(args: string[]): BenchOptions {
-  const { suite, json, compare, quick, profile, minutes, entries } = readArgs(args)
+  const { suite, json, compare, check, store, quick, profile, minutes, entries } = readArgs(args)
   const names = suite === 'all' ? [...SUITES] : (suite?.split(',') ?? [...USUAL_SUITES])
   const unknown = names.find((name) => !isSuite(name))
   if (unknown !== undefined) {
@@ -27,13 +31,15 @@ export function parseOptions(args: string[]): BenchOptions {
     throw new Failure(`${why}: ${USAGE}`, { exitCode: 2 })
   }
   const suites = SUITES.filter((name) => names.includes(name))
+  if ((check || store) && !suites.includes('micro'))
+    throw new Failure(`--check and --store are about the suite micro: ${USAGE}`, { exitCode: 2 })
   const scale = { ...(quick ? QUICK : FULL) }
   if (minutes !== undefined) scale.overloadMs = wholeNumber('--minutes', minutes, 60) * 60_000
   if (entries !== undefined) {
     scale.backlogEntries = wholeNumber('--entries', entries, 10_000_000)
     scale.coldEntries = scale.backlogEntries
   }
-  return { suites, json, compare, quick, profile, scale }
+  return { suites, json, compare, check, store, quick, profile, scale }
 }
 
 function readArgs(args: string[]) {
@@ -43,6 +49,8 @@ function readArgs(args: string[]) {
     compare: { type: 'string' },
     minutes: { type: 'string' },
     entries: { type: 'string' },
+    check: { type: 'boolean', default: false },
+    store: { type: 'boolean', default: false },
     quick: { type: 'boolean', default: false },
     profile: { type: 'boolean', default: false },
   } as const

@@ -1,7 +1,18 @@
 /** What the bench asks of the load generator, and what it gets back: JSON between two processes. */
+import type { LoopFigures, Timing } from './micro-timing.js'
 
 /** Everything that can be measured, in the order in which it runs. */
-export const SUITES = ['direct', 'batch', 'ws-send', 'latency', 'idle', 'overload', 'backlog', 'cold-catchup'] as const
+export const SUITES = [
+  'direct',
+  'batch',
+  'ws-send',
+  'latency',
+  'idle',
+  'overload',
+  'backlog',
+  'cold-catchup',
+  'micro',
+] as const
 /** What runs when nothing is named: what takes minutes is asked for by name. */
 export const USUAL_SUITES: readonly SuiteName[] = ['direct', 'batch', 'ws-send', 'latency', 'idle']
 export type SuiteName = (typeof SUITES)[number]
@@ -29,6 +40,8 @@ export interface Scale {
   backlogEntries: number
   /** Entries that one device was not there for. */
   coldEntries: number
+  /** How long the inner loops are timed. */
+  micro: Timing
 }
 
 export const FULL: Scale = {
@@ -46,6 +59,7 @@ export const FULL: Scale = {
   overloadMs: 60_000,
   backlogEntries: 100_000,
   coldEntries: 100_000,
+  micro: { warmUpMs: 200, sliceMs: 15, rounds: 21 },
 }
 
 /** For a look while working; too short for figures to quote. */
@@ -59,6 +73,7 @@ export const QUICK: Scale = {
   overloadMs: 10_000,
   backlogEntries: 10_000,
   coldEntries: 10_000,
+  micro: { warmUpMs: 100, sliceMs: 10, rounds: 9 },
 }
 
 /** A server process whose CPU counts. */
@@ -67,9 +82,15 @@ export interface ServerProcess {
   pid: number
 }
 
+/** What needs no instance. */
+export interface MicroOrder {
+  suite: 'micro'
+  scale: Scale
+}
+
 /** One suite to run against one instance. */
 export interface Order {
-  suite: SuiteName
+  suite: Exclude<SuiteName, 'micro'>
   scale: Scale
   api: { host: string; port: number }
   websocket: string
@@ -210,6 +231,7 @@ export interface Figures {
   overload?: OverloadFigures
   backlog?: BacklogFigures
   cold?: ColdFigures
+  micro?: LoopFigures[]
   /** What was wrong with what arrived; empty when all is well. */
   faults: string[]
 }

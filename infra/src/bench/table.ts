@@ -1,4 +1,5 @@
 /** The figures for people. */
+import type { LoopFigures } from './micro-timing.js'
 import type {
   BacklogFigures,
   ColdFigures,
@@ -19,10 +20,11 @@ export function renderTable(figures: readonly Figures[]): string[] {
   return [
     ...(loads.length > 0 ? [...renderLoads(loads), '', ...renderIo(loads)] : []),
     ...idle.flatMap(renderIdle),
-    ...figures.flatMap(({ overload, backlog, cold }) => [
+    ...figures.flatMap(({ overload, backlog, cold, micro }) => [
       ...(overload ? renderOverload(overload) : []),
       ...(backlog ? renderBacklog(backlog) : []),
       ...(cold ? renderCold(cold) : []),
+      ...(micro ? renderLoops(micro) : []),
     ]),
   ]
 }
@@ -127,6 +129,11 @@ function renderCold({ entries, conversations, firstMs, syncedMs, perSecond, memo
     `  the first one after ${firstMs.toFixed(0)} ms, synced after ${(syncedMs / 1_000).toFixed(1)} s (${perSecond.toFixed(0)}/s)`,
     ...renderMemory(memory),
   ]
+}
+
+function renderLoops(loops: readonly LoopFigures[]): string[] {
+  const rows = loops.map(({ name, ns, ratio }) => [name, ns.toFixed(ns < 100 ? 1 : 0), ratio.toPrecision(3)])
+  return align([['micro', 'CPU ns each', 'by reference'], ...rows])
 }
 
 function renderMemory({ most, first, last }: MemoryFigures): string[] {
