@@ -3,10 +3,12 @@ import { mkdirSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { runGenerator } from './bench/child.js'
 import { renderComparison } from './bench/compare.js'
+import type { Figures } from './bench/figures.js'
+import { processesFor } from './bench/fleet.js'
 import { type Instance, settingsKept, startInstance } from './bench/instance.js'
 import { describeMachine } from './bench/machine.js'
 import { type BenchOptions, parseOptions } from './bench/options.js'
-import { type Figures, type Order, type Scale, type SuiteName, USUAL_SUITES } from './bench/order.js'
+import { type Order, type Scale, type SuiteName, USUAL_SUITES } from './bench/order.js'
 import { readProfile, sumSelfTime } from './bench/profile.js'
 import { checkRatios, storeRatios } from './bench/ratios.js'
 import { type Report, readReport, renderReport } from './bench/report.js'
@@ -89,6 +91,7 @@ function settingsFor(suites: readonly SuiteName[], scale: Scale): Record<string,
   // Batches are refused from half of it on.
   const room = { TIDINGS_MAX_BACKLOG: String(3 * Math.max(scale.backlogEntries, scale.coldEntries)) }
   if (suites.includes('backlog')) return { ...room, TIDINGS_TASK_GROUPS: 'push' }
+  if (suites.includes('storm')) return { TIDINGS_CONNECT_NODES: String(processesFor(scale.stormConnections)) }
   return suites.includes('cold-catchup') ? room : {}
 }
 
@@ -128,9 +131,11 @@ async function generate(
     scale,
     api: instance.api,
     websocket: instance.websocket,
+    websockets: instance.websockets,
     jwtSecret: instance.jwtSecret,
     redisUrl: instance.urls.TIDINGS_REDIS_URL,
     mysqlUrl: instance.urls.TIDINGS_MYSQL_URL,
+    etcdUrl: instance.urls.TIDINGS_ETCD_URL.split(',')[0]!,
     partitions: instance.partitions,
     processes: instance.processes,
   }

@@ -1,8 +1,9 @@
 /** Entries that a stopped persist group left: how long until MySQL has them all, and how much memory that takes. */
 import { mintToken } from '../tokens.js'
+import type { BacklogFigures } from './figures.js'
 import { fill } from './fill.js'
 import { MemoryWatch } from './memory.js'
-import type { BacklogFigures, Order, ServerProcess } from './order.js'
+import type { Order, ServerProcess } from './order.js'
 import { Receiver } from './receiver.js'
 import { countRows, StreamWatch } from './stored.js'
 

@@ -2,7 +2,8 @@
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { Failure } from '../failure.js'
-import type { Figures, MicroOrder, Order } from './order.js'
+import type { Figures } from './figures.js'
+import type { MicroOrder, Order } from './order.js'
 
 export interface ChildOptions {
   interrupted: AbortSignal

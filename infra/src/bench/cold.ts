@@ -1,9 +1,10 @@
 /** A device that was away while much was written to it: how long until it has caught up, and whether it has all of it in order. */
 import { mintToken } from '../tokens.js'
 import { contentOf } from './checker.js'
+import type { ColdFigures } from './figures.js'
 import { fill } from './fill.js'
 import { MemoryWatch } from './memory.js'
-import type { ColdFigures, Order } from './order.js'
+import type { Order } from './order.js'
 import { Receiver, type ReceiverEvents } from './receiver.js'
 import { StreamWatch } from './stored.js'
 

@@ -58,11 +58,16 @@ export class Crowd {
   static async gather(order: Order): Promise<Crowd> {
     const crowd = new Crowd(order)
     try {
+      const { websockets } = order
       for (const [i, name] of crowd.#names.entries()) {
-        const receiver = await Receiver.open(order.websocket, mintToken(order.jwtSecret, name, TOKEN_LIFE_S), {
-          message: (message, frame) => crowd.#shown(i, message, frame),
-          unexpected: (what) => crowd.checker.fault(`receiver ${i}: ${what}`),
-        })
+        const receiver = await Receiver.open(
+          websockets[i % websockets.length]!,
+          mintToken(order.jwtSecret, name, TOKEN_LIFE_S),
+          {
+            message: (message, frame) => crowd.#shown(i, message, frame),
+            unexpected: (what) => crowd.checker.fault(`receiver ${i}: ${what}`),
+          },
+        )
         crowd.#receivers.push(receiver)
       }
     } catch (error) {

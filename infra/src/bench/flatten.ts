@@ -1,5 +1,5 @@
 /** The figures of a suite as plain numbers by name, so that two results can be laid side by side. */
-import type { Figures, IdleFigures, IoFigures, LoadFigures, MemoryFigures } from './order.js'
+import type { Figures, IdleFigures, IoFigures, LoadFigures, MemoryFigures } from './figures.js'
 import { COLUMNS } from './table.js'
 
 /** One line of figures. Lines of one kind share their columns. */
@@ -10,7 +10,7 @@ export interface Measured {
 }
 
 /** Everything of a suite that two runs can be compared in. Files of older versions may lack some of it. */
-export function flatten({ loads, idle, overload, backlog, cold, micro }: Figures): Measured[] {
+export function flatten({ loads, idle, overload, backlog, cold, storm, micro }: Figures): Measured[] {
   const found = loads.flatMap(flattenLoad)
   if (idle) found.push(flattenIdle(idle))
   if (overload) {
@@ -27,6 +27,13 @@ export function flatten({ loads, idle, overload, backlog, cold, micro }: Figures
     const { perSecond, firstMs, memory } = cold
     const values = { 'entries/s': perSecond, 'first ms': firstMs, ...mostOf(memory) }
     found.push({ kind: 'cold-catchup', name: 'cold-catchup', values })
+  }
+  if (storm) {
+    const { connections, openSeconds, kibPerConnection, restCpuTotal, backMs, device, live, memory } = storm
+    const sizes = { 'KiB/connection': kibPerConnection, 'opened/s': connections / openSeconds }
+    const times = { 'all back ms': backMs, 'device p99 ms': device.p99, 'live p99 ms': live.storm.p99 }
+    const values = { ...sizes, 'CPU % at rest': restCpuTotal, ...times, ...mostOf(memory) }
+    found.push({ kind: 'storm', name: `storm ${connections}`, values })
   }
   for (const { name, ns, ratio } of micro ?? [])
     found.push({ kind: 'micro', name, values: { 'CPU ns each': ns, 'by reference': ratio } })

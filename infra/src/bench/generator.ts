@@ -3,12 +3,14 @@ import { text } from 'node:stream/consumers'
 import { Failure } from '../failure.js'
 import { backlog } from './backlog.js'
 import { coldCatchUp } from './cold.js'
+import type { Figures } from './figures.js'
 import { idle } from './idle.js'
 import { batch, direct, latency } from './loads.js'
 import { micro } from './micro.js'
-import type { Figures, MicroOrder, Order, ServerProcess } from './order.js'
+import type { MicroOrder, Order, ServerProcess } from './order.js'
 import { overload } from './overload.js'
 import { wsSend } from './speaking.js'
+import { storm } from './storm.js'
 
 async function run(order: Order | MicroOrder): Promise<Figures> {
   if (order.suite === 'micro') return micro(order.scale)
@@ -22,6 +24,8 @@ async function run(order: Order | MicroOrder): Promise<Figures> {
       return { suite, loads: [], ...(await backlog(order, startPersist)) }
     case 'cold-catchup':
       return { suite, loads: [], ...(await coldCatchUp(order)) }
+    case 'storm':
+      return { suite, loads: [], ...(await storm(order)) }
     default:
       return { suite, ...(await { direct, batch, latency, 'ws-send': wsSend }[suite](order)) }
   }

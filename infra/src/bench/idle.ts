@@ -4,8 +4,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { mintToken } from '../tokens.js'
 import { nowUs } from './clock.js'
 import { perUnit, readBusyUs, readCpu, readOwn, readResident, totalOf } from './cpu.js'
+import type { IdleFigures } from './figures.js'
 import { shareOfOthers } from './measure.js'
-import type { IdleFigures, Order } from './order.js'
+import type { Order } from './order.js'
 import { Receiver } from './receiver.js'
 
 const TOKEN_LIFE_S = 3_600

@@ -41,6 +41,8 @@ export interface Instance {
   data: DataFolder
   api: { host: string; port: number }
   websocket: string
+  /** Of every connect process. */
+  websockets: string[]
   jwtSecret: string
   urls: StoreUrls
   partitions: number
@@ -122,11 +124,15 @@ async function bringUp(
   // Logic first: the others ask it before they call themselves ready.
   await all(plans.filter((plan) => plan.app === 'logic').map(start))
   await all(plans.filter((plan) => plan.app !== 'logic').map(start))
+  const websockets = plans
+    .filter(({ app }) => app === 'connect')
+    .map(({ ports }) => `ws://127.0.0.1:${ports.ws}/api/v1/ws`)
   const port = (app: string, name: string): number => plans.find((plan) => plan.app === app)!.ports[name]!
   return {
     data,
     api: { host: '127.0.0.1', port: port('api', 'http') },
-    websocket: `ws://127.0.0.1:${port('connect', 'ws')}/api/v1/ws`,
+    websocket: websockets[0]!,
+    websockets,
     jwtSecret: secrets.jwt,
     urls,
     partitions: config.TIDINGS_PARTITIONS,

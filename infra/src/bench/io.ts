@@ -1,7 +1,8 @@
 /** Bytes and system calls of other processes, from /proc/<pid>/io: those of read, write and their kin, sockets included. */
 import { readFileSync } from 'node:fs'
 import { codeOf } from '../failure.js'
-import type { IoFigures, ServerProcess } from './order.js'
+import type { IoFigures } from './figures.js'
+import type { ServerProcess } from './order.js'
 
 /** Reads the text of /proc/<pid>/io. */
 export function parseIo(text: string): IoFigures {

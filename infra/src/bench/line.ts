@@ -26,6 +26,8 @@ export class Line {
   #bodyFrom = 0
   #waiting: { resolve(reply: Reply): void; reject(error: Error): void } | undefined
   #lastUsed = performance.now()
+  /** The server has said that it takes no more calls here. */
+  #last = false
 
   private constructor(private readonly socket: Socket) {
     // Latin-1 keeps one character a byte, so that content-length counts characters.
@@ -83,6 +85,7 @@ export class Line {
     const waiting = this.#waiting
     this.#waiting = undefined
     this.#lastUsed = performance.now()
+    if (this.#last) this.close()
     waiting?.resolve(reply)
   }
 
@@ -90,7 +93,9 @@ export class Line {
   #readHead(): boolean {
     const end = this.#received.indexOf(END_OF_HEAD)
     if (end < 0) return false
-    const length = /\r\ncontent-length: *(\d+)/i.exec(this.#received.slice(0, end))?.[1]
+    const head = this.#received.slice(0, end)
+    this.#last = /\r\nconnection: *close/i.test(head)
+    const length = /\r\ncontent-length: *(\d+)/i.exec(head)?.[1]
     if (length === undefined) {
       this.#fail(new Failure(`The api answers without content-length: ${this.#received.slice(0, 200)}`))
       return false

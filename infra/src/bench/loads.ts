@@ -1,18 +1,12 @@
 /** The suites that send: as fast as the servers answer, and at a fixed pace. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { nowUs } from './clock.js'
 import { Crowd } from './crowd.js'
+import type { Latency, LoadFigures, Run } from './figures.js'
 import { Line } from './line.js'
 import { figuresOf, measure, type Scene } from './measure.js'
-import type { LoadFigures, Order, Run } from './order.js'
-import { pace } from './pacer.js'
-import { LatencyRecorder } from './statistics.js'
+import type { Order } from './order.js'
+import { steady } from './steady.js'
 import { StreamWatch } from './stored.js'
-
-/** Lines kept for an open loop: with so many calls unanswered the servers are far behind. */
-const OPEN_LOOP_LINES = 512
-/** A pause in which an open loop's first message is prepared. */
-const HEAD_START_US = 50_000
 
 /** What a suite found. */
 export interface LoadOutcome {
@@ -69,34 +63,12 @@ export function latency(order: Order): Promise<LoadOutcome> {
 
 async function paced(scene: Scene, lines: Line[], { perSecond, ms }: { perSecond: number; ms: number }): Promise<Run> {
   const { crowd, order } = scene
-  const late = new LatencyRecorder()
-  /** Messages that wait for a line, when every one is taken. */
-  const waiting: number[] = []
-  const calls: Promise<void>[] = []
-
-  async function send(line: Line, meantUs: number): Promise<void> {
-    for (let next: number | undefined = meantUs; next !== undefined; next = waiting.shift()) {
-      late.record(nowUs() - next)
-      await crowd.sendOne(line, next)
-    }
-    lines.push(line)
-  }
-  let opened = lines.length
-  function due(meantUs: number): void {
-    const line = lines.pop()
-    if (line) calls.push(send(line, meantUs))
-    else if (opened >= OPEN_LOOP_LINES) waiting.push(meantUs)
-    else {
-      opened++
-      calls.push(Line.open(order.api.host, order.api.port).then((fresh) => send(fresh, meantUs)))
-    }
-  }
-
+  const count = Math.round((perSecond * ms) / 1_000)
+  let lateMs: Latency | undefined
   const run = await measure(scene, async () => {
-    await pace({ startUs: nowUs() + HEAD_START_US, perSecond, count: Math.round((perSecond * ms) / 1_000) }, due)
-    await Promise.all(calls)
+    lateMs = await steady(order, crowd, lines, { perSecond, count })
   })
-  return { ...run, lateMs: late.take() }
+  return { ...run, ...(lateMs && { lateMs }) }
 }
 
 /** Gathers the crowd and its lines, and sends them home whatever happens. */

@@ -1,6 +1,7 @@
 /** Resident memory of the servers while something runs, looked at every second. */
 import { readResident } from './cpu.js'
-import type { MemoryFigures, ServerProcess } from './order.js'
+import type { MemoryFigures } from './figures.js'
+import type { ServerProcess } from './order.js'
 
 const EVERY_MS = 1_000
 const MINUTE = 60

@@ -19,11 +19,11 @@ export interface BenchOptions {
   profile: boolean
 }
 
-const USAGE = `npm run bench -- [--suite all|${SUITES.join(',')}] [--minutes n] [--entries n] [--json file] [--compare old.json] [--check] [--store] [--quick] [--profile]`
+const USAGE = `npm run bench -- [--suite all|${SUITES.join(',')}] [--minutes n] [--entries n] [--connections n] [--json file] [--compare old.json] [--check] [--store] [--quick] [--profile]`
 
 /** @throws Failure with the usage */
 export function parseOptions(args: string[]): BenchOptions {
-  const { suite, json, compare, check, store, quick, profile, minutes, entries } = readArgs(args)
+  const { suite, json, compare, check, store, quick, profile, minutes, entries, connections } = readArgs(args)
   const names = suite === 'all' ? [...SUITES] : (suite?.split(',') ?? [...USUAL_SUITES])
   const unknown = names.find((name) => !isSuite(name))
   if (unknown !== undefined) {
@@ -39,6 +39,7 @@ export function parseOptions(args: string[]): BenchOptions {
     scale.backlogEntries = wholeNumber('--entries', entries, 10_000_000)
     scale.coldEntries = scale.backlogEntries
   }
+  if (connections !== undefined) scale.stormConnections = wholeNumber('--connections', connections, 100_000)
   return { suites, json, compare, check, store, quick, profile, scale }
 }
 
@@ -49,6 +50,7 @@ function readArgs(args: string[]) {
     compare: { type: 'string' },
     minutes: { type: 'string' },
     entries: { type: 'string' },
+    connections: { type: 'string' },
     check: { type: 'boolean', default: false },
     store: { type: 'boolean', default: false },
     quick: { type: 'boolean', default: false },

@@ -2,10 +2,11 @@
 
 import { nowUs } from './clock.js'
 import { Crowd } from './crowd.js'
+import type { OverloadFigures } from './figures.js'
 import { Line } from './line.js'
 import { allArrived } from './measure.js'
 import { MemoryWatch } from './memory.js'
-import type { Order, OverloadFigures } from './order.js'
+import type { Order } from './order.js'
 import { pace } from './pacer.js'
 import { LatencyRecorder } from './statistics.js'
 import { countRows, StreamWatch } from './stored.js'

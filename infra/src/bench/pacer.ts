@@ -18,8 +18,11 @@ interface Tick {
   beganUs: number
 }
 
-/** Calls `due` for the numbers 0 to count-1, each with the moment it was meant for. Resolves after the last. */
-export function pace({ startUs, perSecond, count }: Pace, due: (meantUs: number) => void): Promise<void> {
+/** Calls `due` for the numbers 0 to count-1, each with the moment it was meant for. Resolves after the last, or when it is aborted. */
+export function pace(
+  { startUs, perSecond, count, signal }: Pace & { signal?: AbortSignal | undefined },
+  due: (meantUs: number) => void,
+): Promise<void> {
   const worker = new Worker(new URL(import.meta.url), { workerData: { startUs, perSecond, count } satisfies Pace })
   return new Promise((resolve, reject) => {
     let next = 0
@@ -27,6 +30,7 @@ export function pace({ startUs, perSecond, count }: Pace, due: (meantUs: number)
       for (; next <= upTo; next++) due(beganUs + (next * 1_000_000) / perSecond)
     })
     worker.once('error', reject)
+    signal?.addEventListener('abort', () => void worker.terminate(), { once: true })
     worker.once('exit', () => resolve())
   })
 }

@@ -1,8 +1,9 @@
 /** What a run of the bench leaves: a file for programs, and lines for people. */
 import { Failure } from '../failure.js'
 import { readJson } from '../files.js'
+import type { Figures } from './figures.js'
 import type { Machine } from './machine.js'
-import type { Figures, Scale } from './order.js'
+import type { Scale } from './order.js'
 import type { SelfTime } from './profile.js'
 import { renderTable } from './table.js'
 

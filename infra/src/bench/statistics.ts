@@ -1,6 +1,6 @@
 /** Middles and percentiles. */
 import { build, type Histogram } from 'hdr-histogram-js'
-import type { Latency } from './order.js'
+import type { Latency } from './figures.js'
 
 const LONGEST_US = 60_000_000
 

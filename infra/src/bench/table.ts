@@ -1,14 +1,18 @@
 /** The figures for people. */
-import type { LoopFigures } from './micro-timing.js'
+
 import type {
   BacklogFigures,
   ColdFigures,
   Figures,
   IdleFigures,
+  Latency,
   LoadFigures,
   MemoryFigures,
   OverloadFigures,
-} from './order.js'
+  StoreRates,
+  StormFigures,
+} from './figures.js'
+import type { LoopFigures } from './micro-timing.js'
 
 /** The processes in the order of a message's way. */
 export const COLUMNS = ['api', 'logic', 'task', 'connect', 'redis', 'mysql', 'etcd'] as const
@@ -20,10 +24,11 @@ export function renderTable(figures: readonly Figures[]): string[] {
   return [
     ...(loads.length > 0 ? [...renderLoads(loads), '', ...renderIo(loads)] : []),
     ...idle.flatMap(renderIdle),
-    ...figures.flatMap(({ overload, backlog, cold, micro }) => [
+    ...figures.flatMap(({ overload, backlog, cold, storm, micro }) => [
       ...(overload ? renderOverload(overload) : []),
       ...(backlog ? renderBacklog(backlog) : []),
       ...(cold ? renderCold(cold) : []),
+      ...(storm ? renderStorm(storm) : []),
       ...(micro ? renderLoops(micro) : []),
     ]),
   ]
@@ -105,15 +110,19 @@ function renderIdle(idle: IdleFigures): string[] {
 function renderOverload(figures: OverloadFigures): string[] {
   const { capacity, seconds, offeredPerSecond, acceptedPerSecond, refusedPerSecond, refused, unsent, answered, late } =
     figures
-  const codes = Object.entries(refused).map(([code, count]) => `${code} ${count}`)
   return [
     `overload: ${offeredPerSecond}/s offered for ${seconds.toFixed(0)} s, where a closed loop takes ${capacity}/s`,
-    `  accepted ${acceptedPerSecond.toFixed(0)}/s, refused ${refusedPerSecond.toFixed(0)}/s (${codes.join(', ') || 'none'}), not sent ${unsent}`,
+    `  accepted ${acceptedPerSecond.toFixed(0)}/s, refused ${refusedPerSecond.toFixed(0)}/s (${countsOf(refused)}), not sent ${unsent}`,
     `  accepted ones were answered in: p50 ${answered.p50.toFixed(0)} ms, p99 ${answered.p99.toFixed(0)} ms, max ${answered.max.toFixed(0)} ms (of it the generator: p50 ${late.p50.toFixed(0)}, p99 ${late.p99.toFixed(0)})`,
     `  all of them shown and stored ${(figures.drainMs / 1_000).toFixed(1)} s after the last answer`,
     ...renderMemory(figures.memory),
   ]
 }
+
+const countsOf = (counts: Record<string, number>): string =>
+  Object.entries(counts)
+    .map(([code, count]) => `${code} ${count}`)
+    .join(', ') || 'none'
 
 function renderBacklog({ entries, fillMs, drainMs, perSecond, memory }: BacklogFigures): string[] {
   return [
@@ -128,6 +137,28 @@ function renderCold({ entries, conversations, firstMs, syncedMs, perSecond, memo
     `cold-catchup: ${entries} entries of ${conversations} conversations for one device`,
     `  the first one after ${firstMs.toFixed(0)} ms, synced after ${(syncedMs / 1_000).toFixed(1)} s (${perSecond.toFixed(0)}/s)`,
     ...renderMemory(memory),
+  ]
+}
+
+function renderStorm(storm: StormFigures): string[] {
+  const { connections, openSeconds, restCpu, entries, device, live, rates } = storm
+  const seconds = (ms: number): string => (ms / 1_000).toFixed(1)
+  const times = ({ p50, p99, max }: Latency): string =>
+    `p50 ${p50.toFixed(1)}, p99 ${p99.toFixed(1)}, max ${max.toFixed(0)} ms`
+  const asked = (each: StoreRates): string =>
+    Object.entries(each)
+      .map(([name, { mean, most }]) => `${name} ${mean.toFixed(0)} (most ${most.toFixed(0)})`)
+      .join(', ')
+  return [
+    `storm: ${connections} connections on ${storm.connectProcesses} connect processes from ${storm.clientProcesses} client processes, opened in ${openSeconds.toFixed(1)} s (${(connections / openSeconds).toFixed(0)}/s)`,
+    `  ${storm.kibPerConnection.toFixed(2)} KiB of connect each`,
+    `  at rest with ${storm.livePerSecond} messages/s and the heartbeats ${storm.restCpuTotal.toFixed(1)} % of one core: ${COLUMNS.map((column) => `${column} ${(restCpu[column] ?? 0).toFixed(1)}`).join(', ')} (others used ${storm.othersPercent.toFixed(0)} % of the machine)`,
+    `  all dropped; ${entries} entries written to them in ${seconds(storm.fillMs)} s; all back with theirs after ${seconds(storm.backMs)} s, spread over ${seconds(storm.spreadMs)} s (goal: within 60 s), ${storm.retries} attempts in vain`,
+    `  a device took: ${times(device)}`,
+    `  live delivery to others: ${times(live.storm)} during the storm (goal: p99 below 200 ms), ${times(live.rest)} before; the generator was late by p99 ${live.late.p99.toFixed(1)} ms; refused: ${countsOf(storm.refused)}`,
+    `  requests/s during the storm: ${asked(rates.storm)}`,
+    `  requests/s before: ${asked(rates.rest)}`,
+    ...renderMemory(storm.memory),
   ]
 }
 

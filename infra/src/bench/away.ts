@@ -1,0 +1,103 @@
+/** A device of the storm: it is torn off and comes back, and what was written meanwhile must be shown to it, once and in order. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { mintToken } from '../tokens.js'
+import { contentOf } from './checker.js'
+import { Receiver, type ReceiverEvents, type ShownMessage } from './receiver.js'
+
+const TOKEN_LIFE_S = 3_600
+/** What a client waits before it tries again, at most. */
+const FIRST_RETRY_MS = 1_000
+const MOST_RETRY_MS = 10_000
+
+/** How a device is called. */
+export const awayName = (i: number): string => `away-${i}`
+/** Entries that are written to each device while it is away. */
+export const PER_DEVICE = 2
+/** The numbers in the contents of a device's entries, in their order. */
+export const indexOf = (device: number, n: number): number => device * PER_DEVICE + n
+
+export class AwayDevice {
+  #receiver: Receiver | undefined
+  #shown = 0
+  #whenComplete: (() => void) | undefined
+  /** Attempts that failed. */
+  retries = 0
+  /** From the first attempt to come back until everything was shown; 0 as long as it was not. */
+  backMs = 0
+
+  constructor(
+    private readonly i: number,
+    private readonly url: string,
+    private readonly jwtSecret: string,
+    private readonly random: () => number,
+    private readonly fault: (what: string) => void,
+  ) {}
+
+  /** The first connection: there is nothing to catch up with. */
+  async open(localAddress: string): Promise<void> {
+    this.#receiver = await Receiver.open(this.url, this.#token(), this.#events(), { localAddress })
+  }
+
+  /** The connection breaks, without a close frame. */
+  drop(): void {
+    this.#receiver?.close()
+    this.#receiver = undefined
+  }
+
+  /** After a delay it tries until it is in, as a client does: after a random part of a time that doubles. @param signal gives up */
+  async return(localAddress: string, delayMs: number, signal: AbortSignal): Promise<void> {
+    await sleep(delayMs, undefined, { signal })
+    const began = performance.now()
+    const complete = new Promise<void>((resolve, reject) => {
+      this.#whenComplete = resolve
+      signal.addEventListener('abort', () => reject(new Error('too late')), { once: true })
+    })
+    complete.catch(() => undefined)
+    for (let waitMs = FIRST_RETRY_MS; ; waitMs = Math.min(MOST_RETRY_MS, 2 * waitMs)) {
+      signal.throwIfAborted()
+      try {
+        this.#receiver = await Receiver.open(this.url, this.#token(), this.#events(), { localAddress })
+        break
+      } catch {
+        this.retries++
+        await sleep(this.random() * waitMs, undefined, { signal })
+      }
+    }
+    await complete
+    this.#receiver.acknowledge()
+    this.backMs = performance.now() - began
+  }
+
+  /** What it lacks, when all should be there. */
+  missing(): string | undefined {
+    return this.#shown === PER_DEVICE ? undefined : `device ${this.i} was shown ${this.#shown} of ${PER_DEVICE} entries`
+  }
+
+  close(): void {
+    this.drop()
+  }
+
+  #token(): string {
+    return mintToken(this.jwtSecret, awayName(this.i), TOKEN_LIFE_S)
+  }
+
+  #events(): ReceiverEvents {
+    return {
+      message: (message, frame) => this.#message(message, frame),
+      unexpected: (what) => {
+        // A refused attempt is tried again; a session that stood must stay.
+        if (this.#receiver || !what.startsWith('a socket was closed')) this.fault(`device ${this.i}: ${what}`)
+      },
+    }
+  }
+
+  #message({ seq, content }: ShownMessage, frame: string): void {
+    const index = indexOf(this.i, this.#shown)
+    const right = seq === this.#shown + 1 && content.i === index && frame.includes(`"content":${contentOf(index)}`)
+    // An attempt that was cut before anything was acknowledged shows the same again.
+    if (!right && !(this.retries > 0 && seq <= this.#shown)) this.fault(`device ${this.i}: ${frame.slice(0, 200)}`)
+    if (!right) return
+    this.#shown++
+    if (this.#shown === PER_DEVICE) this.#whenComplete?.()
+  }
+}

@@ -1,0 +1,173 @@
+/** What the load generator answers, and what goes into the file of results. */
+import type { LoopFigures } from './micro-timing.js'
+import type { SuiteName } from './order.js'
+
+/** Milliseconds. */
+export interface Latency {
+  p50: number
+  p99: number
+  max: number
+}
+
+/** What a process did by read, write and their kin; not by recv and send, which nothing counts. */
+export interface IoFigures {
+  /** System calls. */
+  reads: number
+  writes: number
+  /** Files, pipes and sockets alike. */
+  bytesRead: number
+  bytesWritten: number
+}
+
+/** One measured stretch of load, its drain included. */
+export interface Run {
+  messages: number
+  /** From the first send until everything has arrived and is in MySQL. */
+  seconds: number
+  perSecond: number
+  /** The part of `seconds` after the last send. */
+  drainMs: number
+  /** Without coordinated omission: what a closed loop did not send because it waited counts too. */
+  latency: Latency
+  /** Of a closed loop: of the messages that it did send alone. */
+  sentLatency?: Latency
+  /** How late the generator itself sent, for open loops. */
+  lateMs?: Latency
+  /** Microseconds of CPU per message, by server process. */
+  cpu: Record<string, number>
+  cpuTotal: number
+  /** The same for the generator, which is not part of the total. */
+  generatorCpu: number
+  /** Per message, by process; `load` is the generator. */
+  io: Record<string, IoFigures>
+  /** Per cent of the machine that was used by neither: much of it, and the figures are not for quoting. */
+  othersPercent: number
+  /** Beginning and end on the monotonic clock, in microseconds. */
+  window: [number, number]
+}
+
+/** A line of the table, with the run that is shown and all of them. */
+export interface LoadFigures {
+  name: string
+  shown: Run
+  runs: Run[]
+}
+
+export interface IdleFigures {
+  connections: number
+  openSeconds: number
+  /** The opening on the monotonic clock, in microseconds. */
+  window: [number, number]
+  /** KiB resident, by server process. */
+  residentBefore: Record<string, number>
+  residentAfter: Record<string, number>
+  /** The same without pages of files, which the kernel takes away and gives back as it likes. */
+  ownBefore: Record<string, number>
+  ownAfter: Record<string, number>
+  /** KiB of its own that the connect process has for each connection. */
+  kibPerConnection: number
+  /** Per cent of one core while nothing happens, by server process. */
+  restCpu: Record<string, number>
+  restCpuTotal: number
+  /** Per cent of the machine that others used during the rest. */
+  othersPercent: number
+}
+
+/** MiB resident, by server process. */
+export interface MemoryFigures {
+  most: Record<string, number>
+  /** Mean of the first minute; of the first third, where there are fewer than three minutes. */
+  first: Record<string, number>
+  last: Record<string, number>
+}
+
+export interface OverloadFigures {
+  /** Messages a second that the instance took in a closed loop just before. */
+  capacity: number
+  seconds: number
+  offeredPerSecond: number
+  accepted: number
+  acceptedPerSecond: number
+  /** How many by code. */
+  refused: Record<string, number>
+  refusedPerSecond: number
+  /** Messages for which the generator had no line left. */
+  unsent: number
+  /** Of the refused ones, those that may have been accepted. */
+  unknown: number
+  /** From the moment a message was meant to go to its 202, in ms. */
+  answered: Latency
+  /** How late the generator itself sent: part of `answered`. */
+  late: Latency
+  /** After the last answer, until everything had arrived and was in MySQL. */
+  drainMs: number
+  memory: MemoryFigures
+}
+
+export interface BacklogFigures {
+  entries: number
+  fillMs: number
+  /** From the start of the worker's process until MySQL has all. */
+  drainMs: number
+  perSecond: number
+  memory: MemoryFigures
+}
+
+export interface ColdFigures {
+  entries: number
+  conversations: number
+  /** From the connect to the first entry. */
+  firstMs: number
+  /** From the connect to `synced`. */
+  syncedMs: number
+  perSecond: number
+  memory: MemoryFigures
+}
+
+/** Requests a second by the store's own counters. */
+export type StoreRates = Record<string, { mean: number; most: number }>
+
+export interface StormFigures {
+  connections: number
+  connectProcesses: number
+  clientProcesses: number
+  openSeconds: number
+  /** KiB of its own that connect has for each connection, all processes together. */
+  kibPerConnection: number
+  ownBefore: Record<string, number>
+  ownAfter: Record<string, number>
+  /** Per cent of one core with all connected, heartbeats and the steady messages included, by server process. */
+  restCpu: Record<string, number>
+  restCpuTotal: number
+  othersPercent: number
+  /** Written to those who are away, and how long that took. */
+  entries: number
+  fillMs: number
+  spreadMs: number
+  /** From the first attempt of anyone until everyone had everything, the spread included. */
+  backMs: number
+  /** Of each device: from its first attempt until it had everything. The worst of the client processes. */
+  device: Latency
+  retries: number
+  /** Messages between those who stay, per second, and how they were delivered: all connected, and during the storm. */
+  livePerSecond: number
+  live: { rest: Latency; storm: Latency; late: Latency }
+  /** Of those messages, refused ones by code. */
+  refused: Record<string, number>
+  rates: { rest: StoreRates; storm: StoreRates }
+  memory: MemoryFigures
+}
+
+/** What the generator answers. */
+export interface Figures {
+  suite: SuiteName
+  loads: LoadFigures[]
+  idle?: IdleFigures
+  overload?: OverloadFigures
+  backlog?: BacklogFigures
+  cold?: ColdFigures
+  storm?: StormFigures
+  micro?: LoopFigures[]
+  /** What was wrong with what arrived; empty when all is well. */
+  faults: string[]
+}

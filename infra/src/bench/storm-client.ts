@@ -1,0 +1,74 @@
+/** A client process of the storm: a share of the devices, told what to do by the generator. One process may have only so many files. */
+import { setMaxListeners } from 'node:events'
+import { AwayDevice } from './away.js'
+import type { StormAnswer, StormCommand, StormShare } from './fleet.js'
+import { seeded } from './random.js'
+import { LatencyRecorder } from './statistics.js'
+
+const OPENING_AT_ONCE = 32
+const EXAMPLES = 10
+
+const faults: string[] = []
+const fault = (what: string): void => {
+  if (faults.length < EXAMPLES) faults.push(what)
+}
+let devices: AwayDevice[] = []
+let share: StormShare
+let random: () => number
+
+async function obey(command: StormCommand): Promise<StormAnswer> {
+  switch (command.do) {
+    case 'open':
+      return open(command.share)
+    case 'drop':
+      for (const device of devices) device.drop()
+      return { faults }
+    case 'return':
+      return comeBack(command.spreadMs, command.longestMs)
+  }
+}
+
+async function open(own: StormShare): Promise<StormAnswer> {
+  share = own
+  random = seeded(share.from + 1)
+  const { websockets, jwtSecret } = share
+  devices = Array.from({ length: share.count }, (_, n) => {
+    const i = share.from + n
+    return new AwayDevice(i, websockets[i % websockets.length]!, jwtSecret, random, fault)
+  })
+  let next = 0
+  const work = async (): Promise<void> => {
+    for (let i = next++; i < devices.length; i = next++) await devices[i]!.open(`127.0.1.${share.number}`)
+  }
+  await Promise.all(Array.from({ length: OPENING_AT_ONCE }, work))
+  return { faults }
+}
+
+/** All at once, each after a random part of the spread. From another address: the ports of the dropped ones still linger. */
+async function comeBack(spreadMs: number, longestMs: number): Promise<StormAnswer> {
+  const signal = AbortSignal.timeout(longestMs)
+  setMaxListeners(0, signal)
+  await Promise.all(
+    devices.map((device) =>
+      device.return(`127.0.2.${share.number}`, random() * spreadMs, signal).catch(() => undefined),
+    ),
+  )
+  const back = new LatencyRecorder()
+  let retries = 0
+  for (const device of devices) {
+    const missing = device.missing()
+    if (missing !== undefined) fault(missing)
+    back.record(device.backMs * 1_000)
+    retries += device.retries
+  }
+  return { faults, retries, back: back.take() }
+}
+
+process.on('message', (command: StormCommand) => {
+  obey(command).then(
+    (answer) => process.send!(answer),
+    (error: unknown) => process.send!({ faults: [...faults, String(error)] } satisfies StormAnswer),
+  )
+})
+// Whoever sent us ends: so do we.
+process.on('disconnect', () => process.exit())

@@ -1,0 +1,89 @@
+import type { AddressInfo } from 'node:net'
+import { type Test, test } from 'tap'
+import { type WebSocket, WebSocketServer } from 'ws'
+import { AwayDevice } from '../src/bench/away.js'
+import { contentOf } from '../src/bench/checker.js'
+import { seeded } from '../src/bench/random.js'
+import { summarizeRates, sumOf } from '../src/bench/rates.js'
+
+/** Entries of device 3 have the numbers 6 and 7. */
+const entry = (seq: number, index: number): string =>
+  `{"op":"message","message":{"conversation":"dm:away-3:writer","seq":${seq},"content":${contentOf(index)}}}`
+
+/** A server that shows these frames to whoever connects, and its device, which comes back once. */
+async function comeBack(t: Test, ...sessions: string[][]): Promise<{ device: AwayDevice; faults: string[] }> {
+  const server = new WebSocketServer({ port: 0, host: '127.0.0.1' })
+  t.teardown(() => server.close())
+  let next = 0
+  const over = new AbortController()
+  server.on('connection', (socket: WebSocket) => {
+    // By the time it answers it has seen all frames.
+    socket.on('pong', () => over.abort())
+    const frames = sessions[next++] ?? []
+    for (const frame of frames) socket.send(frame)
+    // Without entries: one that is refused.
+    if (frames.length === 0) socket.close(1013)
+    else {
+      socket.send('{"op":"synced"}')
+      socket.ping()
+    }
+  })
+  await new Promise((resolve) => server.once('listening', resolve))
+  const faults: string[] = []
+  const url = `ws://127.0.0.1:${(server.address() as AddressInfo).port}/`
+  const device = new AwayDevice(
+    3,
+    url,
+    'secret',
+    () => 0,
+    (what) => void faults.push(what),
+  )
+  t.teardown(() => device.close())
+  await device.return('127.0.0.1', 0, over.signal).catch(() => undefined)
+  return { device, faults }
+}
+
+test('a device that is shown its entries in order has missed nothing, also when its first attempt was refused', async (t) => {
+  const { device, faults } = await comeBack(t, [], [entry(1, 6), entry(2, 7)])
+  t.equal(device.missing(), undefined)
+  t.equal(device.retries, 1)
+  t.ok(device.backMs > 0)
+  t.same(faults, [])
+})
+
+test('a device that is not shown an entry is found', async (t) => {
+  const { device, faults } = await comeBack(t, [entry(1, 6)])
+  t.equal(device.missing(), 'device 3 was shown 1 of 2 entries')
+  t.same(faults, [])
+})
+
+for (const [what, frames] of [
+  ['the later one first', [entry(2, 7), entry(1, 6)]],
+  ['an entry of another device', [entry(1, 8), entry(2, 9)]],
+  ['an entry twice', [entry(1, 6), entry(1, 6)]],
+] as const) {
+  test(`a device that is shown ${what} reports it`, async (t) => {
+    const { faults } = await comeBack(t, [...frames])
+    t.match(faults[0], /^device 3: /)
+  })
+}
+
+test('a metric is added up over its labels, and no other one with it', async (t) => {
+  const metrics = '# HELP n x\nn{a="1"} 2\nn{a="2"} 3e2\nn_total 50\nm 7\n'
+  t.equal(sumOf(metrics, 'n'), 302)
+  t.equal(sumOf(metrics, 'm'), 7)
+  t.same(summarizeRates([{ redis: 10 }, { redis: 30 }]), { redis: { mean: 20, most: 30 } })
+  t.same(summarizeRates([]), {})
+})
+
+test('chance is the same for the same seed, spread over its range', async (t) => {
+  const draw = (seed: number): number[] => {
+    const random = seeded(seed)
+    return Array.from({ length: 1_000 }, random)
+  }
+  t.same(draw(7), draw(7))
+  t.not(draw(7)[0], draw(8)[0])
+  const drawn = draw(1)
+  t.ok(drawn.every((n) => n >= 0 && n < 1))
+  t.ok(Math.abs(drawn.reduce((sum, n) => sum + n, 0) / drawn.length - 0.5) < 0.05)
+})
