@@ -3,6 +3,7 @@ import { Checker, contentOf } from '../src/bench/checker.js'
 import { ratioOf, renderComparison } from '../src/bench/compare.js'
 import { parseBusyUs, parseCpuUs, parseOwnKib, parseResidentKib, perUnit, totalOf } from '../src/bench/cpu.js'
 import type { LoadFigures, Run } from '../src/bench/figures.js'
+import { delayOf, openFiles } from '../src/bench/health.js'
 import { ioPerUnit, parseIo } from '../src/bench/io.js'
 import { summarize } from '../src/bench/memory.js'
 import { innerLoops } from '../src/bench/micro-loops.js'
@@ -12,6 +13,7 @@ import { FULL, type SuiteName } from '../src/bench/order.js'
 import { sumSelfTime } from '../src/bench/profile.js'
 import { regressions } from '../src/bench/ratios.js'
 import type { Report } from '../src/bench/report.js'
+import { growth } from '../src/bench/soak.js'
 import { LatencyRecorder, middleBy } from '../src/bench/statistics.js'
 import { unsettled } from '../src/bench/stored.js'
 
@@ -219,11 +221,15 @@ test('the long suites are asked for by name, with their sizes', async (t) => {
   t.ok(parseOptions(['--suite', 'all']).suites.includes('overload'))
   t.equal(parseOptions(['--suite', 'overload']).scale.overloadMs, 60_000)
   t.equal(parseOptions(['--suite', 'overload', '--minutes', '10']).scale.overloadMs, 600_000)
+  t.equal(parseOptions(['--suite', 'soak', '--minutes', '30']).scale.soakMs, 1_800_000)
+  t.equal(parseOptions(['--suite', 'storm', '--connections', '50000']).scale.stormConnections, 50_000)
   t.match(parseOptions(['--suite', 'backlog', '--entries', '1000000']).scale, { backlogEntries: 1_000_000 })
   for (const wrong of [
     ['--minutes', '0'],
     ['--minutes', 'ten'],
     ['--entries', '-1'],
+    ['--connections', '100001'],
+    ['--suite', 'direct', '--check'],
   ])
     t.throws(() => parseOptions(wrong), { name: 'Failure', exitCode: 2 })
 })
@@ -298,4 +304,26 @@ test('an inner loop that costs more than 15 % more than its stored ratio is told
   const lines = regressions(now, { same: 0.1, dearer: 0.1, gone: 1 })
   t.match(lines, [/^dearer .*20 % more/, /^new has no stored ratio/])
   t.equal(lines.length, 2)
+})
+
+test('a soak finds what has grown, and lets the stores fill their memory', async (t) => {
+  const level = (first: Record<string, number>, last: Record<string, number>) => ({ most: last, first, last })
+  const flat = { memory: level({ api: 100 }, { api: 156 }), handles: level({ api: 50 }, { api: 74 }) }
+  t.same(growth({ ...flat, delay: level({ api: 12 }, { api: 40 }) }), [])
+  t.match(
+    growth({
+      memory: level({ api: 100, redis: 10 }, { api: 158, redis: 900 }),
+      handles: level({ api: 50, redis: 50 }, { api: 50, redis: 76 }),
+      delay: level({ api: 12 }, { api: 60 }),
+    }),
+    [/^api: memory grew from 100.0 to 158.0/, /^redis: handles grew/, /^api: delay grew/],
+  )
+})
+
+test("open files are counted, and the delay of an event loop is read from an app's metrics", async (t) => {
+  t.ok(openFiles([{ name: 'us', pid: process.pid }]).us! > 2)
+  const metrics = '# TYPE nodejs_eventloop_lag_p99_seconds gauge\nnodejs_eventloop_lag_p99_seconds{app="api"} 0.0125\n'
+  t.equal(delayOf(metrics), 12.5)
+  t.equal(delayOf(metrics.replace('0.0125', 'NaN')), undefined)
+  t.throws(() => delayOf(''), { name: 'Failure' })
 })

@@ -1,5 +1,6 @@
 /** A device of the storm: it is torn off and comes back, and what was written meanwhile must be shown to it, once and in order. */
 import { setTimeout as sleep } from 'node:timers/promises'
+import { reasonOf } from '../failure.js'
 import { mintToken } from '../tokens.js'
 import { contentOf } from './checker.js'
 import { Receiver, type ReceiverEvents, type ShownMessage } from './receiver.js'
@@ -8,6 +9,9 @@ const TOKEN_LIFE_S = 3_600
 /** What a client waits before it tries again, at most. */
 const FIRST_RETRY_MS = 1_000
 const MOST_RETRY_MS = 10_000
+
+/** How an attempt ends that is refused: an `error` frame that says why, and a close. */
+const REFUSAL = /^a socket was closed|^a frame \{"op":"error"/
 
 /** How a device is called. */
 export const awayName = (i: number): string => `away-${i}`
@@ -20,8 +24,8 @@ export class AwayDevice {
   #receiver: Receiver | undefined
   #shown = 0
   #whenComplete: (() => void) | undefined
-  /** Attempts that failed. */
-  retries = 0
+  /** Why attempts failed, in their order. */
+  readonly failures: string[] = []
   /** From the first attempt to come back until everything was shown; 0 as long as it was not. */
   backMs = 0
 
@@ -58,8 +62,8 @@ export class AwayDevice {
       try {
         this.#receiver = await Receiver.open(this.url, this.#token(), this.#events(), { localAddress })
         break
-      } catch {
-        this.retries++
+      } catch (error) {
+        this.failures.push(reasonOf(error))
         await sleep(this.random() * waitMs, undefined, { signal })
       }
     }
@@ -86,7 +90,7 @@ export class AwayDevice {
       message: (message, frame) => this.#message(message, frame),
       unexpected: (what) => {
         // A refused attempt is tried again; a session that stood must stay.
-        if (this.#receiver || !what.startsWith('a socket was closed')) this.fault(`device ${this.i}: ${what}`)
+        if (this.#receiver || !REFUSAL.test(what)) this.fault(`device ${this.i}: ${what}`)
       },
     }
   }
@@ -95,7 +99,8 @@ export class AwayDevice {
     const index = indexOf(this.i, this.#shown)
     const right = seq === this.#shown + 1 && content.i === index && frame.includes(`"content":${contentOf(index)}`)
     // An attempt that was cut before anything was acknowledged shows the same again.
-    if (!right && !(this.retries > 0 && seq <= this.#shown)) this.fault(`device ${this.i}: ${frame.slice(0, 200)}`)
+    if (!right && !(this.failures.length > 0 && seq <= this.#shown))
+      this.fault(`device ${this.i}: ${frame.slice(0, 200)}`)
     if (!right) return
     this.#shown++
     if (this.#shown === PER_DEVICE) this.#whenComplete?.()

@@ -73,8 +73,8 @@ export interface IdleFigures {
   othersPercent: number
 }
 
-/** MiB resident, by server process. */
-export interface MemoryFigures {
+/** Something that was looked at again and again, by server process; of memory, MiB resident. */
+export interface Levels {
   most: Record<string, number>
   /** Mean of the first minute; of the first third, where there are fewer than three minutes. */
   first: Record<string, number>
@@ -101,7 +101,7 @@ export interface OverloadFigures {
   late: Latency
   /** After the last answer, until everything had arrived and was in MySQL. */
   drainMs: number
-  memory: MemoryFigures
+  memory: Levels
 }
 
 export interface BacklogFigures {
@@ -110,7 +110,7 @@ export interface BacklogFigures {
   /** From the start of the worker's process until MySQL has all. */
   drainMs: number
   perSecond: number
-  memory: MemoryFigures
+  memory: Levels
 }
 
 export interface ColdFigures {
@@ -121,7 +121,7 @@ export interface ColdFigures {
   /** From the connect to `synced`. */
   syncedMs: number
   perSecond: number
-  memory: MemoryFigures
+  memory: Levels
 }
 
 /** Requests a second by the store's own counters. */
@@ -148,14 +148,36 @@ export interface StormFigures {
   backMs: number
   /** Of each device: from its first attempt until it had everything. The worst of the client processes. */
   device: Latency
-  retries: number
+  /** Attempts to come back that failed, by reason. */
+  inVain: Record<string, number>
   /** Messages between those who stay, per second, and how they were delivered: all connected, and during the storm. */
   livePerSecond: number
   live: { rest: Latency; storm: Latency; late: Latency }
   /** Of those messages, refused ones by code. */
   refused: Record<string, number>
   rates: { rest: StoreRates; storm: StoreRates }
-  memory: MemoryFigures
+  memory: Levels
+}
+
+export interface SoakFigures {
+  minutes: number
+  /** Messages a second that a closed loop took just before; half of it is sent. */
+  capacity: number
+  perSecond: number
+  accepted: number
+  /** How many by code. */
+  refused: Record<string, number>
+  /** From the moment a message was meant to go to its arrival. */
+  latency: Latency
+  /** How late the generator itself sent. */
+  late: Latency
+  /** After the last answer, until everything had arrived and was in MySQL. */
+  drainMs: number
+  memory: Levels
+  /** Open files, sockets included. */
+  handles: Levels
+  /** Of our apps: p99 of the delay of their event loops since the look before, in ms. */
+  delay: Levels
 }
 
 /** What the generator answers. */
@@ -167,6 +189,7 @@ export interface Figures {
   backlog?: BacklogFigures
   cold?: ColdFigures
   storm?: StormFigures
+  soak?: SoakFigures
   micro?: LoopFigures[]
   /** What was wrong with what arrived; empty when all is well. */
   faults: string[]

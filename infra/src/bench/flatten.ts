@@ -1,5 +1,5 @@
 /** The figures of a suite as plain numbers by name, so that two results can be laid side by side. */
-import type { Figures, IdleFigures, IoFigures, LoadFigures, MemoryFigures } from './figures.js'
+import type { Figures, IdleFigures, IoFigures, Levels, LoadFigures } from './figures.js'
 import { COLUMNS } from './table.js'
 
 /** One line of figures. Lines of one kind share their columns. */
@@ -10,7 +10,7 @@ export interface Measured {
 }
 
 /** Everything of a suite that two runs can be compared in. Files of older versions may lack some of it. */
-export function flatten({ loads, idle, overload, backlog, cold, storm, micro }: Figures): Measured[] {
+export function flatten({ loads, idle, overload, backlog, cold, storm, soak, micro }: Figures): Measured[] {
   const found = loads.flatMap(flattenLoad)
   if (idle) found.push(flattenIdle(idle))
   if (overload) {
@@ -34,6 +34,12 @@ export function flatten({ loads, idle, overload, backlog, cold, storm, micro }: 
     const times = { 'all back ms': backMs, 'device p99 ms': device.p99, 'live p99 ms': live.storm.p99 }
     const values = { ...sizes, 'CPU % at rest': restCpuTotal, ...times, ...mostOf(memory) }
     found.push({ kind: 'storm', name: `storm ${connections}`, values })
+  }
+  if (soak) {
+    const { capacity, latency, memory, delay } = soak
+    const delays = Object.fromEntries(Object.entries(delay.last).map(([app, ms]) => [`${app} delay`, ms]))
+    const values = { 'closed loop/s': capacity, 'p50 ms': latency.p50, 'p99 ms': latency.p99 }
+    found.push({ kind: 'soak', name: 'soak', values: { ...values, ...mostOf(memory), ...delays } })
   }
   for (const { name, ns, ratio } of micro ?? [])
     found.push({ kind: 'micro', name, values: { 'CPU ns each': ns, 'by reference': ratio } })
@@ -72,5 +78,5 @@ function flattenIdle(idle: IdleFigures): Measured {
   return { kind: 'idle', name: `idle ${connections}`, values }
 }
 
-const mostOf = ({ most }: MemoryFigures): Record<string, number> =>
+const mostOf = ({ most }: Levels): Record<string, number> =>
   Object.fromEntries(Object.entries(most).map(([name, mib]) => [`${name} MiB`, mib]))

@@ -23,7 +23,8 @@ export type StormCommand =
 
 export interface StormAnswer {
   faults: string[]
-  retries?: number
+  /** Attempts to come back that failed, by reason. */
+  inVain?: Record<string, number>
   /** From a device's first attempt until it has everything. */
   back?: Latency
 }

@@ -9,6 +9,7 @@ import { batch, direct, latency } from './loads.js'
 import { micro } from './micro.js'
 import type { MicroOrder, Order, ServerProcess } from './order.js'
 import { overload } from './overload.js'
+import { soak } from './soak.js'
 import { wsSend } from './speaking.js'
 import { storm } from './storm.js'
 
@@ -26,6 +27,8 @@ async function run(order: Order | MicroOrder): Promise<Figures> {
       return { suite, loads: [], ...(await coldCatchUp(order)) }
     case 'storm':
       return { suite, loads: [], ...(await storm(order)) }
+    case 'soak':
+      return { suite, loads: [], ...(await soak(order)) }
     default:
       return { suite, ...(await { direct, batch, latency, 'ws-send': wsSend }[suite](order)) }
   }

@@ -7,7 +7,7 @@ import { type DataFolder, dataFolder, prepareData, secretsOf, storeHome } from '
 import { Failure } from '../failure.js'
 import { holderOf, takeLock } from '../lock.js'
 import { findBinaries } from '../packages.js'
-import { type AppPlan, appPart, PortBook, planApps, planStores, type StoreUrls, storePart } from '../plan.js'
+import { type AppPlan, appPart, opsUrl, PortBook, planApps, planStores, type StoreUrls, storePart } from '../plan.js'
 import { STORES } from '../programs.js'
 import { readSettings } from '../settings.js'
 import { type Child, endInOrder, readState, stillRunning, writeState } from '../state.js'
@@ -136,7 +136,11 @@ async function bringUp(
     jwtSecret: secrets.jwt,
     urls,
     partitions: config.TIDINGS_PARTITIONS,
-    processes: supervisor.children.map(({ name, pid }) => ({ name, pid })),
+    processes: supervisor.children.map(({ name, pid, ports: { ops } }) => ({
+      name,
+      pid,
+      ...(ops !== undefined && { ops: opsUrl('127.0.0.1', ops) }),
+    })),
     async addWorker(groups) {
       const first = plans.find((plan) => plan.app === 'task')!
       const instance = 'task-2'

@@ -1,6 +1,6 @@
 /** Resident memory of the servers while something runs, looked at every second. */
 import { readResident } from './cpu.js'
-import type { MemoryFigures } from './figures.js'
+import type { Levels } from './figures.js'
 import type { ServerProcess } from './order.js'
 
 const EVERY_MS = 1_000
@@ -18,21 +18,24 @@ export class MemoryWatch {
   }
 
   #look(): void {
-    const kib = readResident(this.processes)
-    this.#samples.push(Object.fromEntries(Object.entries(kib).map(([name, value]) => [name, value / 1_024])))
+    this.#samples.push(residentMib(this.processes))
   }
 
-  stop(): MemoryFigures {
+  stop(): Levels {
     clearInterval(this.#timer)
     return summarize(this.#samples)
   }
 }
 
+/** MiB resident by process name. */
+export const residentMib = (processes: readonly ServerProcess[]): Record<string, number> =>
+  Object.fromEntries(Object.entries(readResident(processes)).map(([name, kib]) => [name, kib / 1_024]))
+
 /**
  * The most that each process had; and the mean of the first minute against that of the last one, or of the first and last third where
  * there are fewer than three minutes.
  */
-export function summarize(samples: readonly Record<string, number>[]): MemoryFigures {
+export function summarize(samples: readonly Record<string, number>[]): Levels {
   const part = Math.max(1, Math.min(MINUTE, Math.floor(samples.length / 3)))
   const most: Record<string, number> = {}
   for (const sample of samples)

@@ -12,6 +12,7 @@ export const SUITES = [
   'backlog',
   'cold-catchup',
   'storm',
+  'soak',
   'micro',
 ] as const
 /** What runs when nothing is named: what takes minutes is asked for by name. */
@@ -47,6 +48,8 @@ export interface Scale {
   stormSpreadMs: number
   /** Messages a second between those who stay. */
   stormRate: number
+  /** How long half of what the instance can do is sent. */
+  soakMs: number
   /** How long the inner loops are timed. */
   micro: Timing
 }
@@ -69,6 +72,7 @@ export const FULL: Scale = {
   stormConnections: 10_000,
   stormSpreadMs: 30_000,
   stormRate: 200,
+  soakMs: 60_000,
   micro: { warmUpMs: 200, sliceMs: 15, rounds: 21 },
 }
 
@@ -85,6 +89,7 @@ export const QUICK: Scale = {
   coldEntries: 10_000,
   stormConnections: 1_000,
   stormSpreadMs: 5_000,
+  soakMs: 15_000,
   micro: { warmUpMs: 100, sliceMs: 10, rounds: 9 },
 }
 
@@ -92,6 +97,8 @@ export const QUICK: Scale = {
 export interface ServerProcess {
   name: string
   pid: number
+  /** Where an app tells its metrics. */
+  ops?: string
 }
 
 /** What needs no instance. */

@@ -50,8 +50,8 @@ export async function overload(order: Order): Promise<{ overload: OverloadFigure
   }
 }
 
-/** @returns how many were accepted */
-async function closedFor(crowd: Crowd, lines: readonly Line[], ms: number): Promise<number> {
+/** As many at once as there are lines, for a while. @returns how many were accepted */
+export async function closedFor(crowd: Crowd, lines: readonly Line[], ms: number): Promise<number> {
   const before = crowd.checker.accepted
   const end = performance.now() + ms
   await Promise.all(

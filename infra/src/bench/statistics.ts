@@ -6,14 +6,19 @@ const LONGEST_US = 60_000_000
 
 /** Gathers latencies, exact to three digits. */
 export class LatencyRecorder {
-  readonly #histogram: Histogram = build({
-    lowestDiscernibleValue: 1,
-    highestTrackableValue: LONGEST_US,
-    numberOfSignificantValueDigits: 3,
-  })
+  readonly #histogram: Histogram
+
+  /** @param longestUs what takes longer counts as this */
+  constructor(private readonly longestUs: number = LONGEST_US) {
+    this.#histogram = build({
+      lowestDiscernibleValue: 1,
+      highestTrackableValue: longestUs,
+      numberOfSignificantValueDigits: 3,
+    })
+  }
 
   record(us: number): void {
-    this.#histogram.recordValue(Math.min(LONGEST_US, Math.max(0, Math.round(us))))
+    this.#histogram.recordValue(Math.min(this.longestUs, Math.max(0, Math.round(us))))
   }
 
   /** What was gathered since the last call, which it stays. */

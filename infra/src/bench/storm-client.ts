@@ -53,15 +53,15 @@ async function comeBack(spreadMs: number, longestMs: number): Promise<StormAnswe
       device.return(`127.0.2.${share.number}`, random() * spreadMs, signal).catch(() => undefined),
     ),
   )
-  const back = new LatencyRecorder()
-  let retries = 0
+  const back = new LatencyRecorder(longestMs * 1_000)
+  const inVain: Record<string, number> = {}
   for (const device of devices) {
     const missing = device.missing()
     if (missing !== undefined) fault(missing)
-    back.record(device.backMs * 1_000)
-    retries += device.retries
+    if (device.backMs > 0) back.record(device.backMs * 1_000)
+    for (const why of device.failures) inVain[why] = (inVain[why] ?? 0) + 1
   }
-  return { faults, retries, back: back.take() }
+  return { faults, inVain, back: back.take() }
 }
 
 process.on('message', (command: StormCommand) => {

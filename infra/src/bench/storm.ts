@@ -92,7 +92,7 @@ export async function storm(order: Order): Promise<{ storm: StormFigures; faults
       spreadMs,
       backMs,
       device: back.map((answer) => answer.back!).reduce((worst, each) => (each.p99 > worst.p99 ? each : worst)),
-      retries: back.reduce((sum, answer) => sum + (answer.retries ?? 0), 0),
+      inVain: sumUp(back.map(({ inVain }) => inVain ?? {})),
       livePerSecond: stormRate,
       live: { ...live, storm: during.storm, late },
       refused,
@@ -109,6 +109,12 @@ export async function storm(order: Order): Promise<{ storm: StormFigures; faults
     watch.close()
     crowd.leave()
   }
+}
+
+function sumUp(counts: readonly Record<string, number>[]): Record<string, number> {
+  const sums: Record<string, number> = {}
+  for (const each of counts) for (const [name, count] of Object.entries(each)) sums[name] = (sums[name] ?? 0) + count
+  return sums
 }
 
 async function measureRest(

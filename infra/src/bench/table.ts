@@ -6,9 +6,10 @@ import type {
   Figures,
   IdleFigures,
   Latency,
+  Levels,
   LoadFigures,
-  MemoryFigures,
   OverloadFigures,
+  SoakFigures,
   StoreRates,
   StormFigures,
 } from './figures.js'
@@ -24,11 +25,12 @@ export function renderTable(figures: readonly Figures[]): string[] {
   return [
     ...(loads.length > 0 ? [...renderLoads(loads), '', ...renderIo(loads)] : []),
     ...idle.flatMap(renderIdle),
-    ...figures.flatMap(({ overload, backlog, cold, storm, micro }) => [
+    ...figures.flatMap(({ overload, backlog, cold, storm, soak, micro }) => [
       ...(overload ? renderOverload(overload) : []),
       ...(backlog ? renderBacklog(backlog) : []),
       ...(cold ? renderCold(cold) : []),
       ...(storm ? renderStorm(storm) : []),
+      ...(soak ? renderSoak(soak) : []),
       ...(micro ? renderLoops(micro) : []),
     ]),
   ]
@@ -143,8 +145,6 @@ function renderCold({ entries, conversations, firstMs, syncedMs, perSecond, memo
 function renderStorm(storm: StormFigures): string[] {
   const { connections, openSeconds, restCpu, entries, device, live, rates } = storm
   const seconds = (ms: number): string => (ms / 1_000).toFixed(1)
-  const times = ({ p50, p99, max }: Latency): string =>
-    `p50 ${p50.toFixed(1)}, p99 ${p99.toFixed(1)}, max ${max.toFixed(0)} ms`
   const asked = (each: StoreRates): string =>
     Object.entries(each)
       .map(([name, { mean, most }]) => `${name} ${mean.toFixed(0)} (most ${most.toFixed(0)})`)
@@ -153,12 +153,23 @@ function renderStorm(storm: StormFigures): string[] {
     `storm: ${connections} connections on ${storm.connectProcesses} connect processes from ${storm.clientProcesses} client processes, opened in ${openSeconds.toFixed(1)} s (${(connections / openSeconds).toFixed(0)}/s)`,
     `  ${storm.kibPerConnection.toFixed(2)} KiB of connect each`,
     `  at rest with ${storm.livePerSecond} messages/s and the heartbeats ${storm.restCpuTotal.toFixed(1)} % of one core: ${COLUMNS.map((column) => `${column} ${(restCpu[column] ?? 0).toFixed(1)}`).join(', ')} (others used ${storm.othersPercent.toFixed(0)} % of the machine)`,
-    `  all dropped; ${entries} entries written to them in ${seconds(storm.fillMs)} s; all back with theirs after ${seconds(storm.backMs)} s, spread over ${seconds(storm.spreadMs)} s (goal: within 60 s), ${storm.retries} attempts in vain`,
-    `  a device took: ${times(device)}`,
-    `  live delivery to others: ${times(live.storm)} during the storm (goal: p99 below 200 ms), ${times(live.rest)} before; the generator was late by p99 ${live.late.p99.toFixed(1)} ms; refused: ${countsOf(storm.refused)}`,
+    `  all dropped; ${entries} entries written to them in ${seconds(storm.fillMs)} s; all back with theirs after ${seconds(storm.backMs)} s, spread over ${seconds(storm.spreadMs)} s (goal: within 60 s); attempts in vain: ${countsOf(storm.inVain)}`,
+    `  a device took: ${timesOf(device)}`,
+    `  live delivery to others: ${timesOf(live.storm)} during the storm (goal: p99 below 200 ms), ${timesOf(live.rest)} before; the generator was late by p99 ${live.late.p99.toFixed(1)} ms; refused: ${countsOf(storm.refused)}`,
     `  requests/s during the storm: ${asked(rates.storm)}`,
     `  requests/s before: ${asked(rates.rest)}`,
     ...renderMemory(storm.memory),
+  ]
+}
+
+function renderSoak(soak: SoakFigures): string[] {
+  const { minutes, capacity, perSecond, accepted, refused, latency, late, drainMs, memory, handles, delay } = soak
+  return [
+    `soak: ${perSecond}/s for ${minutes.toFixed(1)} min, where a closed loop takes ${capacity}/s; ${accepted} accepted, refused: ${countsOf(refused)}`,
+    `  delivered: ${timesOf(latency)} (of it the generator: p99 ${late.p99.toFixed(1)} ms); all shown and stored ${(drainMs / 1_000).toFixed(1)} s after the last answer`,
+    ...renderMemory(memory),
+    renderLevels('open files', handles, 0),
+    renderLevels('event-loop delay, p99 in ms', delay, 1),
   ]
 }
 
@@ -167,14 +178,18 @@ function renderLoops(loops: readonly LoopFigures[]): string[] {
   return align([['micro', 'CPU ns each', 'by reference'], ...rows])
 }
 
-function renderMemory({ most, first, last }: MemoryFigures): string[] {
+const renderMemory = (memory: Levels): string[] => [renderLevels('resident MiB', memory, 0)]
+
+function renderLevels(what: string, { most, first, last }: Levels, digits: number): string {
+  const shown = (value: number | undefined): string => value?.toFixed(digits) ?? '-'
   const cells = Object.keys(most).map(
-    (name) => `${name} ${mib0(first[name])} -> ${mib0(last[name])}, at most ${mib0(most[name])}`,
+    (name) => `${name} ${shown(first[name])} -> ${shown(last[name])}, at most ${shown(most[name])}`,
   )
-  return [`  resident MiB, beginning -> end: ${cells.join('; ')}`]
+  return `  ${what}, beginning -> end: ${cells.join('; ')}`
 }
 
-const mib0 = (mib: number | undefined): string => (mib === undefined ? '-' : mib.toFixed(0))
+const timesOf = ({ p50, p99, max }: Latency): string =>
+  `p50 ${p50.toFixed(1)}, p99 ${p99.toFixed(1)}, max ${max.toFixed(0)} ms`
 
 /** Columns of the same width, the first to the left. */
 export function align(rows: readonly string[][]): string[] {
