@@ -20,6 +20,11 @@ export const PER_DEVICE = 2
 /** The numbers in the contents of a device's entries, in their order. */
 export const indexOf = (device: number, n: number): number => device * PER_DEVICE + n
 
+/** Whether it is worth while to go on. */
+export interface Patience {
+  over: boolean
+}
+
 export class AwayDevice {
   #receiver: Receiver | undefined
   #shown = 0
@@ -48,27 +53,28 @@ export class AwayDevice {
     this.#receiver = undefined
   }
 
-  /** After a delay it tries until it is in, as a client does: after a random part of a time that doubles. @param signal gives up */
-  async return(localAddress: string, delayMs: number, signal: AbortSignal): Promise<void> {
-    await sleep(delayMs, undefined, { signal })
+  /**
+   * After a delay it tries until it is in, as a client does: after a random part of a time that doubles. Resolves when everything was
+   * shown, which may be never.
+   * @param patience shared by all of them: a signal with thousands of listeners costs more than what is measured
+   */
+  async return(localAddress: string, delayMs: number, patience: Patience): Promise<void> {
+    await sleep(delayMs)
     const began = performance.now()
-    const complete = new Promise<void>((resolve, reject) => {
+    const complete = new Promise<void>((resolve) => {
       this.#whenComplete = resolve
-      signal.addEventListener('abort', () => reject(new Error('too late')), { once: true })
     })
-    complete.catch(() => undefined)
-    for (let waitMs = FIRST_RETRY_MS; ; waitMs = Math.min(MOST_RETRY_MS, 2 * waitMs)) {
-      signal.throwIfAborted()
+    for (let waitMs = FIRST_RETRY_MS; !patience.over; waitMs = Math.min(MOST_RETRY_MS, 2 * waitMs)) {
       try {
         this.#receiver = await Receiver.open(this.url, this.#token(), this.#events(), { localAddress })
         break
       } catch (error) {
         this.failures.push(reasonOf(error))
-        await sleep(this.random() * waitMs, undefined, { signal })
+        await sleep(this.random() * waitMs)
       }
     }
     await complete
-    this.#receiver.acknowledge()
+    this.#receiver?.acknowledge()
     this.backMs = performance.now() - began
   }
 

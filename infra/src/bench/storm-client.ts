@@ -1,5 +1,5 @@
 /** A client process of the storm: a share of the devices, told what to do by the generator. One process may have only so many files. */
-import { setMaxListeners } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { AwayDevice } from './away.js'
 import type { StormAnswer, StormCommand, StormShare } from './fleet.js'
 import { seeded } from './random.js'
@@ -46,13 +46,12 @@ async function open(own: StormShare): Promise<StormAnswer> {
 
 /** All at once, each after a random part of the spread. From another address: the ports of the dropped ones still linger. */
 async function comeBack(spreadMs: number, longestMs: number): Promise<StormAnswer> {
-  const signal = AbortSignal.timeout(longestMs)
-  setMaxListeners(0, signal)
-  await Promise.all(
-    devices.map((device) =>
-      device.return(`127.0.2.${share.number}`, random() * spreadMs, signal).catch(() => undefined),
-    ),
+  const patience = { over: false }
+  const all = Promise.all(
+    devices.map((device) => device.return(`127.0.2.${share.number}`, random() * spreadMs, patience)),
   )
+  await Promise.race([all, sleep(longestMs)])
+  patience.over = true
   const back = new LatencyRecorder(longestMs * 1_000)
   const inVain: Record<string, number> = {}
   for (const device of devices) {
