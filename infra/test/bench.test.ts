@@ -310,6 +310,8 @@ test('a soak finds what has grown, and lets the stores fill their memory', async
   const level = (first: Record<string, number>, last: Record<string, number>) => ({ most: last, first, last })
   const flat = { memory: level({ api: 100 }, { api: 156 }), handles: level({ api: 50 }, { api: 74 }) }
   t.same(growth({ ...flat, delay: level({ api: 12 }, { api: 40 }) }), [])
+  const opened = level({ api: 90, '(load)': 110 }, { api: 200, '(load)': 220 })
+  t.same(growth({ ...flat, handles: opened, delay: level({}, {}) }), [], 'connections that the generator has opened')
   t.match(
     growth({
       memory: level({ api: 100, redis: 10 }, { api: 158, redis: 900 }),

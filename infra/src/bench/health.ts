@@ -6,6 +6,8 @@ import { residentMib, summarize } from './memory.js'
 import type { ServerProcess } from './order.js'
 
 const EVERY_MS = 1_000
+/** The generator: its connections are open files of the api as well. */
+export const LOAD = '(load)'
 const DELAY = /^nodejs_eventloop_lag_p99_seconds(?:\{[^}]*\})? (\S+)$/m
 
 type Sample = Record<string, number>
@@ -37,7 +39,7 @@ export class HealthWatch {
   async #look(): Promise<void> {
     try {
       this.#memory.push(residentMib(this.processes))
-      this.#handles.push(openFiles(this.processes))
+      this.#handles.push(openFiles([...this.processes, { name: LOAD, pid: process.pid }]))
       this.#delay.push(await delays(this.processes))
     } catch (error) {
       this.#failure ??= error
