@@ -38,6 +38,9 @@ const MAX_BUFFERED_BYTES = 256 * 1024
 const CATCH_UPS_AT_ONCE = 64
 /** Catch-ups that wait for their turn before new sessions are sent away. */
 const CATCH_UPS_IN_LINE = 2_000
+/** Sessions that are opened at once; what comes beyond waits in a line that a few seconds work off. */
+const OPENINGS_AT_ONCE = 64
+const OPENINGS_IN_LINE = 512
 /** Clients of a draining node come back spread over this time. */
 const RECONNECT_SPREAD_MS = 5_000
 
@@ -123,6 +126,7 @@ export async function startConnect(
       acks,
       catchUp,
       slots,
+      openings: createSlots(OPENINGS_AT_ONCE, OPENINGS_IN_LINE),
       sweep,
       log,
     }

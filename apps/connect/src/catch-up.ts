@@ -3,9 +3,10 @@
  * reader's pace. The same few lines serve the backlog of a new session, a hole that a push left, and a re-check that found more than
  * was pushed. What to do next is decided in repair.ts.
  */
+import { setTimeout as delay } from 'node:timers/promises'
 import type { LogicClient } from '@tidings/accept'
 import { AppError, Close, type Entry } from '@tidings/protocol'
-import { type Logger, pause } from '@tidings/service'
+import type { Logger } from '@tidings/service'
 import type { LogReader } from '@tidings/stream'
 import { type NextStep, type Page, Repair } from './repair.js'
 import type { Session } from './session.js'
@@ -48,7 +49,8 @@ export function createCatchUp(deps: {
       if (step === 'ask') step = repairing.resists(await logAnswers(conversation))
       else if (step === 'read') step = await readOn(session, conversation, flow.position, repairing)
       else {
-        await pause(step.waitMs, signal)
+        // Without the signal: thousands may wait, and each would be a listener on it. The loop looks at it afterwards.
+        await delay(step.waitMs, undefined, { ref: false })
         step = 'read'
       }
     }

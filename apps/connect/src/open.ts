@@ -31,6 +31,8 @@ export interface OpenDeps {
   acks: Acks
   catchUp: CatchUp
   slots: Pick<Slots, 'full'>
+  /** For reading positions: more at once than logic can answer in time would all be in vain. When its line is full, who comes is sent away. */
+  openings: Slots
   sweep: Sweep
   log: Logger
 }
@@ -41,14 +43,15 @@ export async function openSession(
   session: Session,
   wishes: { resume: boolean; fromOldest: boolean },
 ): Promise<void> {
-  if (deps.slots.full) {
-    throw new AppError('overloaded', 'Too many sessions are catching up here. Come back shortly.', {
+  if (deps.slots.full || deps.openings.full) {
+    throw new AppError('overloaded', 'Too many sessions are opening or catching up here. Come back shortly.', {
       retryAfter: jitterSeconds(1, 5),
     })
   }
   await endOlder(deps, session)
   if (session.closed) return
-  const { positions } = await deps.logic.openDevice({ user: session.user, device: session.device })
+  const { user, device } = session
+  const { positions } = await deps.openings.run(() => deps.logic.openDevice({ user, device }))
   session.begin(positions, wishes)
   session.tell({
     op: 'ready',
