@@ -1,9 +1,11 @@
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { checkout } from '@tidings/infra'
 import t from 'tap'
+import { LAST_FIELD } from '../src/faults/versions.js'
 import { BUGS, FAULTS } from '../src/index.js'
 import { applyRewrites, rewriteArgs } from '../src/rewrite/rewrite.js'
 
@@ -26,6 +28,11 @@ t.test('every failpoint and every bug finds its place in the compiled code', asy
   for (const { name, rewrites } of FAULTS)
     for (const [app, changes] of Object.entries(rewrites?.('/tmp') ?? {}))
       t.ok(Object.keys(applyRewrites(changes)).length > 0, `${name} in ${app}`)
+})
+
+t.test('what another version would write differently is written in append.lua', async (t) => {
+  const script = readFileSync(join(checkout, 'packages/stream/src/append.lua'), 'utf8')
+  t.equal(script.split(LAST_FIELD).length, 2)
 })
 
 t.test('a row is named once', async (t) => {

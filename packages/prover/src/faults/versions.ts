@@ -2,7 +2,8 @@
 import { moduleUrl, type Rewrite } from '../rewrite/rewrite.js'
 import type { Fault, FaultContext } from './fault.js'
 
-const LAST_FIELD = `, 'trace', ARGV[a + 9])`
+/** The end of an entry in append.lua. */
+export const LAST_FIELD = `, 'trace', ARGV[a + 8])`
 const READ = `const text = readFileSync(file, 'utf8');`
 
 /** The append script ends its entries in another way. */
@@ -14,7 +15,7 @@ const writing = (last: string): Rewrite => ({
 
 /** Before entries carried a trace, and when they carry something that nobody here knows. */
 const EARLIER = writing(')')
-const LATER = writing(`, 'trace', ARGV[a + 9], 'priority', '1', 'language', 'en')`)
+const LATER = writing(`, 'trace', ARGV[a + 8], 'priority', '1', 'language', 'en')`)
 
 /** How many entries of the streams are of each shape. */
 async function shapes({ cluster: { redis, keys, partitions } }: FaultContext): Promise<Record<string, number>> {
