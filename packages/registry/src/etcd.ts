@@ -25,6 +25,8 @@ export function connectEtcd(urls: readonly string[]): Etcd3 {
       // A peer that vanishes without a word would leave a watch silent for as long as TCP hopes.
       'grpc.keepalive_time_ms': 10_000,
       'grpc.keepalive_timeout_ms': 5_000,
+      // The keys under one lease come in one answer: 100,000 sessions are 8 MB.
+      'grpc.max_receive_message_length': 64 << 20,
     },
     // A watch and a keepalive live on; everything else gives up.
     defaultCallOptions: (context) => (context.isStream ? {} : { deadline: Date.now() + CALL_MS }),

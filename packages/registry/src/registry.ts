@@ -36,6 +36,8 @@ export interface Registry extends Stoppable {
   withdraw(): Promise<void>
   /** Runs now with the lease that lives, and again with every new one. */
   onLease(list: (leaseId: string) => Promise<void>): Promise<void>
+  /** Runs with the keys that hang under the lease, every so often: who sees one of its own missing lists it again. */
+  onCheck(check: (held: ReadonlySet<string>) => void): void
   /** Tells the processes of an app, by instance, now and at every change. The first call comes before this resolves. */
   watchNodes(app: AppName, onChange: (nodes: ReadonlyMap<string, NodeInfo>) => void): Promise<void>
   /** Rejects when etcd does not answer. */
@@ -47,12 +49,15 @@ export async function connectRegistry(options: {
   urls: readonly string[]
   namespace: string
   leaseSeconds: number
+  /** How often it is looked whether etcd still holds what this process lists, which a hand or a script may have deleted. */
+  checkMs?: number
   log: Logger
 }): Promise<Registry> {
-  const { log } = options
+  const { log, checkMs = CHECK_MS } = options
   const etcd = connectEtcd(options.urls)
   const keys = createRegistryKeys(options.namespace)
   const listings: ((leaseId: string) => Promise<void>)[] = []
+  const checks: ((held: ReadonlySet<string>) => void)[] = []
   const mirrors: Mirror[] = []
   let listed: { key: string; value: string } | undefined
 
@@ -65,6 +70,26 @@ export async function connectRegistry(options: {
       for (const list of listings) await list(leaseId)
     },
   })
+
+  /** Unless another process has taken the name, or it was withdrawn meanwhile. */
+  async function listAgain(mine: { key: string; value: string }): Promise<void> {
+    log.warn({ key: mine.key }, 'the listing of this process is gone from etcd; listing it again')
+    const put = etcd.put(mine.key).value(mine.value).lease(lease.id)
+    await etcd.if(mine.key, 'Mod', '==', 0).then(put).commit()
+    if (listed !== mine) await etcd.delete().key(mine.key).exec()
+  }
+
+  async function checkListings(): Promise<void> {
+    try {
+      const { keys: held = [] } = await etcd.leaseClient.leaseTimeToLive({ ID: lease.id, keys: true })
+      const names = new Set(held.map((key) => key.toString()))
+      if (listed && !names.has(listed.key)) await listAgain(listed)
+      for (const one of checks) one(names)
+    } catch (error) {
+      log.debug({ err: error }, 'etcd does not say what it holds of us')
+    }
+  }
+  const checking = setInterval(() => void checkListings(), checkMs)
 
   /** Takes the place of a listing whose process is surely dead, without waiting for its lease. */
   async function replaceDead(
@@ -109,6 +134,9 @@ export async function connectRegistry(options: {
       listings.push(list)
       await list(lease.id)
     },
+    onCheck(check) {
+      checks.push(check)
+    },
     async watchNodes(app, onChange) {
       const nodes = new Map<string, NodeInfo>()
       const prefix = keys.nodes(app)
@@ -143,6 +171,7 @@ export async function connectRegistry(options: {
     check: () => checkEtcd(etcd),
     stop() {
       stopped ??= (async () => {
+        clearInterval(checking)
         try {
           await Promise.all(mirrors.map((one) => one.stop()))
           await lease.revoke()
@@ -157,6 +186,7 @@ export async function connectRegistry(options: {
 
 const SELF: Holder = { host: hostname(), pid: process.pid }
 const LISTING_POLL_MS = 200
+const CHECK_MS = 30_000
 
 /**
  * Was it a process of this machine that is gone? Our own process id says nothing (a container counts from 1 again): then the lease

@@ -37,7 +37,8 @@ export interface SessionLister extends Stoppable {
 
 /**
  * Lists the sessions of one node. What etcd should hold is kept here, and every key that differs is written until it does: in one
- * transaction for what comes in one turn of the event loop, again after a failure, and all of it after a lost lease.
+ * transaction for what comes in one turn of the event loop, again after a failure, and all of it after a lost lease. What etcd holds
+ * is compared every so often: a key that somebody deleted would leave its session without pushes.
  * @param node this node's listing under nodes/connect
  * @param maxEnded keys of ended sessions that may wait before new sessions are refused; those of live ones are as many as those
  */
@@ -99,6 +100,12 @@ export async function createSessionLister(
   await registry.onLease(async () => {
     if (live.size > 0) log.info({ sessions: live.size }, 'listing all sessions again')
     for (const key of live.keys()) touch(key)
+  })
+  registry.onCheck((held) => {
+    const missing = [...live.keys()].filter((key) => !held.has(key) && !dirty.has(key))
+    const stray = [...held].filter((key) => key.startsWith(keys.sessions()) && !live.has(key) && !dirty.has(key))
+    for (const key of [...missing, ...stray]) touch(key)
+    if (missing.length > 0) log.warn({ sessions: missing.length }, 'sessions are gone from etcd; listing them again')
   })
 
   return {

@@ -9,7 +9,7 @@ export const log = createLogger({ app: 'test', instance: 'test', level: process.
 export interface Bench {
   etcd: Etcd3
   namespace: string
-  registry(leaseSeconds?: number): Promise<Registry>
+  registry(leaseSeconds?: number, checkMs?: number): Promise<Registry>
 }
 
 export async function bench(t: Test): Promise<Bench> {
@@ -24,8 +24,8 @@ export async function bench(t: Test): Promise<Bench> {
   return {
     etcd,
     namespace,
-    async registry(leaseSeconds = 5) {
-      const registry = await connectRegistry({ urls: [url], namespace, leaseSeconds, log })
+    async registry(leaseSeconds = 5, checkMs) {
+      const registry = await connectRegistry({ urls: [url], namespace, leaseSeconds, checkMs, log })
       t.teardown(() => registry.stop())
       return registry
     },

@@ -40,6 +40,29 @@ t.test('a lease that etcd lost is granted anew and everything is listed again', 
   t.not(one.lease.id, before)
 })
 
+t.test('what is deleted under a living lease is listed again, and what nobody knows of goes', async (t) => {
+  const b = await bench(t)
+  const one = await b.registry(5, 50)
+  await one.announce('connect', 'connect-1', info('a'))
+  const lister = await createSessionLister(one, 'connect-1', log)
+  await lister.list({ user: 'alice', session: 's1', device: 'phone' })
+  await lister.list({ user: 'alice', session: 's2', device: 'laptop' })
+  const routes = await mirrorRoutes(await b.registry(), log)
+  t.teardown(() => routes.stop())
+  const kept = [...(await readAll(b.etcd, `/${b.namespace}/`)).all.keys()]
+  t.equal(kept.length, 3)
+  for (const key of kept) await b.etcd.delete().key(key).exec()
+  await b.etcd.put(one.keys.session('bob', 's9')).value('{}').lease(one.lease.id).exec()
+  const held = async (): Promise<string[]> => [...(await readAll(b.etcd, `/${b.namespace}/`)).all.keys()]
+  await until('as it was', async () => (await held()).join() === kept.join())
+  lister.unlist('alice', 's2')
+  await until('one session is left', () => routes.sessions === 1)
+  t.same([...routes.nodesOf('alice')], ['connect-1'], 'the end of one session takes no pushes from the other')
+  await one.withdraw()
+  lister.unlist('alice', 's1')
+  await until('nothing is left', async () => (await held()).length === 0)
+})
+
 t.test('sessions: the mirror follows, and the newer session learns of the older one of its device', async (t) => {
   const b = await bench(t)
   const nodeA = await b.registry()
