@@ -14,6 +14,7 @@ const MAX_PREPARING = 4_096
 /** While an append has waited this long for its answer, another one would only wait longer. */
 const SLOW_APPEND_MS = 500
 const LOOK_MS = 100
+const ROOM = 'room:'
 
 export interface AcceptDeps {
   /** Throws `overloaded` while the stores are behind. Asked before anything is written. */
@@ -108,7 +109,9 @@ export function createAcceptor(deps: AcceptDeps): Acceptor {
     if (appending.size > 0) lookSoon()
   }
 
-  async function append(item: AppendItem): Promise<Appended> {
+  async function append(draft: Draft, trace: string): Promise<Appended> {
+    const item: AppendItem = { ...draft, id: nextId(), sentAt: Date.now(), trace }
+    if (draft.conversation.startsWith(ROOM)) item.members = 'check'
     const one = { since: performance.now() }
     const server = appender.serverOf(item.conversation)
     const at = appending.get(server) ?? { open: new Set(), slow: false }
@@ -117,6 +120,10 @@ export function createAcceptor(deps: AcceptDeps): Acceptor {
     lookSoon()
     try {
       return await appender.append(item)
+    } catch (error) {
+      // In the order of the room's log the sender was not in it any more: the permit was older.
+      if (error instanceof AppError && error.status < 500) permits.forget(draft.from, draft.conversation)
+      throw error
     } finally {
       at.open.delete(one)
     }
@@ -134,7 +141,7 @@ export function createAcceptor(deps: AcceptDeps): Acceptor {
         await inTurn(draft)
         const trace = span ? span.traceparent : draft.trace
         const appendSpan = span ? tracing.start('append', trace) : undefined
-        const appended = await append({ ...draft, id: nextId(), sentAt: Date.now(), trace })
+        const appended = await append(draft, trace)
         appendSpan?.end()
         metrics.done(performance.now() - began)
         span?.end()

@@ -20,6 +20,20 @@ const REPEATABLE = new Set([
   'fateOf',
   'read',
   'readOffline',
+  'restoreMembers',
+  'getRoom',
+  'searchRooms',
+  'listMembers',
+  'listBans',
+  'updateRoom',
+  'deleteRoom',
+  'joinRoom',
+  'leaveRoom',
+  'addMembers',
+  'setMember',
+  'removeMember',
+  'ban',
+  'unban',
 ])
 
 export type LogicClient = Balanced<logicRpc.LogicDefinition>['client']

@@ -18,6 +18,8 @@ interface Kept {
 export interface Permits {
   /** @throws AppError `user_not_found`, `forbidden`, `conversation_not_found`; `unavailable` when nobody can answer */
   check(user: string, conversation: string): Kept | Promise<Kept>
+  /** It was found to be wrong. */
+  forget(user: string, conversation: string): void
 }
 
 export function createPermits(ask: AskPermit): Permits {
@@ -53,5 +55,6 @@ export function createPermits(ask: AskPermit): Permits {
       }
       return asked
     },
+    forget: (user, conversation) => void kept.delete(`${user} ${conversation}`),
   }
 }

@@ -154,6 +154,9 @@ export async function startEdge(
         async leap(partition, conversations) {
           await logic.client.leap({ partition, conversations: [...conversations] })
         },
+        async restoreMembers(conversation) {
+          await logic.client.restoreMembers({ conversations: [conversation] })
+        },
       },
       metrics: createStreamMetrics(metrics),
     })

@@ -60,6 +60,7 @@ t.test(
     const acceptor = createAcceptor({
       admit: () => undefined,
       permits: {
+        forget: () => undefined,
         check: () =>
           new Promise((resolve) => {
             if (permit) resolve({ memberVersion: 0, freshUntil: 0 })
@@ -110,6 +111,7 @@ t.test('sends that wait for a permit are bounded, and one that is not admitted a
       if (!admitted || bulk) throw new AppError('overloaded', 'too much', { retryAfter: 3 })
     },
     permits: {
+      forget: () => undefined,
       async check() {
         asked++
         await answered
@@ -158,7 +160,7 @@ t.test(
     let calls = 0
     const acceptor = createAcceptor({
       admit: () => undefined,
-      permits: { check: () => ({ memberVersion: 0, freshUntil: 0 }) },
+      permits: { check: () => ({ memberVersion: 0, freshUntil: 0 }), forget: () => undefined },
       indexConversation: () => undefined,
       nextId: () => '1',
       appender: {
@@ -201,7 +203,7 @@ t.test('a server that is slow refuses nothing of what lies on another one', asyn
   const [away, well] = ['dm:alice:bob', 'dm:alice:carol']
   const acceptor = createAcceptor({
     admit: () => undefined,
-    permits: { check: () => ({ memberVersion: 0, freshUntil: 0 }) },
+    permits: { check: () => ({ memberVersion: 0, freshUntil: 0 }), forget: () => undefined },
     indexConversation: () => undefined,
     nextId: () => '1',
     appender: {
@@ -237,7 +239,7 @@ t.test('a server that is slow refuses nothing of what lies on another one', asyn
 t.test('a long turn of our own does not look like a slow store', async (t) => {
   const acceptor = createAcceptor({
     admit: () => undefined,
-    permits: { check: () => ({ memberVersion: 0, freshUntil: 0 }) },
+    permits: { check: () => ({ memberVersion: 0, freshUntil: 0 }), forget: () => undefined },
     indexConversation: () => undefined,
     nextId: () => '1',
     appender: {

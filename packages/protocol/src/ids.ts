@@ -83,6 +83,15 @@ export function requireParty(id: string, user: string): Conversation {
   return conversation
 }
 
+/**
+ * As `requireParty`, where rooms pass: whether somebody is in a room is for logic to say.
+ * @throws AppError `conversation_not_found`
+ */
+export function requirePossibleParty(id: string, user: string): Conversation {
+  const conversation = parseConversation(id)
+  return conversation?.kind === 'room' ? conversation : requireParty(id, user)
+}
+
 /** 2026-01-01: Snowflakes are good for 69 years from here. Their layout is in accept's ids.ts. */
 export const SNOWFLAKE_EPOCH_MS = 1_767_225_600_000
 /** Bits below the milliseconds. */

@@ -2,7 +2,7 @@
  * The tables. Ids are ascii_bin, so that MySQL compares them byte for byte as Redis and we do: `Alice` is not `alice`. People's text
  * is utf8mb4. Every column states its character set, whatever the server's default is.
  */
-import { bigint, customType, datetime, index, int, mysqlTable, primaryKey } from 'drizzle-orm/mysql-core'
+import { bigint, customType, datetime, index, int, mysqlTable, primaryKey, unique } from 'drizzle-orm/mysql-core'
 
 const ascii = customType<{ data: string; config: { length: number } }>({
   dataType: (config) => `varchar(${config?.length}) CHARACTER SET ascii COLLATE ascii_bin`,
@@ -93,13 +93,75 @@ export const conversationMembers = mysqlTable(
     user: userId().notNull(),
     conversation: conversationId().notNull(),
     kind: ascii('kind', { length: 8 }).notNull(),
+    /** In a room: the seq at which the user joined; 0 until the entry that says so is in the log. */
     joinedSeq: count('joined_seq').notNull().default(0),
     createdAt: moment('created_at').notNull(),
+    /** In a room: `owner`, `admin` or `member`. */
+    role: ascii('role', { length: 16 }).notNull().default('member'),
+    /** Milliseconds since 1970; 0: not muted. */
+    mutedUntil: count('muted_until').notNull().default(0),
   },
   (table) => [
     primaryKey({ name: 'conversation_members_pk', columns: [table.user, table.conversation] }),
     index('conversation_members_conversation').on(table.conversation),
   ],
+)
+
+/** A row is never removed: an id is not given out again. */
+export const rooms = mysqlTable(
+  'rooms',
+  {
+    id: ascii('id', { length: 16 }).primaryKey(),
+    name: unicode('name', { length: 100 }).notNull(),
+    /** `permanent` or `temporary` */
+    kind: ascii('kind', { length: 16 }).notNull(),
+    /** `public` or `private` */
+    visibility: ascii('visibility', { length: 16 }).notNull(),
+    /** `all` or `joined`: what somebody may read who joined later. */
+    history: ascii('history', { length: 16 }).notNull(),
+    /** Rises with every change of the room or of its members. */
+    version: count('version').notNull(),
+    memberCount: int('member_count').notNull(),
+    createdBy: userId('created_by').notNull(),
+    createdAt: moment('created_at').notNull(),
+    endsAt: moment('ends_at'),
+    deletedAt: moment('deleted_at'),
+  },
+  (table) => [
+    index('rooms_visibility').on(table.visibility, table.deletedAt, table.id),
+    index('rooms_ends_at').on(table.endsAt),
+  ],
+)
+
+export const roomBans = mysqlTable(
+  'room_bans',
+  {
+    room: ascii('room', { length: 16 }).notNull(),
+    user: userId().notNull(),
+    bannedBy: userId('banned_by').notNull(),
+    createdAt: moment('created_at').notNull(),
+  },
+  (table) => [primaryKey({ name: 'room_bans_pk', columns: [table.room, table.user] })],
+)
+
+/** Changes that are committed here and are on their way into the logs. A row goes when its entry is stored. */
+export const outbox = mysqlTable(
+  'outbox',
+  {
+    id: bigint('id', { mode: 'number', unsigned: true }).primaryKey().autoincrement(),
+    conversation: conversationId().notNull(),
+    clientId: ascii('client_id', { length: 64 }).notNull(),
+    from: userId('from_user').notNull(),
+    type: ascii('type', { length: 64 }).notNull(),
+    content: jsonText('content').notNull(),
+    /** What the append changes of the members, see `MemberChange` in stream; as JSON. */
+    change: jsonText('change').notNull(),
+    createdAt: moment('created_at').notNull(),
+    /** Where it lies once it was appended. */
+    seq: count('seq'),
+    appendedAt: moment('appended_at'),
+  },
+  (table) => [unique('outbox_client_id').on(table.conversation, table.clientId)],
 )
 
 export const cursors = mysqlTable(

@@ -1,6 +1,6 @@
 /** What append.lua's answers, and its failures, mean for the senders. */
 import { createHash } from 'node:crypto'
-import { AppError, type Entry } from '@tidings/protocol'
+import { AppError, type Entry, errorTable } from '@tidings/protocol'
 import type { AppendItem, Waiting } from './append-lines.js'
 import { isRefused } from './cluster.js'
 import { isFull, redisFull } from './full.js'
@@ -42,6 +42,12 @@ export function answer({ item, resolve, reject }: Waiting, reply: string, partit
     case 'C':
       reject(new AppError('idempotency_conflict', 'This clientId was used for another message in this conversation.'))
       return
+    case 'N':
+      reject(new AppError('conversation_not_found', 'There is no such conversation, or you are not in it.'))
+      return
+    case 'M':
+      reject(new AppError('muted', 'You are muted in this room.', { details: { mutedUntil: Number(parts[1]) } }))
+      return
     default:
       reject(notAccepted(new Error(reply.slice(2))))
   }
@@ -58,6 +64,8 @@ export async function helped(help: () => Promise<void>): Promise<void> {
   try {
     await help()
   } catch (error) {
+    // A plain no, such as for a room that has ended, is the sender's answer.
+    if (error instanceof AppError && !errorTable[error.code].retryable && error.code !== 'internal') throw error
     throw notAccepted(error)
   }
 }

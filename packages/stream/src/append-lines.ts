@@ -1,5 +1,6 @@
 /** What waits to be appended, and what of it goes into the next call. */
 import type { AppError } from '@tidings/protocol'
+import type { MemberChange } from './members.js'
 
 /** Most items, and most bytes of content, in one call. */
 const MAX_ITEMS = 256
@@ -15,6 +16,11 @@ export interface AppendItem {
   /** Milliseconds since 1970. */
   sentAt: number
   trace: string
+  /**
+   * In a room: `check` that the sender is in it and not muted, in the very step in which the entry gets its seq; or what this entry
+   * changes of its members, from its own seq on. Undefined elsewhere.
+   */
+  members?: 'check' | MemberChange
 }
 
 export interface Appended {
@@ -42,8 +48,11 @@ export interface Waiting {
 export interface Line {
   readonly partition: number
   readonly queue: Waiting[]
-  /** Its generation is being opened, or conversations of it leap: until then nothing of it is appended, so the order of sends stands. */
-  held: boolean
+  /**
+   * For how many reasons it waits: its generation is being opened, conversations of it leap, the members of a room are put back. Until
+   * then nothing of it is appended, so the order of sends stands.
+   */
+  held: number
   /** Number of the latest generation that it was appended under. */
   generation: number
 }

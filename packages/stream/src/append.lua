@@ -4,22 +4,27 @@
 -- The shebang (no allow-oom flag) makes Redis refuse the whole call before its first write when memory is full.
 --
 -- KEYS  per partition: its stream, its `recent` index, its generation, the conversations that leapt in it;
---         then five per item of it: seq, skip, log, read, once
+--         then six per item of it: seq, skip, log, read, once, members
 -- ARGV  the number of partitions; then per partition: the number of its items, and the number of the latest generation that the caller
 --         has appended under (an older one is a server that was replaced);
---         then ten per item of it: id, conversation, from, type, counts (1: raises n, 0: not), content, clientId, sentAt, trace, and a
---         digest of the body, '' when the sender gave no clientId
+--         then eleven per item of it: id, conversation, from, type, counts (1: raises n, 0: not), content, clientId, sentAt, trace, a
+--         digest of the body, '' when the sender gave no clientId, and the rule of its members: '' outside of rooms; `check` that the
+--         sender is in the room and not muted; or a change, `<version> <history>` and then words `+<user>:<muted until>` for who joins,
+--         `~<user>:<muted until>` for who is muted, `-<user>` for who leaves; or `<version> ended`
 -- Returns one array per partition: `G` alone when its generation does not name this server, or is an older one: nothing of it was
 -- done, the generation must be opened. Else the generation's number, then one string per item:
 --       `A <seq> <stream id>`                         appended
 --       `D <id> <seq> <sentAt> <stream id>`           the same was appended before: the answer first given
 --       `C`                                           the once-key holds another body
 --       `L`                                           the head may be behind what was given out: the conversation must leap first
+--       `U`                                           who is in the room is not known here (see members.ts): it must be put back first
+--       `N`                                           the sender is not in the room
+--       `M <until>`                                   the sender is muted
 --       `E <message>`                                 Redis refused; nothing of this item was written
 -- Per item the order is: once-key, head, log, stream, then the head. The log's ids are `<seq>-0`, so Redis itself refuses a seq that
 -- was given out before; a failure half-way never leaves a seq that two entries could get.
 
-local PARTITION_KEYS, ITEM_KEYS, ITEM_ARGS, ONCE_SECONDS = 4, 5, 10, 86400
+local PARTITION_KEYS, ITEM_KEYS, ITEM_ARGS, ONCE_SECONDS = 4, 6, 11, 86400
 
 -- A server that was restarted or promoted has another replication id, and may have forgotten a tail.
 local server = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
@@ -46,10 +51,43 @@ local function findIdle(recent, firstArg, items)
   return idle
 end
 
+-- May this item be appended, as far as the room's members go? @return nil, or the answer
+local function checkMembers(membersKey, from, rule, generation)
+  local known = redis.pcall('HMGET', membersKey, '*', from)
+  if failure(known) then return 'E ' .. known.err end
+  if not known[1] or string.match(known[1], '^%d+') ~= generation then return 'U' end
+  if rule ~= 'check' then return nil end
+  local joined, muted = string.match(known[2] or '', '^(%d+):(%d+)$')
+  -- 0: the entry that lets the sender in is still to come.
+  if not joined or joined == '0' then return 'N' end
+  if tonumber(muted) > tonumber(now) then return 'M ' .. muted end
+  return nil
+end
+
+-- What an appended entry changes of its room's members. A new member has read what was before.
+local function changeMembers(membersKey, readKey, rule, generation, seq, n)
+  local version, rest = string.match(rule, '^(%d+) (.*)$')
+  if rest == 'ended' then return redis.call('DEL', membersKey) end
+  local history = string.match(rest, '^%S+')
+  redis.call('HSET', membersKey, '*', generation .. ' ' .. version .. ' ' .. history)
+  for sign, user, muted in string.gmatch(rest, ' ([+~-])([^ :]+):?(%d*)') do
+    if sign == '-' then
+      redis.call('HDEL', membersKey, user)
+    elseif sign == '+' then
+      redis.call('HSET', membersKey, user, seq .. ':' .. muted)
+      redis.pcall('HSET', readKey, user, seq .. ':' .. n)
+    else
+      local joined = string.match(redis.call('HGET', membersKey, user) or '', '^%d+')
+      if joined then redis.call('HSET', membersKey, user, joined .. ':' .. muted) end
+    end
+  end
+end
+
 -- One item: its keys begin behind KEYS[k], its arguments at ARGV[a].
-local function append(k, a, stream, leapt, lostData, idle, changed)
+local function append(k, a, stream, leapt, generation, idle, changed)
   local seqKey, skipKey, logKey, readKey, onceKey = KEYS[k + 1], KEYS[k + 2], KEYS[k + 3], KEYS[k + 4], KEYS[k + 5]
   local id, conversation, from, sentAt, digest = ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 7], ARGV[a + 9]
+  local membersKey, rule = KEYS[k + 6], ARGV[a + 10]
 
   if digest ~= '' then
     local kept = redis.pcall('GET', onceKey)
@@ -63,7 +101,7 @@ local function append(k, a, stream, leapt, lostData, idle, changed)
     end
   end
 
-  if lostData then
+  if generation ~= '1' then
     local safe = redis.pcall('SISMEMBER', leapt, conversation)
     if failure(safe) then return 'E ' .. safe.err end
     if safe == 0 then return 'L' end
@@ -71,6 +109,10 @@ local function append(k, a, stream, leapt, lostData, idle, changed)
   local head = redis.pcall('GET', seqKey)
   if failure(head) then return 'E ' .. head.err end
   if not head and redis.call('EXISTS', logKey) == 1 then return 'L' end
+  if rule ~= '' then
+    local refused = checkMembers(membersKey, from, rule, generation)
+    if refused then return refused end
+  end
   local skipped = redis.pcall('GET', skipKey)
   if failure(skipped) then return 'E ' .. skipped.err end
   local number, skips = tonumber(head or '0'), tonumber(skipped or '0')
@@ -106,6 +148,7 @@ local function append(k, a, stream, leapt, lostData, idle, changed)
   end
   -- One's own send moves one's read position. The entry stands whatever this key holds.
   redis.pcall('HSET', readKey, from, seq .. ':' .. n)
+  if rule ~= '' and rule ~= 'check' then changeMembers(membersKey, readKey, rule, generation, seq, n) end
   if digest ~= '' then
     redis.call('SET', onceKey, digest .. ' ' .. id .. ' ' .. seq .. ' ' .. sentAt .. ' ' .. streamId, 'EX', ONCE_SECONDS)
   end
@@ -126,7 +169,7 @@ local function appendAll(k, a, items, latest)
   local idle, refused = findIdle(recent, a, items)
   for item = 1, items do
     answers[item + 1] = refused and 'E ' .. refused
-      or append(k + PARTITION_KEYS + (item - 1) * ITEM_KEYS, a + (item - 1) * ITEM_ARGS, stream, leapt, generation ~= '1', idle, changed)
+      or append(k + PARTITION_KEYS + (item - 1) * ITEM_KEYS, a + (item - 1) * ITEM_ARGS, stream, leapt, generation, idle, changed)
   end
   if #changed > 0 then redis.call('ZADD', recent, unpack(changed)) end
   return answers

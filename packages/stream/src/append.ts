@@ -19,15 +19,24 @@ import {
 import { readsApart } from './cluster.js'
 import type { Generations } from './generations.js'
 import type { Keys } from './keys.js'
+import { memberRule } from './members.js'
 import type { StreamMetrics } from './metrics.js'
 import { type Redis, together } from './redis.js'
 import { loadScript, scriptFile } from './script.js'
+
+/** A change of members is no message. */
+const counts = ({ type, members }: AppendItem): boolean =>
+  countsAsMessage(type) && (members === undefined || members === 'check')
 
 /** Items that may wait in this process before new ones are refused. */
 const MAX_WAITING = 4_096
 const REPLICA_WAIT_MS = 500
 /** How often one batch may be told to open its partition, or to let conversations leap. */
 const MAX_DETOURS = 4
+
+const conversationsOf = (items: readonly Waiting[]): string[] => [
+  ...new Set(items.map(({ item }) => item.conversation)),
+]
 
 const script = loadScript(scriptFile('append.lua', import.meta.url))
 
@@ -59,7 +68,7 @@ export function createAppender(options: {
   const apart = readsApart(redis)
   const shared: Lane = { due: new Set(), busy: false }
   const lines = Array.from({ length: keys.partitions }, (_, partition) => ({
-    line: { partition, queue: [], held: false, generation: 0 } as Line,
+    line: { partition, queue: [], held: 0, generation: 0 } as Line,
     lane: apart ? { due: new Set<Line>(), busy: false } : shared,
   }))
   const dueLanes = new Set<Lane>()
@@ -107,19 +116,24 @@ export function createAppender(options: {
     }
     line.generation = Number(generation)
     const behind: Waiting[] = []
+    const unknown: Waiting[] = []
     for (const [i, one] of items.entries()) {
       if (answers[i] === 'L') behind.push(one)
+      else if (answers[i] === 'U') unknown.push(one)
       else answer(one, answers[i]!, partition, line.generation)
     }
-    left(items.length - behind.length)
-    if (behind.length === 0) return
-    const conversations = [...new Set(behind.map(({ item }) => item.conversation))]
-    detour(line, behind, () => generations.leap(partition, conversations))
+    left(items.length - behind.length - unknown.length)
+    if (behind.length > 0) detour(line, behind, () => generations.leap(partition, conversationsOf(behind)))
+    // By room: one that is not there any more is nothing to the others.
+    for (const conversation of conversationsOf(unknown)) {
+      const ofRoom = unknown.filter(({ item }) => item.conversation === conversation)
+      detour(line, ofRoom, () => generations.restoreMembers(conversation))
+    }
   }
 
   /** Items go back to the head of their line, which is held until `help` has come. */
   function detour(line: Line, items: readonly Waiting[], help: () => Promise<void>): void {
-    line.held = true
+    line.held++
     lines[line.partition]!.lane.due.delete(line)
     void helped(help)
       .then(() => {
@@ -129,8 +143,8 @@ export function createAppender(options: {
       })
       .catch((error: unknown) => refuse(items, error))
       .finally(() => {
-        line.held = false
-        if (line.queue.length > 0) flushSoon(line.partition)
+        line.held--
+        if (line.held === 0 && line.queue.length > 0) flushSoon(line.partition)
       })
   }
 
@@ -160,9 +174,10 @@ export function createAppender(options: {
         const seq = keys.seq(conversation)
         // Without a clientId there is no once-key; its place is held by a key of the same slot that is not read.
         const once = clientId === '' ? seq : keys.once(conversation, from, clientId)
-        names.push(seq, keys.skip(conversation), keys.log(conversation), keys.read(conversation), once)
-        args.push(item.id, conversation, from, item.type, countsAsMessage(item.type) ? 1 : 0, item.content)
-        args.push(clientId, item.sentAt, item.trace, clientId === '' ? '' : digestOf(item))
+        const members = item.members === undefined ? seq : keys.members(conversation)
+        names.push(seq, keys.skip(conversation), keys.log(conversation), keys.read(conversation), once, members)
+        args.push(item.id, conversation, from, item.type, counts(item) ? 1 : 0, item.content)
+        args.push(clientId, item.sentAt, item.trace, clientId === '' ? '' : digestOf(item), memberRule(item.members))
       }
     }
     if (replicas === 0) return (await script.run(redis, names, args)) as string[][]
@@ -187,7 +202,7 @@ export function createAppender(options: {
         const { line } = lines[partition]!
         line.queue.push({ item, detours: 0, resolve, reject })
         waiting++
-        if (!line.held) flushSoon(partition)
+        if (line.held === 0) flushSoon(partition)
       })
     },
     serverOf: (conversation) => (apart ? keys.partitionOf(conversation) : 0),

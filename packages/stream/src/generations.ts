@@ -33,6 +33,8 @@ export interface Generations {
   open(partition: number): Promise<void>
   /** Makes sure that what these conversations are given next was never given before. @throws AppError `unavailable` */
   leap(partition: number, conversations: readonly string[]): Promise<void>
+  /** Makes sure that Redis knows who is in a room. @throws AppError `unavailable`; `conversation_not_found` when it is no room any more */
+  restoreMembers(conversation: string): Promise<void>
 }
 
 /** The ledger of one partition. Kept outside Redis. */

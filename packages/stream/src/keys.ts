@@ -28,6 +28,8 @@ export interface Keys {
   skip(conversation: string): string
   /** stream: the newest entries of a conversation, entry id `<seq>-0` */
   log(conversation: string): string
+  /** hash: who is in a room, user to `<seq of joining>:<muted until>`; and `*` to what members.ts says */
+  members(conversation: string): string
   /** hash: user to `<seq>:<n>` up to which the user has read; one's own send moves it */
   read(conversation: string): string
   /** string, 24 h: a digest of the body and the answer first given */
@@ -62,6 +64,7 @@ export function createKeys(namespace: string, partitions: number): Keys {
     seq: (c) => key(of(c), `seq:${c}`),
     skip: (c) => key(of(c), `skip:${c}`),
     log: (c) => key(of(c), `log:${c}`),
+    members: (c) => key(of(c), `members:${c}`),
     read: (c) => key(of(c), `read:${c}`),
     once: (c, from, clientId) => key(of(c), `once:${c}:${from}:${clientId}`),
     conversations: (u) => key(of(u), `conversations:${u}`),

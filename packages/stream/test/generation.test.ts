@@ -243,12 +243,18 @@ t.test('while nobody can help, an append is refused and nothing is written', asy
   const away = async (): Promise<void> => {
     throw Object.assign(new Error('away'), { code: 'ECONNREFUSED' })
   }
-  const stuck = createAppender({ redis, keys, replicas: 0, generations: { open: away, leap: away }, metrics })
+  const stuck = createAppender({
+    redis,
+    keys,
+    replicas: 0,
+    generations: { open: away, leap: away, restoreMembers: away },
+    metrics,
+  })
   await t.rejects(stuck.append(item()), { code: 'unavailable' })
   t.equal(await redis.exists(keys.messages(0)), 0)
   const idle = createAppender({
     ...{ redis, keys, replicas: 0, metrics },
-    generations: { open: async () => undefined, leap: away },
+    generations: { open: async () => undefined, leap: away, restoreMembers: away },
   })
   await t.rejects(idle.append(item()), { code: 'unavailable' }, 'one who says it is open, and it is not')
   await generations.open(0)

@@ -1,5 +1,6 @@
 /** Real Redis for the tests of this package: a fresh namespace per test, gone afterwards. */
 import { randomBytes } from 'node:crypto'
+import { AppError } from '@tidings/protocol'
 import { createLogger, createMetrics } from '@tidings/service'
 import type { Test } from 'tap'
 import {
@@ -7,11 +8,13 @@ import {
   createKeys,
   createStreamMetrics,
   type Generations,
+  installMembers,
   type Keys,
   type LedgerRow,
   leapConversation,
   openGeneration,
   type Redis,
+  type RoomMembers,
 } from '../src/index.js'
 
 export const log = createLogger({ app: 'test', instance: 'test', level: process.env.TEST_LOG ?? 'silent' })
@@ -26,8 +29,16 @@ export interface Bench {
   connect(): Promise<Redis>
 }
 
-/** @param rows the ledger by partition */
-export function generationsOf(redis: Redis, keys: Keys, rows = new Map<number, LedgerRow>()): Generations {
+/**
+ * @param rows the ledger by partition
+ * @param rooms what is kept of their members, by conversation
+ */
+export function generationsOf(
+  redis: Redis,
+  keys: Keys,
+  rows = new Map<number, LedgerRow>(),
+  rooms: ReadonlyMap<string, RoomMembers> = new Map(),
+): Generations {
   return {
     async open(partition) {
       await openGeneration(redis, keys, partition, {
@@ -42,6 +53,11 @@ export function generationsOf(redis: Redis, keys: Keys, rows = new Map<number, L
     async leap(_, conversations) {
       const nothing = { seq: 0, n: 0, sends: [], newer: false }
       for (const conversation of conversations) await leapConversation(redis, keys, conversation, async () => nothing)
+    },
+    async restoreMembers(conversation) {
+      const members = rooms.get(conversation)
+      if (!members) throw new AppError('conversation_not_found')
+      await installMembers(redis, keys, conversation, async () => members)
     },
   }
 }

@@ -21,6 +21,199 @@ export enum Fate {
   UNRECOGNIZED = -1,
 }
 
+export interface Room {
+  /** without the room: of its conversation */
+  id: string;
+  name: string;
+  /** permanent, temporary */
+  kind: string;
+  /** public, private */
+  visibility: string;
+  /** all, joined */
+  history: string;
+  members: number;
+  /** milliseconds since 1970 */
+  createdAt: number;
+  /** 0: with its last member, or never */
+  endsAt: number;
+  /** Rises with every change of the room or of its members. */
+  version: number;
+  /** The caller's; empty for somebody who is not in it. */
+  role: string;
+}
+
+export interface Member {
+  user: string;
+  displayName: string;
+  /** owner, admin, member */
+  role: string;
+  /** milliseconds since 1970; 0: not muted */
+  mutedUntil: number;
+  joinedAt: number;
+}
+
+export interface CreateRoomRequest {
+  user: string;
+  name: string;
+  kind: string;
+  visibility: string;
+  /** empty: all for public rooms, joined for private ones */
+  history: string;
+  /** beside the caller */
+  members: string[];
+  /** 0: none */
+  ttlS: number;
+}
+
+export interface CreateRoomResponse {
+  room: Room | undefined;
+}
+
+export interface GetRoomRequest {
+  user: string;
+  room: string;
+}
+
+export interface GetRoomResponse {
+  room: Room | undefined;
+}
+
+export interface SearchRoomsRequest {
+  user: string;
+  /** part of the name; empty: all */
+  query: string;
+  cursor: string;
+  limit: number;
+}
+
+export interface SearchRoomsResponse {
+  rooms: Room[];
+  /** empty at the end */
+  nextCursor: string;
+}
+
+export interface UpdateRoomRequest {
+  user: string;
+  room: string;
+  /** Empty: as it is. */
+  name: string;
+  visibility: string;
+  history: string;
+}
+
+export interface UpdateRoomResponse {
+  room: Room | undefined;
+}
+
+export interface DeleteRoomRequest {
+  user: string;
+  room: string;
+}
+
+export interface DeleteRoomResponse {
+}
+
+export interface JoinRoomRequest {
+  user: string;
+  room: string;
+}
+
+export interface JoinRoomResponse {
+  room: Room | undefined;
+}
+
+export interface LeaveRoomRequest {
+  user: string;
+  room: string;
+}
+
+export interface LeaveRoomResponse {
+}
+
+export interface ListMembersRequest {
+  user: string;
+  room: string;
+  cursor: string;
+  limit: number;
+}
+
+export interface ListMembersResponse {
+  members: Member[];
+  /** empty at the end */
+  nextCursor: string;
+}
+
+export interface AddMembersRequest {
+  user: string;
+  room: string;
+  members: string[];
+}
+
+export interface AddMembersResponse {
+  room: Room | undefined;
+}
+
+export interface SetMemberRequest {
+  user: string;
+  room: string;
+  member: string;
+  /** empty: as it is, member for a new one */
+  role: string;
+  /** 0: not muted any more */
+  mutedUntil?: number | undefined;
+}
+
+export interface SetMemberResponse {
+  member: Member | undefined;
+}
+
+export interface RemoveMemberRequest {
+  user: string;
+  room: string;
+  member: string;
+}
+
+export interface RemoveMemberResponse {
+}
+
+export interface BanRequest {
+  user: string;
+  room: string;
+  member: string;
+}
+
+export interface BanResponse {
+}
+
+export interface UnbanRequest {
+  user: string;
+  room: string;
+  member: string;
+}
+
+export interface UnbanResponse {
+}
+
+export interface ListBansRequest {
+  user: string;
+  room: string;
+  cursor: string;
+  limit: number;
+}
+
+export interface ListBansResponse {
+  users: string[];
+  /** empty at the end */
+  nextCursor: string;
+}
+
+export interface RestoreMembersRequest {
+  conversations: string[];
+}
+
+export interface RestoreMembersResponse {
+}
+
 export interface User {
   id: string;
   displayName: string;
@@ -170,9 +363,12 @@ export interface OpenDeviceRequest {
 
 export interface Position {
   conversation: string;
-  /** what the device has acknowledged */
+  /** what the device has acknowledged; in a room never below the user's joining */
   cursor: number;
   head: number;
+  /** In a room: the seq at which the user joined, and above which the user may read. 0 elsewhere. */
+  joined: number;
+  floor: number;
 }
 
 export interface OpenDeviceResponse {
@@ -264,6 +460,2319 @@ export interface FateOfRequest {
 export interface FateOfResponse {
   fates: Fate[];
 }
+
+function createBaseRoom(): Room {
+  return {
+    id: "",
+    name: "",
+    kind: "",
+    visibility: "",
+    history: "",
+    members: 0,
+    createdAt: 0,
+    endsAt: 0,
+    version: 0,
+    role: "",
+  };
+}
+
+export const Room: MessageFns<Room> = {
+  encode(message: Room, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    if (message.kind !== "") {
+      writer.uint32(26).string(message.kind);
+    }
+    if (message.visibility !== "") {
+      writer.uint32(34).string(message.visibility);
+    }
+    if (message.history !== "") {
+      writer.uint32(42).string(message.history);
+    }
+    if (message.members !== 0) {
+      writer.uint32(48).uint32(message.members);
+    }
+    if (message.createdAt !== 0) {
+      writer.uint32(56).uint64(message.createdAt);
+    }
+    if (message.endsAt !== 0) {
+      writer.uint32(64).uint64(message.endsAt);
+    }
+    if (message.version !== 0) {
+      writer.uint32(72).uint64(message.version);
+    }
+    if (message.role !== "") {
+      writer.uint32(82).string(message.role);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Room {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRoom();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.kind = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.visibility = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.history = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.members = reader.uint32();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.createdAt = longToNumber(reader.uint64());
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.endsAt = longToNumber(reader.uint64());
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.version = longToNumber(reader.uint64());
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.role = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Room>): Room {
+    return Room.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Room>): Room {
+    const message = createBaseRoom();
+    message.id = object.id ?? "";
+    message.name = object.name ?? "";
+    message.kind = object.kind ?? "";
+    message.visibility = object.visibility ?? "";
+    message.history = object.history ?? "";
+    message.members = object.members ?? 0;
+    message.createdAt = object.createdAt ?? 0;
+    message.endsAt = object.endsAt ?? 0;
+    message.version = object.version ?? 0;
+    message.role = object.role ?? "";
+    return message;
+  },
+};
+
+function createBaseMember(): Member {
+  return { user: "", displayName: "", role: "", mutedUntil: 0, joinedAt: 0 };
+}
+
+export const Member: MessageFns<Member> = {
+  encode(message: Member, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    if (message.displayName !== "") {
+      writer.uint32(18).string(message.displayName);
+    }
+    if (message.role !== "") {
+      writer.uint32(26).string(message.role);
+    }
+    if (message.mutedUntil !== 0) {
+      writer.uint32(32).uint64(message.mutedUntil);
+    }
+    if (message.joinedAt !== 0) {
+      writer.uint32(40).uint64(message.joinedAt);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Member {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMember();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.displayName = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.role = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.mutedUntil = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.joinedAt = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Member>): Member {
+    return Member.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Member>): Member {
+    const message = createBaseMember();
+    message.user = object.user ?? "";
+    message.displayName = object.displayName ?? "";
+    message.role = object.role ?? "";
+    message.mutedUntil = object.mutedUntil ?? 0;
+    message.joinedAt = object.joinedAt ?? 0;
+    return message;
+  },
+};
+
+function createBaseCreateRoomRequest(): CreateRoomRequest {
+  return { user: "", name: "", kind: "", visibility: "", history: "", members: [], ttlS: 0 };
+}
+
+export const CreateRoomRequest: MessageFns<CreateRoomRequest> = {
+  encode(message: CreateRoomRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    if (message.kind !== "") {
+      writer.uint32(26).string(message.kind);
+    }
+    if (message.visibility !== "") {
+      writer.uint32(34).string(message.visibility);
+    }
+    if (message.history !== "") {
+      writer.uint32(42).string(message.history);
+    }
+    for (const v of message.members) {
+      writer.uint32(50).string(v!);
+    }
+    if (message.ttlS !== 0) {
+      writer.uint32(56).uint32(message.ttlS);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CreateRoomRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCreateRoomRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.kind = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.visibility = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.history = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.members.push(reader.string());
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.ttlS = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CreateRoomRequest>): CreateRoomRequest {
+    return CreateRoomRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CreateRoomRequest>): CreateRoomRequest {
+    const message = createBaseCreateRoomRequest();
+    message.user = object.user ?? "";
+    message.name = object.name ?? "";
+    message.kind = object.kind ?? "";
+    message.visibility = object.visibility ?? "";
+    message.history = object.history ?? "";
+    message.members = object.members?.map((e) => e) || [];
+    message.ttlS = object.ttlS ?? 0;
+    return message;
+  },
+};
+
+function createBaseCreateRoomResponse(): CreateRoomResponse {
+  return { room: undefined };
+}
+
+export const CreateRoomResponse: MessageFns<CreateRoomResponse> = {
+  encode(message: CreateRoomResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.room !== undefined) {
+      Room.encode(message.room, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CreateRoomResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCreateRoomResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.room = Room.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CreateRoomResponse>): CreateRoomResponse {
+    return CreateRoomResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CreateRoomResponse>): CreateRoomResponse {
+    const message = createBaseCreateRoomResponse();
+    message.room = (object.room !== undefined && object.room !== null) ? Room.fromPartial(object.room) : undefined;
+    return message;
+  },
+};
+
+function createBaseGetRoomRequest(): GetRoomRequest {
+  return { user: "", room: "" };
+}
+
+export const GetRoomRequest: MessageFns<GetRoomRequest> = {
+  encode(message: GetRoomRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    if (message.room !== "") {
+      writer.uint32(18).string(message.room);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetRoomRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetRoomRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.room = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<GetRoomRequest>): GetRoomRequest {
+    return GetRoomRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GetRoomRequest>): GetRoomRequest {
+    const message = createBaseGetRoomRequest();
+    message.user = object.user ?? "";
+    message.room = object.room ?? "";
+    return message;
+  },
+};
+
+function createBaseGetRoomResponse(): GetRoomResponse {
+  return { room: undefined };
+}
+
+export const GetRoomResponse: MessageFns<GetRoomResponse> = {
+  encode(message: GetRoomResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.room !== undefined) {
+      Room.encode(message.room, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetRoomResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetRoomResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.room = Room.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<GetRoomResponse>): GetRoomResponse {
+    return GetRoomResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GetRoomResponse>): GetRoomResponse {
+    const message = createBaseGetRoomResponse();
+    message.room = (object.room !== undefined && object.room !== null) ? Room.fromPartial(object.room) : undefined;
+    return message;
+  },
+};
+
+function createBaseSearchRoomsRequest(): SearchRoomsRequest {
+  return { user: "", query: "", cursor: "", limit: 0 };
+}
+
+export const SearchRoomsRequest: MessageFns<SearchRoomsRequest> = {
+  encode(message: SearchRoomsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    if (message.query !== "") {
+      writer.uint32(18).string(message.query);
+    }
+    if (message.cursor !== "") {
+      writer.uint32(26).string(message.cursor);
+    }
+    if (message.limit !== 0) {
+      writer.uint32(32).uint32(message.limit);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SearchRoomsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSearchRoomsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.query = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.cursor = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.limit = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SearchRoomsRequest>): SearchRoomsRequest {
+    return SearchRoomsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SearchRoomsRequest>): SearchRoomsRequest {
+    const message = createBaseSearchRoomsRequest();
+    message.user = object.user ?? "";
+    message.query = object.query ?? "";
+    message.cursor = object.cursor ?? "";
+    message.limit = object.limit ?? 0;
+    return message;
+  },
+};
+
+function createBaseSearchRoomsResponse(): SearchRoomsResponse {
+  return { rooms: [], nextCursor: "" };
+}
+
+export const SearchRoomsResponse: MessageFns<SearchRoomsResponse> = {
+  encode(message: SearchRoomsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.rooms) {
+      Room.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextCursor !== "") {
+      writer.uint32(18).string(message.nextCursor);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SearchRoomsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSearchRoomsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.rooms.push(Room.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextCursor = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SearchRoomsResponse>): SearchRoomsResponse {
+    return SearchRoomsResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SearchRoomsResponse>): SearchRoomsResponse {
+    const message = createBaseSearchRoomsResponse();
+    message.rooms = object.rooms?.map((e) => Room.fromPartial(e)) || [];
+    message.nextCursor = object.nextCursor ?? "";
+    return message;
+  },
+};
+
+function createBaseUpdateRoomRequest(): UpdateRoomRequest {
+  return { user: "", room: "", name: "", visibility: "", history: "" };
+}
+
+export const UpdateRoomRequest: MessageFns<UpdateRoomRequest> = {
+  encode(message: UpdateRoomRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    if (message.room !== "") {
+      writer.uint32(18).string(message.room);
+    }
+    if (message.name !== "") {
+      writer.uint32(26).string(message.name);
+    }
+    if (message.visibility !== "") {
+      writer.uint32(34).string(message.visibility);
+    }
+    if (message.history !== "") {
+      writer.uint32(42).string(message.history);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UpdateRoomRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUpdateRoomRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.room = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.visibility = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.history = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<UpdateRoomRequest>): UpdateRoomRequest {
+    return UpdateRoomRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<UpdateRoomRequest>): UpdateRoomRequest {
+    const message = createBaseUpdateRoomRequest();
+    message.user = object.user ?? "";
+    message.room = object.room ?? "";
+    message.name = object.name ?? "";
+    message.visibility = object.visibility ?? "";
+    message.history = object.history ?? "";
+    return message;
+  },
+};
+
+function createBaseUpdateRoomResponse(): UpdateRoomResponse {
+  return { room: undefined };
+}
+
+export const UpdateRoomResponse: MessageFns<UpdateRoomResponse> = {
+  encode(message: UpdateRoomResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.room !== undefined) {
+      Room.encode(message.room, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UpdateRoomResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUpdateRoomResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.room = Room.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<UpdateRoomResponse>): UpdateRoomResponse {
+    return UpdateRoomResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<UpdateRoomResponse>): UpdateRoomResponse {
+    const message = createBaseUpdateRoomResponse();
+    message.room = (object.room !== undefined && object.room !== null) ? Room.fromPartial(object.room) : undefined;
+    return message;
+  },
+};
+
+function createBaseDeleteRoomRequest(): DeleteRoomRequest {
+  return { user: "", room: "" };
+}
+
+export const DeleteRoomRequest: MessageFns<DeleteRoomRequest> = {
+  encode(message: DeleteRoomRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    if (message.room !== "") {
+      writer.uint32(18).string(message.room);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeleteRoomRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeleteRoomRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.room = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DeleteRoomRequest>): DeleteRoomRequest {
+    return DeleteRoomRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DeleteRoomRequest>): DeleteRoomRequest {
+    const message = createBaseDeleteRoomRequest();
+    message.user = object.user ?? "";
+    message.room = object.room ?? "";
+    return message;
+  },
+};
+
+function createBaseDeleteRoomResponse(): DeleteRoomResponse {
+  return {};
+}
+
+export const DeleteRoomResponse: MessageFns<DeleteRoomResponse> = {
+  encode(_: DeleteRoomResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeleteRoomResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeleteRoomResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DeleteRoomResponse>): DeleteRoomResponse {
+    return DeleteRoomResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<DeleteRoomResponse>): DeleteRoomResponse {
+    const message = createBaseDeleteRoomResponse();
+    return message;
+  },
+};
+
+function createBaseJoinRoomRequest(): JoinRoomRequest {
+  return { user: "", room: "" };
+}
+
+export const JoinRoomRequest: MessageFns<JoinRoomRequest> = {
+  encode(message: JoinRoomRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    if (message.room !== "") {
+      writer.uint32(18).string(message.room);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): JoinRoomRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseJoinRoomRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.room = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<JoinRoomRequest>): JoinRoomRequest {
+    return JoinRoomRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<JoinRoomRequest>): JoinRoomRequest {
+    const message = createBaseJoinRoomRequest();
+    message.user = object.user ?? "";
+    message.room = object.room ?? "";
+    return message;
+  },
+};
+
+function createBaseJoinRoomResponse(): JoinRoomResponse {
+  return { room: undefined };
+}
+
+export const JoinRoomResponse: MessageFns<JoinRoomResponse> = {
+  encode(message: JoinRoomResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.room !== undefined) {
+      Room.encode(message.room, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): JoinRoomResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseJoinRoomResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.room = Room.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<JoinRoomResponse>): JoinRoomResponse {
+    return JoinRoomResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<JoinRoomResponse>): JoinRoomResponse {
+    const message = createBaseJoinRoomResponse();
+    message.room = (object.room !== undefined && object.room !== null) ? Room.fromPartial(object.room) : undefined;
+    return message;
+  },
+};
+
+function createBaseLeaveRoomRequest(): LeaveRoomRequest {
+  return { user: "", room: "" };
+}
+
+export const LeaveRoomRequest: MessageFns<LeaveRoomRequest> = {
+  encode(message: LeaveRoomRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    if (message.room !== "") {
+      writer.uint32(18).string(message.room);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LeaveRoomRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLeaveRoomRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.room = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<LeaveRoomRequest>): LeaveRoomRequest {
+    return LeaveRoomRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<LeaveRoomRequest>): LeaveRoomRequest {
+    const message = createBaseLeaveRoomRequest();
+    message.user = object.user ?? "";
+    message.room = object.room ?? "";
+    return message;
+  },
+};
+
+function createBaseLeaveRoomResponse(): LeaveRoomResponse {
+  return {};
+}
+
+export const LeaveRoomResponse: MessageFns<LeaveRoomResponse> = {
+  encode(_: LeaveRoomResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LeaveRoomResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLeaveRoomResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<LeaveRoomResponse>): LeaveRoomResponse {
+    return LeaveRoomResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<LeaveRoomResponse>): LeaveRoomResponse {
+    const message = createBaseLeaveRoomResponse();
+    return message;
+  },
+};
+
+function createBaseListMembersRequest(): ListMembersRequest {
+  return { user: "", room: "", cursor: "", limit: 0 };
+}
+
+export const ListMembersRequest: MessageFns<ListMembersRequest> = {
+  encode(message: ListMembersRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    if (message.room !== "") {
+      writer.uint32(18).string(message.room);
+    }
+    if (message.cursor !== "") {
+      writer.uint32(26).string(message.cursor);
+    }
+    if (message.limit !== 0) {
+      writer.uint32(32).uint32(message.limit);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListMembersRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListMembersRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.room = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.cursor = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.limit = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListMembersRequest>): ListMembersRequest {
+    return ListMembersRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListMembersRequest>): ListMembersRequest {
+    const message = createBaseListMembersRequest();
+    message.user = object.user ?? "";
+    message.room = object.room ?? "";
+    message.cursor = object.cursor ?? "";
+    message.limit = object.limit ?? 0;
+    return message;
+  },
+};
+
+function createBaseListMembersResponse(): ListMembersResponse {
+  return { members: [], nextCursor: "" };
+}
+
+export const ListMembersResponse: MessageFns<ListMembersResponse> = {
+  encode(message: ListMembersResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.members) {
+      Member.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextCursor !== "") {
+      writer.uint32(18).string(message.nextCursor);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListMembersResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListMembersResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.members.push(Member.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextCursor = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListMembersResponse>): ListMembersResponse {
+    return ListMembersResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListMembersResponse>): ListMembersResponse {
+    const message = createBaseListMembersResponse();
+    message.members = object.members?.map((e) => Member.fromPartial(e)) || [];
+    message.nextCursor = object.nextCursor ?? "";
+    return message;
+  },
+};
+
+function createBaseAddMembersRequest(): AddMembersRequest {
+  return { user: "", room: "", members: [] };
+}
+
+export const AddMembersRequest: MessageFns<AddMembersRequest> = {
+  encode(message: AddMembersRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    if (message.room !== "") {
+      writer.uint32(18).string(message.room);
+    }
+    for (const v of message.members) {
+      writer.uint32(26).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AddMembersRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAddMembersRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.room = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.members.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<AddMembersRequest>): AddMembersRequest {
+    return AddMembersRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AddMembersRequest>): AddMembersRequest {
+    const message = createBaseAddMembersRequest();
+    message.user = object.user ?? "";
+    message.room = object.room ?? "";
+    message.members = object.members?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseAddMembersResponse(): AddMembersResponse {
+  return { room: undefined };
+}
+
+export const AddMembersResponse: MessageFns<AddMembersResponse> = {
+  encode(message: AddMembersResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.room !== undefined) {
+      Room.encode(message.room, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AddMembersResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAddMembersResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.room = Room.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<AddMembersResponse>): AddMembersResponse {
+    return AddMembersResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AddMembersResponse>): AddMembersResponse {
+    const message = createBaseAddMembersResponse();
+    message.room = (object.room !== undefined && object.room !== null) ? Room.fromPartial(object.room) : undefined;
+    return message;
+  },
+};
+
+function createBaseSetMemberRequest(): SetMemberRequest {
+  return { user: "", room: "", member: "", role: "", mutedUntil: undefined };
+}
+
+export const SetMemberRequest: MessageFns<SetMemberRequest> = {
+  encode(message: SetMemberRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    if (message.room !== "") {
+      writer.uint32(18).string(message.room);
+    }
+    if (message.member !== "") {
+      writer.uint32(26).string(message.member);
+    }
+    if (message.role !== "") {
+      writer.uint32(34).string(message.role);
+    }
+    if (message.mutedUntil !== undefined) {
+      writer.uint32(40).uint64(message.mutedUntil);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetMemberRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetMemberRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.room = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.member = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.role = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.mutedUntil = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SetMemberRequest>): SetMemberRequest {
+    return SetMemberRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SetMemberRequest>): SetMemberRequest {
+    const message = createBaseSetMemberRequest();
+    message.user = object.user ?? "";
+    message.room = object.room ?? "";
+    message.member = object.member ?? "";
+    message.role = object.role ?? "";
+    message.mutedUntil = object.mutedUntil ?? undefined;
+    return message;
+  },
+};
+
+function createBaseSetMemberResponse(): SetMemberResponse {
+  return { member: undefined };
+}
+
+export const SetMemberResponse: MessageFns<SetMemberResponse> = {
+  encode(message: SetMemberResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.member !== undefined) {
+      Member.encode(message.member, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetMemberResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetMemberResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.member = Member.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SetMemberResponse>): SetMemberResponse {
+    return SetMemberResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SetMemberResponse>): SetMemberResponse {
+    const message = createBaseSetMemberResponse();
+    message.member = (object.member !== undefined && object.member !== null)
+      ? Member.fromPartial(object.member)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseRemoveMemberRequest(): RemoveMemberRequest {
+  return { user: "", room: "", member: "" };
+}
+
+export const RemoveMemberRequest: MessageFns<RemoveMemberRequest> = {
+  encode(message: RemoveMemberRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    if (message.room !== "") {
+      writer.uint32(18).string(message.room);
+    }
+    if (message.member !== "") {
+      writer.uint32(26).string(message.member);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RemoveMemberRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemoveMemberRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.room = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.member = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RemoveMemberRequest>): RemoveMemberRequest {
+    return RemoveMemberRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RemoveMemberRequest>): RemoveMemberRequest {
+    const message = createBaseRemoveMemberRequest();
+    message.user = object.user ?? "";
+    message.room = object.room ?? "";
+    message.member = object.member ?? "";
+    return message;
+  },
+};
+
+function createBaseRemoveMemberResponse(): RemoveMemberResponse {
+  return {};
+}
+
+export const RemoveMemberResponse: MessageFns<RemoveMemberResponse> = {
+  encode(_: RemoveMemberResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RemoveMemberResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemoveMemberResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RemoveMemberResponse>): RemoveMemberResponse {
+    return RemoveMemberResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<RemoveMemberResponse>): RemoveMemberResponse {
+    const message = createBaseRemoveMemberResponse();
+    return message;
+  },
+};
+
+function createBaseBanRequest(): BanRequest {
+  return { user: "", room: "", member: "" };
+}
+
+export const BanRequest: MessageFns<BanRequest> = {
+  encode(message: BanRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    if (message.room !== "") {
+      writer.uint32(18).string(message.room);
+    }
+    if (message.member !== "") {
+      writer.uint32(26).string(message.member);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BanRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBanRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.room = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.member = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<BanRequest>): BanRequest {
+    return BanRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<BanRequest>): BanRequest {
+    const message = createBaseBanRequest();
+    message.user = object.user ?? "";
+    message.room = object.room ?? "";
+    message.member = object.member ?? "";
+    return message;
+  },
+};
+
+function createBaseBanResponse(): BanResponse {
+  return {};
+}
+
+export const BanResponse: MessageFns<BanResponse> = {
+  encode(_: BanResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BanResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBanResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<BanResponse>): BanResponse {
+    return BanResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<BanResponse>): BanResponse {
+    const message = createBaseBanResponse();
+    return message;
+  },
+};
+
+function createBaseUnbanRequest(): UnbanRequest {
+  return { user: "", room: "", member: "" };
+}
+
+export const UnbanRequest: MessageFns<UnbanRequest> = {
+  encode(message: UnbanRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    if (message.room !== "") {
+      writer.uint32(18).string(message.room);
+    }
+    if (message.member !== "") {
+      writer.uint32(26).string(message.member);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UnbanRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUnbanRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.room = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.member = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<UnbanRequest>): UnbanRequest {
+    return UnbanRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<UnbanRequest>): UnbanRequest {
+    const message = createBaseUnbanRequest();
+    message.user = object.user ?? "";
+    message.room = object.room ?? "";
+    message.member = object.member ?? "";
+    return message;
+  },
+};
+
+function createBaseUnbanResponse(): UnbanResponse {
+  return {};
+}
+
+export const UnbanResponse: MessageFns<UnbanResponse> = {
+  encode(_: UnbanResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UnbanResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUnbanResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<UnbanResponse>): UnbanResponse {
+    return UnbanResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<UnbanResponse>): UnbanResponse {
+    const message = createBaseUnbanResponse();
+    return message;
+  },
+};
+
+function createBaseListBansRequest(): ListBansRequest {
+  return { user: "", room: "", cursor: "", limit: 0 };
+}
+
+export const ListBansRequest: MessageFns<ListBansRequest> = {
+  encode(message: ListBansRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    if (message.room !== "") {
+      writer.uint32(18).string(message.room);
+    }
+    if (message.cursor !== "") {
+      writer.uint32(26).string(message.cursor);
+    }
+    if (message.limit !== 0) {
+      writer.uint32(32).uint32(message.limit);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListBansRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListBansRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.room = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.cursor = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.limit = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListBansRequest>): ListBansRequest {
+    return ListBansRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListBansRequest>): ListBansRequest {
+    const message = createBaseListBansRequest();
+    message.user = object.user ?? "";
+    message.room = object.room ?? "";
+    message.cursor = object.cursor ?? "";
+    message.limit = object.limit ?? 0;
+    return message;
+  },
+};
+
+function createBaseListBansResponse(): ListBansResponse {
+  return { users: [], nextCursor: "" };
+}
+
+export const ListBansResponse: MessageFns<ListBansResponse> = {
+  encode(message: ListBansResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.users) {
+      writer.uint32(10).string(v!);
+    }
+    if (message.nextCursor !== "") {
+      writer.uint32(18).string(message.nextCursor);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListBansResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListBansResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.users.push(reader.string());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextCursor = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListBansResponse>): ListBansResponse {
+    return ListBansResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListBansResponse>): ListBansResponse {
+    const message = createBaseListBansResponse();
+    message.users = object.users?.map((e) => e) || [];
+    message.nextCursor = object.nextCursor ?? "";
+    return message;
+  },
+};
+
+function createBaseRestoreMembersRequest(): RestoreMembersRequest {
+  return { conversations: [] };
+}
+
+export const RestoreMembersRequest: MessageFns<RestoreMembersRequest> = {
+  encode(message: RestoreMembersRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.conversations) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RestoreMembersRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRestoreMembersRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.conversations.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RestoreMembersRequest>): RestoreMembersRequest {
+    return RestoreMembersRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RestoreMembersRequest>): RestoreMembersRequest {
+    const message = createBaseRestoreMembersRequest();
+    message.conversations = object.conversations?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseRestoreMembersResponse(): RestoreMembersResponse {
+  return {};
+}
+
+export const RestoreMembersResponse: MessageFns<RestoreMembersResponse> = {
+  encode(_: RestoreMembersResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RestoreMembersResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRestoreMembersResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RestoreMembersResponse>): RestoreMembersResponse {
+    return RestoreMembersResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<RestoreMembersResponse>): RestoreMembersResponse {
+    const message = createBaseRestoreMembersResponse();
+    return message;
+  },
+};
 
 function createBaseUser(): User {
   return { id: "", displayName: "", createdAt: 0 };
@@ -2044,7 +4553,7 @@ export const OpenDeviceRequest: MessageFns<OpenDeviceRequest> = {
 };
 
 function createBasePosition(): Position {
-  return { conversation: "", cursor: 0, head: 0 };
+  return { conversation: "", cursor: 0, head: 0, joined: 0, floor: 0 };
 }
 
 export const Position: MessageFns<Position> = {
@@ -2057,6 +4566,12 @@ export const Position: MessageFns<Position> = {
     }
     if (message.head !== 0) {
       writer.uint32(24).uint64(message.head);
+    }
+    if (message.joined !== 0) {
+      writer.uint32(32).uint64(message.joined);
+    }
+    if (message.floor !== 0) {
+      writer.uint32(40).uint64(message.floor);
     }
     return writer;
   },
@@ -2098,6 +4613,22 @@ export const Position: MessageFns<Position> = {
             message.head = longToNumber(reader.uint64());
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.joined = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.floor = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2118,6 +4649,8 @@ export const Position: MessageFns<Position> = {
     message.conversation = object.conversation ?? "";
     message.cursor = object.cursor ?? 0;
     message.head = object.head ?? 0;
+    message.joined = object.joined ?? 0;
+    message.floor = object.floor ?? 0;
     return message;
   },
 };
@@ -3401,6 +5934,138 @@ export const LogicDefinition = {
       responseStream: false,
       options: {},
     },
+    /** Makes a room; the caller owns it. invalid_request, user_not_found. */
+    createRoom: {
+      name: "CreateRoom",
+      requestType: CreateRoomRequest as typeof CreateRoomRequest,
+      requestStream: false,
+      responseType: CreateRoomResponse as typeof CreateRoomResponse,
+      responseStream: false,
+      options: {},
+    },
+    getRoom: {
+      name: "GetRoom",
+      requestType: GetRoomRequest as typeof GetRoomRequest,
+      requestStream: false,
+      responseType: GetRoomResponse as typeof GetRoomResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Public rooms by name, and the caller's own. */
+    searchRooms: {
+      name: "SearchRooms",
+      requestType: SearchRoomsRequest as typeof SearchRoomsRequest,
+      requestStream: false,
+      responseType: SearchRoomsResponse as typeof SearchRoomsResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** forbidden */
+    updateRoom: {
+      name: "UpdateRoom",
+      requestType: UpdateRoomRequest as typeof UpdateRoomRequest,
+      requestStream: false,
+      responseType: UpdateRoomResponse as typeof UpdateRoomResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Ends the room for all. forbidden */
+    deleteRoom: {
+      name: "DeleteRoom",
+      requestType: DeleteRoomRequest as typeof DeleteRoomRequest,
+      requestStream: false,
+      responseType: DeleteRoomResponse as typeof DeleteRoomResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Of a public room. banned, room_full */
+    joinRoom: {
+      name: "JoinRoom",
+      requestType: JoinRoomRequest as typeof JoinRoomRequest,
+      requestStream: false,
+      responseType: JoinRoomResponse as typeof JoinRoomResponse,
+      responseStream: false,
+      options: {},
+    },
+    leaveRoom: {
+      name: "LeaveRoom",
+      requestType: LeaveRoomRequest as typeof LeaveRoomRequest,
+      requestStream: false,
+      responseType: LeaveRoomResponse as typeof LeaveRoomResponse,
+      responseStream: false,
+      options: {},
+    },
+    listMembers: {
+      name: "ListMembers",
+      requestType: ListMembersRequest as typeof ListMembersRequest,
+      requestStream: false,
+      responseType: ListMembersResponse as typeof ListMembersResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** forbidden, user_not_found, banned, room_full */
+    addMembers: {
+      name: "AddMembers",
+      requestType: AddMembersRequest as typeof AddMembersRequest,
+      requestStream: false,
+      responseType: AddMembersResponse as typeof AddMembersResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Adds one, or changes the role or the muting of one. forbidden, user_not_found, banned, room_full */
+    setMember: {
+      name: "SetMember",
+      requestType: SetMemberRequest as typeof SetMemberRequest,
+      requestStream: false,
+      responseType: SetMemberResponse as typeof SetMemberResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** forbidden */
+    removeMember: {
+      name: "RemoveMember",
+      requestType: RemoveMemberRequest as typeof RemoveMemberRequest,
+      requestStream: false,
+      responseType: RemoveMemberResponse as typeof RemoveMemberResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Removes somebody, who cannot come back until the ban is lifted. forbidden, user_not_found */
+    ban: {
+      name: "Ban",
+      requestType: BanRequest as typeof BanRequest,
+      requestStream: false,
+      responseType: BanResponse as typeof BanResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** forbidden */
+    unban: {
+      name: "Unban",
+      requestType: UnbanRequest as typeof UnbanRequest,
+      requestStream: false,
+      responseType: UnbanResponse as typeof UnbanResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** forbidden */
+    listBans: {
+      name: "ListBans",
+      requestType: ListBansRequest as typeof ListBansRequest,
+      requestStream: false,
+      responseType: ListBansResponse as typeof ListBansResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Puts back into Redis who is in these rooms. conversation_not_found when one of them is no room. */
+    restoreMembers: {
+      name: "RestoreMembers",
+      requestType: RestoreMembersRequest as typeof RestoreMembersRequest,
+      requestStream: false,
+      responseType: RestoreMembersResponse as typeof RestoreMembersResponse,
+      responseStream: false,
+      options: {},
+    },
   },
 } as const;
 
@@ -3452,6 +6117,57 @@ export interface LogicServiceImplementation<CallContextExt = {}> {
   leap(request: LeapRequest, context: CallContext & CallContextExt): Promise<DeepPartial<LeapResponse>>;
   /** What became of entries that were accepted before Redis forgot, as MySQL knows it. */
   fateOf(request: FateOfRequest, context: CallContext & CallContextExt): Promise<DeepPartial<FateOfResponse>>;
+  /** Makes a room; the caller owns it. invalid_request, user_not_found. */
+  createRoom(
+    request: CreateRoomRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<CreateRoomResponse>>;
+  getRoom(request: GetRoomRequest, context: CallContext & CallContextExt): Promise<DeepPartial<GetRoomResponse>>;
+  /** Public rooms by name, and the caller's own. */
+  searchRooms(
+    request: SearchRoomsRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<SearchRoomsResponse>>;
+  /** forbidden */
+  updateRoom(
+    request: UpdateRoomRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<UpdateRoomResponse>>;
+  /** Ends the room for all. forbidden */
+  deleteRoom(
+    request: DeleteRoomRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<DeleteRoomResponse>>;
+  /** Of a public room. banned, room_full */
+  joinRoom(request: JoinRoomRequest, context: CallContext & CallContextExt): Promise<DeepPartial<JoinRoomResponse>>;
+  leaveRoom(request: LeaveRoomRequest, context: CallContext & CallContextExt): Promise<DeepPartial<LeaveRoomResponse>>;
+  listMembers(
+    request: ListMembersRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<ListMembersResponse>>;
+  /** forbidden, user_not_found, banned, room_full */
+  addMembers(
+    request: AddMembersRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<AddMembersResponse>>;
+  /** Adds one, or changes the role or the muting of one. forbidden, user_not_found, banned, room_full */
+  setMember(request: SetMemberRequest, context: CallContext & CallContextExt): Promise<DeepPartial<SetMemberResponse>>;
+  /** forbidden */
+  removeMember(
+    request: RemoveMemberRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<RemoveMemberResponse>>;
+  /** Removes somebody, who cannot come back until the ban is lifted. forbidden, user_not_found */
+  ban(request: BanRequest, context: CallContext & CallContextExt): Promise<DeepPartial<BanResponse>>;
+  /** forbidden */
+  unban(request: UnbanRequest, context: CallContext & CallContextExt): Promise<DeepPartial<UnbanResponse>>;
+  /** forbidden */
+  listBans(request: ListBansRequest, context: CallContext & CallContextExt): Promise<DeepPartial<ListBansResponse>>;
+  /** Puts back into Redis who is in these rooms. conversation_not_found when one of them is no room. */
+  restoreMembers(
+    request: RestoreMembersRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<RestoreMembersResponse>>;
 }
 
 export interface LogicClient<CallOptionsExt = {}> {
@@ -3502,6 +6218,57 @@ export interface LogicClient<CallOptionsExt = {}> {
   leap(request: DeepPartial<LeapRequest>, options?: CallOptions & CallOptionsExt): Promise<LeapResponse>;
   /** What became of entries that were accepted before Redis forgot, as MySQL knows it. */
   fateOf(request: DeepPartial<FateOfRequest>, options?: CallOptions & CallOptionsExt): Promise<FateOfResponse>;
+  /** Makes a room; the caller owns it. invalid_request, user_not_found. */
+  createRoom(
+    request: DeepPartial<CreateRoomRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<CreateRoomResponse>;
+  getRoom(request: DeepPartial<GetRoomRequest>, options?: CallOptions & CallOptionsExt): Promise<GetRoomResponse>;
+  /** Public rooms by name, and the caller's own. */
+  searchRooms(
+    request: DeepPartial<SearchRoomsRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<SearchRoomsResponse>;
+  /** forbidden */
+  updateRoom(
+    request: DeepPartial<UpdateRoomRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<UpdateRoomResponse>;
+  /** Ends the room for all. forbidden */
+  deleteRoom(
+    request: DeepPartial<DeleteRoomRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<DeleteRoomResponse>;
+  /** Of a public room. banned, room_full */
+  joinRoom(request: DeepPartial<JoinRoomRequest>, options?: CallOptions & CallOptionsExt): Promise<JoinRoomResponse>;
+  leaveRoom(request: DeepPartial<LeaveRoomRequest>, options?: CallOptions & CallOptionsExt): Promise<LeaveRoomResponse>;
+  listMembers(
+    request: DeepPartial<ListMembersRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<ListMembersResponse>;
+  /** forbidden, user_not_found, banned, room_full */
+  addMembers(
+    request: DeepPartial<AddMembersRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<AddMembersResponse>;
+  /** Adds one, or changes the role or the muting of one. forbidden, user_not_found, banned, room_full */
+  setMember(request: DeepPartial<SetMemberRequest>, options?: CallOptions & CallOptionsExt): Promise<SetMemberResponse>;
+  /** forbidden */
+  removeMember(
+    request: DeepPartial<RemoveMemberRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<RemoveMemberResponse>;
+  /** Removes somebody, who cannot come back until the ban is lifted. forbidden, user_not_found */
+  ban(request: DeepPartial<BanRequest>, options?: CallOptions & CallOptionsExt): Promise<BanResponse>;
+  /** forbidden */
+  unban(request: DeepPartial<UnbanRequest>, options?: CallOptions & CallOptionsExt): Promise<UnbanResponse>;
+  /** forbidden */
+  listBans(request: DeepPartial<ListBansRequest>, options?: CallOptions & CallOptionsExt): Promise<ListBansResponse>;
+  /** Puts back into Redis who is in these rooms. conversation_not_found when one of them is no room. */
+  restoreMembers(
+    request: DeepPartial<RestoreMembersRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<RestoreMembersResponse>;
 }
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | undefined;

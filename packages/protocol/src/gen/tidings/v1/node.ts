@@ -20,10 +20,12 @@ export interface PushEntry {
   seq: number;
   /** The finished frame, UTF-8: made once, sent as it is. Empty for a void: then only its seq is told. */
   frame: Buffer;
-  /** Who must see it; only their sessions get it. */
+  /** Who must see it; only their sessions get it. Empty for a room: the sessions that are in it get it. */
   users: string[];
   /** W3C traceparent, or empty. */
   trace: string;
+  /** An entry of a room that changes its members: whom, stands in the frame. */
+  members: boolean;
 }
 
 export interface PushRequest {
@@ -57,7 +59,16 @@ export interface CloseSessionResponse {
 }
 
 function createBasePushEntry(): PushEntry {
-  return { partition: 0, fence: 0, conversation: "", seq: 0, frame: Buffer.alloc(0), users: [], trace: "" };
+  return {
+    partition: 0,
+    fence: 0,
+    conversation: "",
+    seq: 0,
+    frame: Buffer.alloc(0),
+    users: [],
+    trace: "",
+    members: false,
+  };
 }
 
 export const PushEntry: MessageFns<PushEntry> = {
@@ -82,6 +93,9 @@ export const PushEntry: MessageFns<PushEntry> = {
     }
     if (message.trace !== "") {
       writer.uint32(58).string(message.trace);
+    }
+    if (message.members !== false) {
+      writer.uint32(64).bool(message.members);
     }
     return writer;
   },
@@ -155,6 +169,14 @@ export const PushEntry: MessageFns<PushEntry> = {
             message.trace = reader.string();
             continue;
           }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.members = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -179,6 +201,7 @@ export const PushEntry: MessageFns<PushEntry> = {
     message.frame = object.frame ?? Buffer.alloc(0);
     message.users = object.users?.map((e) => e) || [];
     message.trace = object.trace ?? "";
+    message.members = object.members ?? false;
     return message;
   },
 };

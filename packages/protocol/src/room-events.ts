@@ -1,0 +1,44 @@
+/** What an entry of a room's log says of the room itself and of its members: content of entries of type `system` that logic alone makes. */
+import type { Entry } from './entry.js'
+
+/** Most users in one change: all of them fit into the content of one entry. */
+export const MAX_CHANGED_MEMBERS = 200
+
+export type Role = 'owner' | 'admin' | 'member'
+
+/** One change, as its entry tells it. Names are user ids. */
+export interface RoomEvent {
+  event: 'room'
+  change: 'created' | 'updated' | 'deleted' | 'joined' | 'added' | 'left' | 'removed' | 'banned' | 'member_updated'
+  /** Version of the room after it. */
+  version: number
+  by: string
+  /** Who is in the room from this entry on. */
+  joined?: readonly string[]
+  /** Who is not in it after this entry. */
+  left?: readonly string[]
+  /** What became of these members. `mutedUntil` in milliseconds since 1970. */
+  members?: readonly { user: string; role?: Role; mutedUntil?: number }[]
+  /** What the room is now, where that changed. */
+  room?: { name?: string; visibility?: string; history?: string }
+}
+
+/** The clientId of the entry that tells of a version. A person cannot send a `system` entry, whatever its clientId. */
+export const roomEventClientId = (version: number): string => `room.${version}`
+
+const CLIENT_ID = /^room\.\d+$/
+
+/** @returns the event, or undefined when the entry is a message like others */
+export function roomEventOf({
+  type,
+  clientId,
+  content,
+}: Pick<Entry, 'type' | 'clientId' | 'content'>): RoomEvent | undefined {
+  if (type !== 'system' || !CLIENT_ID.test(clientId)) return undefined
+  const event = JSON.parse(content) as Partial<RoomEvent>
+  return event.event === 'room' ? (event as RoomEvent) : undefined
+}
+
+/** Is this user in the room no more after the event? */
+export const endsFor = (event: RoomEvent, user: string): boolean =>
+  event.change === 'deleted' || (event.left?.includes(user) ?? false)
