@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { startEdge } from '@tidings/accept'
 import { AppError, Close, MAX_FRAME_BYTES, nodeRpc, rpcToken, serve, startRpcServer } from '@tidings/protocol'
-import { createSessionLister, type NodeInfo } from '@tidings/registry'
+import { createSessionLister, type NodeInfo, watchRooms } from '@tidings/registry'
 import {
   gauge,
   Lifecycle,
@@ -23,6 +23,7 @@ import type { FrameDeps } from './frames.js'
 import { startHeartbeat } from './heartbeat.js'
 import { type OpenDeps, RECHECK_MS } from './open.js'
 import { createPushService } from './push-service.js'
+import { createRooms } from './rooms.js'
 import type { Session } from './session.js'
 import { createSessions } from './sessions.js'
 import { createSlots } from './slots.js'
@@ -70,7 +71,11 @@ export async function startConnect(
     const sessions = createSessions()
     const reader = createLogReader(redis, keys)
     const slots = createSlots(CATCH_UPS_AT_ONCE, CATCH_UPS_IN_LINE)
-    const catchUp = createCatchUp({ reader, logic: logic.client, slots, signal: stopper.signal, log })
+    const catchUp = createCatchUp({
+      ...{ reader, logic: logic.client, slots, signal: stopper.signal, log },
+      leaveRoom: sessions.leaveRoom,
+    })
+    const openings = createSlots(OPENINGS_AT_ONCE, OPENINGS_IN_LINE)
     const acks = createAcks(logic.client, log)
     life.add('acks', () => acks.stop())
     const stored = createStoredReceipts({ redis, keys, logic: logic.client, log })
@@ -92,6 +97,10 @@ export async function startConnect(
         if (session.identity.sessionId === sessionId) session.close(Close.Kicked, 'logged out')
       }
     })
+    const rooms = createRooms({ sessions, catchUp, logic: logic.client, openings, log })
+    life.add('rooms', () => rooms.stop())
+    const roomWatch = await watchRooms(registry, rooms, log)
+    life.add('room watch', () => roomWatch.stop())
     const heartbeat = startHeartbeat(sessions, config.heartbeatMs)
     life.add('heartbeat', () => heartbeat.stop())
 
@@ -126,7 +135,7 @@ export async function startConnect(
       acks,
       catchUp,
       slots,
-      openings: createSlots(OPENINGS_AT_ONCE, OPENINGS_IN_LINE),
+      openings,
       sweep,
       log,
     }

@@ -5,7 +5,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { LogicClient } from '@tidings/accept'
-import { AppError, Close, type Entry } from '@tidings/protocol'
+import { AppError, Close, type Entry, endsFor, isRoom, roomEventOf } from '@tidings/protocol'
 import type { Logger } from '@tidings/service'
 import type { LogReader } from '@tidings/stream'
 import { type NextStep, type Page, Repair } from './repair.js'
@@ -17,7 +17,10 @@ const PAGE = 100
 const HOLE_WAIT_MS = 50
 
 export interface CatchUp {
-  /** Entries after a seq, ascending. @throws AppError `unavailable` when a needed source is away */
+  /**
+   * Entries after a seq, ascending, on the user's own wish.
+   * @throws AppError `unavailable` when a needed source is away, `conversation_not_found` when the user is not in it
+   */
   readAfter(user: string, conversation: string, after: number, limit: number): Promise<Page>
   /** Shows what a flow that is reading lacks; resolves when it is live or the session has closed. @returns how many were shown */
   repair(session: Session, conversation: string): Promise<number>
@@ -27,17 +30,30 @@ export interface CatchUp {
 
 export function createCatchUp(deps: {
   reader: LogReader
-  logic: Pick<LogicClient, 'readHistory'>
+  logic: Pick<LogicClient, 'readHistory' | 'permit'>
   slots: Slots
+  /** The user of the session is not in this room any more. */
+  leaveRoom(session: Session, room: string): void
   signal: AbortSignal
   log: Logger
 }): CatchUp {
-  const { reader, logic, slots, signal, log } = deps
+  const { reader, logic, slots, leaveRoom, signal, log } = deps
 
   async function readAfter(user: string, conversation: string, after: number, limit: number): Promise<Page> {
+    return isRoom(conversation)
+      ? readStored(user, conversation, after, limit)
+      : readNewest(user, conversation, after, limit)
+  }
+
+  /** For one who may read here: nobody asks whether. */
+  async function readNewest(user: string, conversation: string, after: number, limit: number): Promise<Page> {
     // A void in a log is for logic to judge: whoever stands right before it would be shown it as a message.
     const entries = (await reader.after(conversation, after, limit)).filter(({ type }) => type !== 'void')
     if (entries[0]?.seq === after + 1) return { entries: contiguous(entries), voids: [] }
+    return readStored(user, conversation, after, limit)
+  }
+
+  async function readStored(user: string, conversation: string, after: number, limit: number): Promise<Page> {
     const page = await logic.readHistory({ user, conversation, after, fromStart: true, limit })
     return { entries: page.entries.map((entry) => ({ ...entry, trace: '' })), voids: page.voids }
   }
@@ -45,8 +61,11 @@ export function createCatchUp(deps: {
   async function repair(session: Session, conversation: string): Promise<number> {
     const flow = session.flow(conversation)
     const repairing = new Repair(flow, readerOf(session, conversation))
-    for (let step: NextStep = 'read'; step !== 'live' && !session.closed && !signal.aborted; ) {
-      if (step === 'ask') step = repairing.resists(await logAnswers(conversation))
+    // Whoever left a room meanwhile, and perhaps came back to it, has another flow there or none.
+    const goesOn = (): boolean =>
+      !session.closed && !signal.aborted && session.holds(conversation) && session.flow(conversation) === flow
+    for (let step: NextStep = 'read'; step !== 'live' && goesOn(); ) {
+      if (step === 'ask') step = repairing.resists(await mayTellGap(session, conversation))
       else if (step === 'read') step = await readOn(session, conversation, flow.position, repairing)
       else {
         // Without the signal: thousands may wait, and each would be a listener on it. The loop looks at it afterwards.
@@ -54,6 +73,7 @@ export function createCatchUp(deps: {
         step = 'read'
       }
     }
+    if (flow.over && goesOn()) leaveRoom(session, conversation)
     return repairing.shown
   }
 
@@ -61,6 +81,7 @@ export function createCatchUp(deps: {
     await session.writable()
     const page = await readPage(session, conversation, after)
     if (page === 'busy') return repairing.later()
+    if (page && isRoom(conversation)) endAtRemoval(session, conversation, page)
     repairing.take(page)
     while (!session.closed && repairing.showNext()) if (session.congested) await session.writable()
     return repairing.next(performance.now())
@@ -70,9 +91,13 @@ export function createCatchUp(deps: {
   async function readPage(session: Session, conversation: string, after: number): Promise<Page | 'busy' | undefined> {
     try {
       // The slot is for the read alone: a slow reader must not hold up the others.
-      return await slots.run(() => readAfter(session.user, conversation, after, PAGE))
+      return await slots.run(() => readNewest(session.user, conversation, after, PAGE))
     } catch (error) {
       if (error instanceof AppError && error.code === 'overloaded') return 'busy'
+      if (error instanceof AppError && error.code === 'conversation_not_found' && isRoom(conversation)) {
+        leaveRoom(session, conversation)
+        return undefined
+      }
       if (!(error instanceof AppError) || error.code !== 'unavailable') {
         log.error({ err: error, conversation, session: session.id }, 'catching up failed')
       }
@@ -80,12 +105,24 @@ export function createCatchUp(deps: {
     }
   }
 
-  async function logAnswers(conversation: string): Promise<boolean> {
+  /** A gap passes what would have shut the user out of a room: so it is asked whether the user is in it still. */
+  async function mayTellGap(session: Session, conversation: string): Promise<boolean> {
     try {
       await reader.heads([conversation])
-      return true
+      if (isRoom(conversation)) await requireMember(session, conversation)
+      return session.holds(conversation)
     } catch (error) {
       if (error instanceof AppError) return false
+      throw error
+    }
+  }
+
+  async function requireMember(session: Session, room: string): Promise<void> {
+    try {
+      await logic.permit({ user: session.user, conversation: room })
+    } catch (error) {
+      if (error instanceof AppError && error.code === 'muted') return
+      if (error instanceof AppError && error.code === 'conversation_not_found') leaveRoom(session, room)
       throw error
     }
   }
@@ -95,6 +132,7 @@ export function createCatchUp(deps: {
     repair,
     repairSoon(session, conversation) {
       setTimeout(() => {
+        if (!session.holds(conversation)) return
         const flow = session.flow(conversation)
         if (session.closed || flow.state !== 'waiting' || !flow.startReading()) return
         repair(session, conversation).catch((error: unknown) => {
@@ -104,6 +142,15 @@ export function createCatchUp(deps: {
         })
       }, HOLE_WAIT_MS)
     },
+  }
+}
+
+/** Of what was read, the entry that shuts the user out is the last that is shown. One from before the joining is of another stay. */
+function endAtRemoval(session: Session, room: string, { entries }: Page): void {
+  const joined = session.joinedAt(room) ?? 0
+  for (const entry of entries) {
+    const event = entry.seq > joined ? roomEventOf(entry) : undefined
+    if (event && endsFor(event, session.user)) session.flow(room).endAt(entry.seq)
   }
 }
 

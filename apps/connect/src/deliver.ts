@@ -1,11 +1,13 @@
 /**
  * Stage 5 of 6, deliver: a pushed entry to the sessions that must see it. From push, over gRPC; to ack. Promise: every session is
  * shown the entries of a conversation in seq order, each once. A late or repeated push changes nothing; a hole is repaired from the
- * log. On failure: a reader that is too slow is closed with 4508 and catches up when it returns.
+ * log. In a room the sessions are shown what lies between the entries that let their users in and shut them out, both included.
+ * On failure: a reader that is too slow is closed with 4508 and catches up when it returns.
  */
-import type { nodeRpc } from '@tidings/protocol'
+import { endsFor, type nodeRpc, type RoomEvent, roomEventIn } from '@tidings/protocol'
 import type { StageMetrics, Tracing } from '@tidings/service'
 import type { CatchUp } from './catch-up.js'
+import type { Session } from './session.js'
 import type { Sessions } from './sessions.js'
 
 /** @returns undefined, or the fence of a newer owner of the entry's partition, who has pushed already: then nothing was done */
@@ -22,7 +24,7 @@ export function createDeliver(deps: {
   const fences = new Map<number, number>()
 
   return (entry) => {
-    const { partition, fence, conversation, seq, frame, users } = entry
+    const { partition, fence, conversation, seq, users } = entry
     const known = fences.get(partition) ?? 0
     if (fence < known) {
       metrics.failed('fenced')
@@ -30,15 +32,37 @@ export function createDeliver(deps: {
     }
     if (fence > known) fences.set(partition, fence)
     const span = tracing.enabled ? tracing.start('deliver', entry.trace, { conversation, seq }) : undefined
-    for (const user of users) {
-      for (const session of sessions.of(user)) {
-        // A void is shown to nobody: it only says how far the conversation reaches.
-        const hintOnly = frame.length === 0 || session.congested
-        const behind = session.push(conversation, seq, frame, hintOnly, session.show)
-        if (behind) catchUp.repairSoon(session, conversation)
-      }
-    }
+    if (users.length === 0) toRoom(entry)
+    else for (const user of users) for (const session of sessions.of(user)) push(session, entry)
     span?.end()
     return undefined
+  }
+
+  function push(session: Session, { conversation, seq, frame }: nodeRpc.PushEntry): void {
+    // A void is shown to nobody: it only says how far the conversation reaches.
+    const hintOnly = frame.length === 0 || session.congested
+    const behind = session.push(conversation, seq, frame, hintOnly, session.show)
+    if (behind) catchUp.repairSoon(session, conversation)
+  }
+
+  function toRoom(entry: nodeRpc.PushEntry): void {
+    const { conversation, seq, members, frame } = entry
+    const event = members ? roomEventIn(frame) : undefined
+    if (event) letIn(conversation, seq, event)
+    for (const session of sessions.concerned(conversation)) {
+      const last = event !== undefined && endsFor(event, session.user)
+      if (last) session.flow(conversation).endAt(seq)
+      push(session, entry)
+      if (last && session.flow(conversation).over) sessions.leaveRoom(session, conversation)
+    }
+  }
+
+  function letIn(room: string, seq: number, { joined = [] }: RoomEvent): void {
+    for (const user of joined) {
+      for (const session of sessions.of(user)) {
+        session.join(room, { joined: seq, floor: seq - 1, cursor: seq - 1 })
+        sessions.enterRooms(session)
+      }
+    }
   }
 }

@@ -12,6 +12,7 @@ import {
   ROOM_ID,
   rawMembers,
   requireParty,
+  requirePossibleParty,
   SENDABLE_TYPES,
   toAppError,
   USER_ID,
@@ -194,14 +195,14 @@ function ack(deps: FrameDeps, session: Session, frame: Static<typeof Ack>): void
 
 /** Not bounded by what this session was shown: the person may have read it on another device. */
 async function read(deps: FrameDeps, session: Session, frame: Static<typeof Read>): Promise<void> {
-  requireParty(frame.conversation, session.user)
+  requirePossibleParty(frame.conversation, session.user)
   await deps.logic.read({ user: session.user, conversation: frame.conversation, seq: frame.seq })
 }
 
 /** A page of a conversation on request, beside and not instead of the live order. */
 async function sync(deps: FrameDeps, session: Session, frame: Static<typeof Sync>): Promise<void> {
   const { after, limit = SYNC_PAGE } = frame
-  requireParty(frame.conversation, session.user)
+  requirePossibleParty(frame.conversation, session.user)
   let position = after
   let covered = after
   let messages = 0

@@ -50,9 +50,11 @@ export async function openSession(
   }
   await endOlder(deps, session)
   if (session.closed) return
+  const { sessions } = deps
   const { user, device } = session
   const { positions } = await deps.openings.run(() => deps.logic.openDevice({ user, device }))
   session.begin(positions, wishes)
+  sessions.enterRooms(session)
   session.tell({
     op: 'ready',
     session: session.id,

@@ -18,6 +18,8 @@ export class Flow {
   position: number
   known: number
   state: FlowState = 'live'
+  /** The last seq that this reader may see. */
+  #end = Number.POSITIVE_INFINITY
   #held: Map<number, Frame> | undefined
 
   /** @param position the newest seq that the session has been shown, or need not be */
@@ -32,7 +34,7 @@ export class Flow {
    * @returns true when a hole was found and nobody is on it yet: repair it soon
    */
   push(seq: number, frame: Frame, show: (frame: Frame) => void): boolean {
-    if (seq <= this.position) return false
+    if (seq <= this.position || seq > this.#end) return false
     if (seq > this.known) this.known = seq
     if (seq === this.position + 1 && this.state !== 'reading') {
       this.position = seq
@@ -50,10 +52,22 @@ export class Flow {
 
   /** Somebody says that the conversation reaches this far. @returns true when it is further than shown and nobody is on it yet */
   raise(head: number): boolean {
-    if (head > this.known) this.known = head
+    if (head > this.known) this.known = Math.min(head, this.#end)
     if (this.position >= this.known || this.state !== 'live') return false
     this.state = 'waiting'
     return true
+  }
+
+  /** What follows this seq is not for this reader any more, whether it was pushed already or is read later. */
+  endAt(seq: number): void {
+    this.#end = Math.max(Math.min(seq, this.#end), this.position)
+    this.known = Math.min(this.known, this.#end)
+    for (const held of this.#held?.keys() ?? []) if (held > this.#end) this.#held?.delete(held)
+  }
+
+  /** All that this reader may ever see was shown. */
+  get over(): boolean {
+    return this.position >= this.#end
   }
 
   /** From now on what is missing is read; pushes only wait. @returns false when nothing is missing, or somebody is reading already */
@@ -69,7 +83,7 @@ export class Flow {
 
   /** An entry that was read. Old ones are ignored; one that is not the next shows that something before it is missing. */
   read(seq: number, frame: () => Frame, show: (frame: Frame) => void): 'shown' | 'old' | 'hole' {
-    if (seq <= this.position) return 'old'
+    if (seq <= this.position || seq > this.#end) return 'old'
     if (seq > this.known) this.known = seq
     if (seq !== this.position + 1) return 'hole'
     this.position = seq
@@ -81,7 +95,7 @@ export class Flow {
   /** Seqs up to `to` hold nothing (a void), or cannot be had now (a gap): go on behind them. */
   skipTo(to: number): void {
     if (to <= this.position) return
-    this.position = to
+    this.position = Math.min(to, this.#end)
     if (to > this.known) this.known = to
   }
 

@@ -1,4 +1,5 @@
-/** The live sessions of this node. */
+/** The live sessions of this node, and which of them are in which room. */
+import { parseConversation } from '@tidings/protocol'
 import type { Session } from './session.js'
 
 const SLICES = 16
@@ -10,7 +11,12 @@ export interface Sessions {
   of(user: string): readonly Session[]
   /** The session of this device that is here already. */
   ofDevice(user: string, device: string): Session | undefined
-  has(user: string): boolean
+  /** Lists the session under the rooms that it stands in; again whenever it has entered one. */
+  enterRooms(session: Session): void
+  /** The session is in this room no more. */
+  leaveRoom(session: Session, room: string): void
+  /** Those that must see what is said in a conversation. */
+  concerned(conversation: string): Iterable<Session>
   all(): Iterable<Session>
   /** A sixteenth of all, a different one each time: for work that is spread over time. */
   nextSlice(): Iterable<Session>
@@ -22,11 +28,22 @@ export const SESSION_SLICES = SLICES
 export function createSessions(): Sessions {
   const byId = new Map<string, Session>()
   const byUser = new Map<string, Session[]>()
+  const byRoom = new Map<string, Set<Session>>()
   const slices = Array.from({ length: SLICES }, () => new Set<Session>())
   let turn = 0
   // Ids are random, so the slices are about alike.
   const sliceOf = ({ id }: Session): Set<Session> => slices[(id.charCodeAt(0) + id.charCodeAt(1)) % SLICES]!
   const none: readonly Session[] = []
+
+  function leaveRoom(session: Session, room: string): void {
+    session.leave(room)
+    const others = byRoom.get(room)
+    if (others?.delete(session) && others.size === 0) byRoom.delete(room)
+  }
+
+  function* ofUsers(users: readonly string[]): Iterable<Session> {
+    for (const user of new Set(users)) yield* byUser.get(user) ?? none
+  }
 
   return {
     add(session) {
@@ -42,11 +59,26 @@ export function createSessions(): Sessions {
       if (left.length > 0) byUser.set(session.user, left)
       else byUser.delete(session.user)
       sliceOf(session).delete(session)
+      for (const room of [...session.rooms()]) leaveRoom(session, room)
+    },
+    enterRooms(session) {
+      if (session.closed) return
+      for (const room of session.rooms()) {
+        const others = byRoom.get(room)
+        if (others) others.add(session)
+        else byRoom.set(room, new Set([session]))
+      }
+    },
+    leaveRoom,
+    concerned(conversation) {
+      const parsed = parseConversation(conversation)
+      if (parsed?.kind === 'room') return byRoom.get(conversation) ?? none
+      if (parsed?.kind === 'dm') return ofUsers(parsed.users)
+      return parsed?.kind === 'feed' ? ofUsers([parsed.user]) : none
     },
     byId: (id) => byId.get(id),
     of: (user) => byUser.get(user) ?? none,
     ofDevice: (user, device) => byUser.get(user)?.find((session) => session.device === device),
-    has: (user) => byUser.has(user),
     all: () => byId.values(),
     nextSlice: () => slices[turn++ % SLICES]!,
     get size() {

@@ -2,6 +2,7 @@
  * Where a session stands in its conversations, as pure state: what was shown, what is known to exist, what was pushed before it was
  * open, and what may be acknowledged. It does no I/O; session.ts adds the socket.
  */
+import { isRoom } from '@tidings/protocol'
 import { Flow, type Frame } from './sequencer.js'
 
 export type SessionState = 'opening' | 'open' | 'closed'
@@ -11,6 +12,10 @@ export interface Position {
   conversation: string
   cursor: number
   head: number
+  /** In a room: the seq at which the user joined; 0 elsewhere. */
+  joined: number
+  /** The user may read what is above it. */
+  floor: number
 }
 
 export class Standing {
@@ -18,6 +23,8 @@ export class Standing {
   // Made when there is something to put in: most sessions rest, and an empty map weighs as much as all the rest of one.
   /** conversation to its flow, or to its position alone as long as nothing happens in it */
   #flows: Map<string, Flow | number> | undefined
+  /** The rooms that the user is in. Of other conversations the name alone says whose they are. */
+  #rooms: Map<string, Pick<Position, 'joined' | 'floor'>> | undefined
   /** Conversations with a gap that was not paged yet. */
   #gaps: Map<string, { limit: number; end: number }> | undefined
   /** What was said to exist while the session opened, conversation to highest seq: its positions may be older than that. */
@@ -38,8 +45,9 @@ export class Standing {
    * @param wishes fromOldest: from the beginning; resume: the client's cursors follow
    */
   begin(positions: readonly Position[], wishes: { fromOldest: boolean; resume: boolean }): void {
-    for (const { conversation, cursor, head } of positions) {
-      const position = wishes.fromOldest ? 0 : cursor
+    for (const { conversation, cursor, head, joined, floor } of positions) {
+      const position = wishes.fromOldest ? floor : cursor
+      if (joined > 0) this.#enter(conversation, { joined, floor })
       this.#flows ??= new Map()
       this.#flows.set(conversation, position)
       if (head > position || wishes.resume) this.flow(conversation).raise(head)
@@ -50,7 +58,42 @@ export class Standing {
   resumeFrom(conversation: string, cursor: number): void {
     if (!this.#flows?.has(conversation)) return
     const flow = this.flow(conversation)
-    flow.position = Math.min(cursor, flow.known)
+    flow.position = Math.min(Math.max(cursor, this.#rooms?.get(conversation)?.floor ?? 0), flow.known)
+  }
+
+  #enter(conversation: string, room: Pick<Position, 'joined' | 'floor'>): void {
+    this.#rooms ??= new Map()
+    this.#rooms.set(conversation, room)
+  }
+
+  /** The rooms of this session. */
+  rooms(): Iterable<string> {
+    return this.#rooms?.keys() ?? []
+  }
+
+  /** The seq at which the user joined a room; undefined when this session does not know of it. */
+  joinedAt(room: string): number | undefined {
+    return this.#rooms?.get(room)?.joined
+  }
+
+  /**
+   * The user is in a room from a seq on. One that is known from that seq on or a later one stays as it is.
+   * @param cursor everything up to it was acknowledged, or was before the joining
+   */
+  join(room: string, { joined, floor, cursor }: Pick<Position, 'joined' | 'floor' | 'cursor'>): void {
+    if ((this.joinedAt(room) ?? 0) >= joined) return
+    this.#enter(room, { joined, floor })
+    this.#flows ??= new Map()
+    this.#flows.set(room, new Flow(cursor))
+    this.#gaps?.delete(room)
+  }
+
+  /** The user is not in a room any more: nothing of it is shown from now on. */
+  leave(room: string): void {
+    this.#rooms?.delete(room)
+    this.#flows?.delete(room)
+    this.#gaps?.delete(room)
+    this.#hints?.delete(room)
   }
 
   /**
@@ -58,7 +101,9 @@ export class Standing {
    * @returns the conversations with a backlog. Their flows are reading: what is pushed to them waits until the backlog is through.
    */
   open(): string[] {
-    for (const [conversation, seq] of this.#hints ?? []) this.flow(conversation).raise(seq)
+    for (const [conversation, seq] of this.#hints ?? []) {
+      if (this.holds(conversation)) this.flow(conversation).raise(seq)
+    }
     this.#hints = undefined
     if (this.state === 'opening') this.state = 'open'
     const behind: string[] = []
@@ -82,9 +127,14 @@ export class Standing {
     return hintOnly ? flow.raise(seq) : flow.push(seq, frame, show)
   }
 
+  /** Is the conversation the user's, as far as this session knows? Rooms have to be entered. */
+  holds(conversation: string): boolean {
+    return !isRoom(conversation) || this.#rooms?.has(conversation) === true
+  }
+
   /** A conversation reaches this far. @returns true when something is missing and nobody is on it yet: repair it soon */
   reaches(conversation: string, head: number): boolean {
-    if (this.state === 'open') return this.flow(conversation).raise(head)
+    if (this.state === 'open') return this.holds(conversation) && this.flow(conversation).raise(head)
     this.#hint(conversation, head)
     return false
   }

@@ -2,7 +2,7 @@
  * Re-checking heads: what changed according to the partitions' `recent` indexes, compared with where this node's sessions stand. A push
  * is only a hint; what it missed, even a last entry with nothing behind it, is found here.
  */
-import { AppError, parseConversation } from '@tidings/protocol'
+import { AppError } from '@tidings/protocol'
 import type { Logger, Stoppable } from '@tidings/service'
 import { type Keys, type LogReader, loadScript, type Redis, redisAway, scriptFile } from '@tidings/stream'
 import type { CatchUp } from './catch-up.js'
@@ -93,19 +93,14 @@ export function startSweep(deps: {
     }
   }
 
-  function usersOf(conversation: string): readonly string[] {
-    const parsed = parseConversation(conversation)
-    if (parsed?.kind === 'dm') return parsed.users[0] === parsed.users[1] ? [parsed.users[0]] : parsed.users
-    return parsed?.kind === 'feed' ? [parsed.user] : []
+  function isHere(conversation: string): boolean {
+    for (const _ of sessions.concerned(conversation)) return true
+    return false
   }
 
-  const isHere = (conversation: string): boolean => usersOf(conversation).some((user) => sessions.has(user))
-
   function raise(conversation: string, head: number): void {
-    for (const user of usersOf(conversation)) {
-      for (const session of sessions.of(user)) {
-        if (session.reaches(conversation, head)) catchUp.repairSoon(session, conversation)
-      }
+    for (const session of sessions.concerned(conversation)) {
+      if (session.reaches(conversation, head)) catchUp.repairSoon(session, conversation)
     }
   }
 

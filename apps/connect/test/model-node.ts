@@ -33,7 +33,7 @@ export class Node {
   push(conversation: Conversation, seq: number): void {
     for (const session of [...this.sessions]) {
       if (this.world.planted.positionFromPush && session.positionOf(conversation.name) === undefined) {
-        session.begin([{ conversation: conversation.name, cursor: seq - 1, head: seq }], {
+        session.begin([{ conversation: conversation.name, cursor: seq - 1, head: seq, joined: 0, floor: 0 }], {
           fromOldest: false,
           resume: false,
         })

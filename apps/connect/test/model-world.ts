@@ -154,7 +154,7 @@ export class Simulation {
           const resume = chances.happens(0.2)
           const positions = found.map(({ conversation, cursor }, i) => {
             session.startsAt(conversation, cursor)
-            return { conversation: conversation.name, cursor, head: heads[i]! }
+            return { conversation: conversation.name, cursor, head: heads[i]!, joined: 0, floor: 0 }
           })
           session.begin(positions, { fromOldest: false, resume })
           this.time.after(resume ? chances.below(200) : 0, () => {

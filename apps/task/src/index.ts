@@ -1,3 +1,3 @@
 export { startTask, type TaskApp } from './app.js'
 export { readConfig, type TaskConfig } from './config.js'
-export { recipientsOf, route } from './route.js'
+export { route } from './route.js'

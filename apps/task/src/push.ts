@@ -10,7 +10,8 @@ import { gauge, type Logger, type MetricsRegistry, type Span, stageMetrics, type
 import { type Delivery, type Exceptions, type Keys, PoisonError, type Redis } from '@tidings/stream'
 import { startLateness } from './late.js'
 import { type NodeLink, openNodeLink } from './node-link.js'
-import { route, type Where } from './route.js'
+import { createRoomNodes, type Where } from './room-nodes.js'
+import { route } from './route.js'
 
 /** While it skips ahead, devices look this often, and once more after the last late entry. */
 const RECHECK_EVERY_MS = 1_000
@@ -37,6 +38,7 @@ export async function startPusher(deps: {
   const lateness = await startLateness(deps.redis, deps.keys)
   const token = rpcToken(deps.jwtSecret)
   const links = new Map<string, { info: NodeInfo; link: NodeLink }>()
+  const rooms = createRoomNodes({ redis: deps.redis, keys: deps.keys, where, allNodes: () => links.keys() })
   const routed = stageMetrics(deps.metrics, 'route')
   const pushed = stageMetrics(deps.metrics, 'push')
   gauge(deps.metrics, 'tidings_nodes_owed', 'Connect nodes that are owed a re-check of their heads.', () =>
@@ -80,13 +82,14 @@ export async function startPusher(deps: {
       const began = performance.now()
       const { fresh: batch, late } = lateness.split(whole)
       skip(late.length, began)
+      await rooms.learn(batch)
       const byNode = new Map<string, nodeRpc.PushEntry[]>()
       const poisoned: { delivery: Delivery; reason: string }[] = []
       const spans: Span[] = []
       for (const delivery of batch) {
         try {
           if (tracing.enabled) spans.push(startSpan(tracing, delivery))
-          route(delivery, where, byNode)
+          route(delivery, where, rooms, byNode)
         } catch (error) {
           if (!(error instanceof PoisonError)) throw error
           poisoned.push({ delivery, reason: error.message })

@@ -3,44 +3,58 @@
  * push.ts. Promise: every session listed when we looked is reached through the answer; one that appears later catches up by its
  * cursor. On failure: throws, and the entry stays pending.
  */
-import { messageFrame, type nodeRpc, parseConversation } from '@tidings/protocol'
+import { messageFrame, type nodeRpc, parseConversation, roomEventOf } from '@tidings/protocol'
 import { type Delivery, PoisonError } from '@tidings/stream'
-
-/** Where the sessions of a user are; see registry's `mirrorRoutes`. */
-export interface Where {
-  nodesOf(user: string): Iterable<string>
-}
+import type { RoomNodes, Where } from './room-nodes.js'
 
 const NOTHING = Buffer.alloc(0)
+const NOBODY: readonly string[] = []
 
-/** Who must see an entry of this conversation. */
-export function recipientsOf(conversation: string): readonly string[] {
-  const parsed = parseConversation(conversation)
-  switch (parsed?.kind) {
+/** By node, whose sessions must see it; an empty list for those that are in the room. Undefined when nobody is there. */
+function recipients(
+  delivery: Delivery,
+  where: Where,
+  rooms: Pick<RoomNodes, 'nodesOf'>,
+): Map<string, readonly string[]> | undefined {
+  const conversation = parseConversation(delivery.entry.conversation)
+  switch (conversation?.kind) {
     case 'dm':
-      return parsed.users[0] === parsed.users[1] ? [parsed.users[0]] : parsed.users
+      return nodesOfUsers(new Set(conversation.users), where)
     case 'feed':
-      return [parsed.user]
+      return nodesOfUsers([conversation.user], where)
+    case 'room':
+      return new Map([...rooms.nodesOf(delivery)].map((node) => [node, NOBODY]))
     default:
       throw new PoisonError('nobody receives entries of this conversation')
   }
 }
 
-/** Adds the entry to what each concerned node is to be pushed; one copy per node, its frame made once. */
-export function route(delivery: Delivery, where: Where, byNode: Map<string, nodeRpc.PushEntry[]>): void {
-  const { entry, partition, fence } = delivery
-  let usersByNode: Map<string, string[]> | undefined
-  for (const user of recipientsOf(entry.conversation)) {
+function nodesOfUsers(users: Iterable<string>, where: Where): Map<string, string[]> | undefined {
+  let byNode: Map<string, string[]> | undefined
+  for (const user of users) {
     for (const node of where.nodesOf(user)) {
-      usersByNode ??= new Map()
-      const users = usersByNode.get(node)
-      if (users) users.push(user)
-      else usersByNode.set(node, [user])
+      byNode ??= new Map()
+      const known = byNode.get(node)
+      if (known) known.push(user)
+      else byNode.set(node, [user])
     }
   }
+  return byNode
+}
+
+/** Adds the entry to what each concerned node is to be pushed; one copy per node, its frame made once. */
+export function route(
+  delivery: Delivery,
+  where: Where,
+  rooms: Pick<RoomNodes, 'nodesOf'>,
+  byNode: Map<string, nodeRpc.PushEntry[]>,
+): void {
+  const { entry, partition, fence } = delivery
+  const usersByNode = recipients(delivery, where, rooms)
   if (!usersByNode) return
   // A void is shown to nobody: it only says how far the conversation reaches.
   const frame = entry.type === 'void' ? NOTHING : Buffer.from(messageFrame(entry))
+  const members = roomEventOf(entry) !== undefined
   for (const [node, users] of usersByNode) {
     const pushed = {
       partition,
@@ -48,8 +62,9 @@ export function route(delivery: Delivery, where: Where, byNode: Map<string, node
       conversation: entry.conversation,
       seq: entry.seq,
       frame,
-      users,
+      users: users as string[],
       trace: entry.trace,
+      members,
     }
     const entries = byNode.get(node)
     if (entries) entries.push(pushed)

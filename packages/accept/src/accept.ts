@@ -3,7 +3,7 @@
  * somebody who may write there, has its id, and is written (stage 2). On failure: a coded error; only `outcome_unknown` leaves open
  * whether something was written.
  */
-import { AppError } from '@tidings/protocol'
+import { AppError, isRoom } from '@tidings/protocol'
 import { jitterSeconds, type StageMetrics, type Tracing } from '@tidings/service'
 import type { Appended, Appender, AppendItem } from '@tidings/stream'
 import type { Permits } from './permits.js'
@@ -14,7 +14,6 @@ const MAX_PREPARING = 4_096
 /** While an append has waited this long for its answer, another one would only wait longer. */
 const SLOW_APPEND_MS = 500
 const LOOK_MS = 100
-const ROOM = 'room:'
 
 export interface AcceptDeps {
   /** Throws `overloaded` while the stores are behind. Asked before anything is written. */
@@ -111,7 +110,7 @@ export function createAcceptor(deps: AcceptDeps): Acceptor {
 
   async function append(draft: Draft, trace: string): Promise<Appended> {
     const item: AppendItem = { ...draft, id: nextId(), sentAt: Date.now(), trace }
-    if (draft.conversation.startsWith(ROOM)) item.members = 'check'
+    if (isRoom(draft.conversation)) item.members = 'check'
     const one = { since: performance.now() }
     const server = appender.serverOf(item.conversation)
     const at = appending.get(server) ?? { open: new Set(), slow: false }

@@ -60,6 +60,8 @@ export function parseConversation(id: string): Conversation | undefined {
   return undefined
 }
 
+export const isRoom = (conversation: string): boolean => conversation.startsWith('room:')
+
 /** Is this user inside the conversation by its very name? Rooms have a member list and are answered by their permit. */
 export function isParty(conversation: Conversation, user: string): boolean {
   switch (conversation.kind) {

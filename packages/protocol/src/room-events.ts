@@ -29,15 +29,23 @@ export const roomEventClientId = (version: number): string => `room.${version}`
 const CLIENT_ID = /^room\.\d+$/
 
 /** @returns the event, or undefined when the entry is a message like others */
-export function roomEventOf({
-  type,
-  clientId,
-  content,
-}: Pick<Entry, 'type' | 'clientId' | 'content'>): RoomEvent | undefined {
-  if (type !== 'system' || !CLIENT_ID.test(clientId)) return undefined
-  const event = JSON.parse(content) as Partial<RoomEvent>
-  return event.event === 'room' ? (event as RoomEvent) : undefined
+export function roomEventOf(entry: Pick<Entry, 'type' | 'clientId' | 'content'>): RoomEvent | undefined {
+  return isRoomEvent(entry) ? toRoomEvent(JSON.parse(entry.content)) : undefined
 }
+
+/** As `roomEventOf`, of a frame that delivers an entry. @param frame UTF-8 */
+export function roomEventIn(frame: Uint8Array): RoomEvent | undefined {
+  const { message } = JSON.parse(Buffer.from(frame).toString()) as {
+    message: { type: string; clientId?: string; content: unknown }
+  }
+  return isRoomEvent(message) ? toRoomEvent(message.content) : undefined
+}
+
+const isRoomEvent = ({ type, clientId = '' }: { type: string; clientId?: string }): boolean =>
+  type === 'system' && CLIENT_ID.test(clientId)
+
+const toRoomEvent = (content: unknown): RoomEvent | undefined =>
+  (content as Partial<RoomEvent>).event === 'room' ? (content as RoomEvent) : undefined
 
 /** Is this user in the room no more after the event? */
 export const endsFor = (event: RoomEvent, user: string): boolean =>

@@ -9,6 +9,8 @@ export interface RegistryKeys {
   sessions(): string
   partition(group: string, partition: number): string
   partitions(group: string): string
+  room(room: string): string
+  rooms(): string
   worker(n: number): string
   workers(): string
   config(name: string): string
@@ -25,6 +27,8 @@ export function createRegistryKeys(namespace: string): RegistryKeys {
     sessions: () => `${root}/users/`,
     partition: (group, partition) => `${root}/partitions/${group}/${partition}`,
     partitions: (group) => `${root}/partitions/${group}/`,
+    room: (room) => `${root}/rooms/${room}`,
+    rooms: () => `${root}/rooms/`,
     worker: (n) => `${root}/workers/${n}`,
     workers: () => `${root}/workers/`,
     config: (name) => `${root}/config/${name}`,

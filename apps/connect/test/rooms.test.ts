@@ -1,0 +1,230 @@
+/** Who is shown what of a room, at one node: pushes in any order, holes that are read, changes that no push told of. */
+import { AppError, type Entry, messageFrame, type nodeRpc, type RoomEvent, roomEventClientId } from '@tidings/protocol'
+import { createLogger, createMetrics, noTracing, stageMetrics } from '@tidings/service'
+import type { LogReader } from '@tidings/stream'
+import t, { type Test } from 'tap'
+import { createCatchUp } from '../src/catch-up.js'
+import { createDeliver } from '../src/deliver.js'
+import { createRooms } from '../src/rooms.js'
+import { Session } from '../src/session.js'
+import { createSessions } from '../src/sessions.js'
+import { createSlots } from '../src/slots.js'
+import type { Position } from '../src/standing.js'
+import type { SendResult, Socket } from '../src/transport.js'
+
+const ROOM = 'room:abcdefgh12345678'
+const log = createLogger({ app: 'connect', instance: 'test', level: 'silent' })
+
+class Reader implements Socket {
+  closed = false
+  seqs: number[] = []
+  send(frame: string | Uint8Array): SendResult {
+    const { op, message } = JSON.parse(Buffer.from(frame as Uint8Array).toString())
+    if (op === 'message') this.seqs.push(message.seq)
+    return 'sent'
+  }
+  sendAll(frames: readonly (string | Uint8Array)[]): SendResult {
+    for (const frame of frames) this.send(frame)
+    return 'sent'
+  }
+  ping(): void {}
+  buffered(): number {
+    return 0
+  }
+  close(): void {
+    this.closed = true
+  }
+}
+
+const said = (seq: number): Entry => ({
+  ...{ id: String(1_000 + seq), conversation: ROOM, seq, n: seq, from: 'alice', type: 'text' },
+  ...{ content: '{"text":"hello"}', clientId: '', sentAt: 1, trace: '' },
+})
+const changed = (seq: number, event: Partial<RoomEvent>): Entry => ({
+  ...said(seq),
+  type: 'system',
+  clientId: roomEventClientId(seq),
+  content: JSON.stringify({ event: 'room', change: 'added', version: seq, by: 'alice', ...event }),
+})
+
+/** A node and the room's log, which holds what was `written`. */
+function setUp(t: Test) {
+  const written: Entry[] = []
+  const positions = new Map<string, Position[]>()
+  const sessions = createSessions()
+  let isMember = true
+  const requireMember = (): void => {
+    if (!isMember) throw new AppError('conversation_not_found')
+  }
+  const stopper = new AbortController()
+  t.after(() => stopper.abort())
+  const catchUp = createCatchUp({
+    reader: {
+      after: async (_: string, after: number, limit: number) =>
+        written.filter(({ seq }) => seq > after).slice(0, limit),
+      heads: async () => [written.at(-1)?.seq ?? 0],
+    } as unknown as LogReader,
+    logic: {
+      async readHistory({ after = 0 }) {
+        requireMember()
+        const entries = written.filter(({ seq }) => seq > after).map(({ trace: _, ...entry }) => entry)
+        return { entries, voids: [], head: written.at(-1)?.seq ?? 0, complete: true }
+      },
+      async permit() {
+        requireMember()
+        return { memberVersion: 0, ttlMs: 0 }
+      },
+    },
+    slots: createSlots(4, 4),
+    leaveRoom: sessions.leaveRoom,
+    signal: stopper.signal,
+    log,
+  })
+  const metrics = stageMetrics(createMetrics('test', 'test'), 'deliver')
+  const deliver = createDeliver({ sessions, catchUp, metrics, tracing: noTracing })
+  const rooms = createRooms({
+    ...{ sessions, catchUp, openings: createSlots(4, 4), log },
+    logic: { openDevice: async ({ user }) => ({ positions: positions.get(user!) ?? [] }) },
+  })
+  t.after(() => rooms.stop())
+
+  function connect(user: string, at?: Partial<Position>): { reader: Reader; session: Session } {
+    const reader = new Reader()
+    const identity = { user, sessionId: undefined, expiresAt: 0, scopes: undefined }
+    const session = new Session(user, 'default', identity, reader, (closed) => sessions.remove(closed))
+    sessions.add(session)
+    if (at) {
+      const position = { conversation: ROOM, cursor: 0, head: 0, joined: 1, floor: 0, ...at }
+      session.begin([position], { resume: false, fromOldest: false })
+    }
+    sessions.enterRooms(session)
+    for (const conversation of session.open()) void catchUp.repair(session, conversation)
+    return { reader, session }
+  }
+  const push = (entry: Entry): void => {
+    const pushed: nodeRpc.PushEntry = {
+      ...{ partition: 0, fence: 1, conversation: ROOM, seq: entry.seq, users: [], trace: '' },
+      frame: Buffer.from(messageFrame(entry)),
+      members: entry.type === 'system',
+    }
+    deliver(pushed)
+    for (const session of sessions.all()) session.flush()
+  }
+  return {
+    ...{ sessions, written, positions, rooms, connect, push },
+    expel: () => {
+      isMember = false
+    },
+    both(entry: Entry): void {
+      written.push(entry)
+      push(entry)
+    },
+  }
+}
+
+/** Waits for a fact. */
+async function until(what: string, check: () => boolean): Promise<void> {
+  for (const end = performance.now() + 10_000; !check(); ) {
+    if (performance.now() > end) throw new Error(`never came true: ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+}
+
+t.test(
+  'promise 4: those in the room are shown it, from the entry that lets them in to the one that shuts them out',
+  (t) => {
+    const { connect, both, sessions } = setUp(t)
+    const alice = connect('alice', {})
+    const bob = connect('bob')
+    const eve = connect('eve')
+    both(said(1))
+    both(changed(2, { joined: ['bob'] }))
+    both(said(3))
+    both(changed(4, { change: 'removed', left: ['bob'] }))
+    both(said(5))
+    both(changed(6, { joined: ['bob'] }))
+    both(said(7))
+    t.same(alice.reader.seqs, [1, 2, 3, 4, 5, 6, 7])
+    t.same(bob.reader.seqs, [2, 3, 4, 6, 7])
+    t.same(eve.reader.seqs, [])
+    both(changed(8, { change: 'deleted' }))
+    both(said(9))
+    t.same([alice.reader.seqs.at(-1), bob.reader.seqs.at(-1)], [8, 8], 'an ended room is over for all')
+    t.same([...sessions.concerned(ROOM)], [])
+    t.end()
+  },
+)
+
+t.test('a removal that overtakes an entry holds back what follows it, and nothing before it', async (t) => {
+  const { connect, push, written, sessions } = setUp(t)
+  const bob = connect('bob', {})
+  const removal = changed(2, { change: 'removed', left: ['bob'] })
+  written.push(said(1), removal, said(3), said(4))
+  push(removal)
+  push(said(3))
+  push(said(4))
+  t.same(bob.reader.seqs, [])
+  await until('the hole was read', () => bob.reader.seqs.length === 2)
+  await until('he is out', () => [...sessions.concerned(ROOM)].length === 0)
+  t.same(bob.reader.seqs, [1, 2])
+})
+
+t.test('a removal that no push told of is found where the log is read; one of an earlier stay is none', async (t) => {
+  const { connect, push, written, sessions } = setUp(t)
+  const bob = connect('bob', {})
+  const carol = connect('carol', { joined: 3 })
+  written.push(
+    said(1),
+    changed(2, { change: 'left', left: ['bob', 'carol'] }),
+    changed(3, { joined: ['carol'] }),
+    said(4),
+  )
+  push(said(4))
+  await until('carol has all', () => carol.reader.seqs.length === 4)
+  await until('bob is out', () => ![...sessions.concerned(ROOM)].includes(bob.session))
+  t.same(bob.reader.seqs, [1, 2])
+  t.same(carol.reader.seqs, [1, 2, 3, 4])
+  push(said(5))
+  t.same(bob.reader.seqs, [1, 2])
+  t.same(carol.reader.seqs.at(-1), 5)
+})
+
+t.test('nobody is told a gap over what may have shut him out', async (t) => {
+  const { connect, push, expel, sessions } = setUp(t)
+  const bob = connect('bob', {})
+  expel()
+  push(said(3))
+  await until('he is out', () => [...sessions.concerned(ROOM)].length === 0)
+  t.same(bob.reader.seqs, [])
+})
+
+t.test('what etcd tells of a change is compared with what the sessions know', async (t) => {
+  const { connect, positions, rooms, sessions, written, push } = setUp(t)
+  written.push(said(1), changed(2, { joined: ['bob'] }), said(3))
+  const bob = connect('bob')
+  const carol = connect('carol', { head: 0, joined: 1 })
+  positions.set('bob', [{ conversation: ROOM, cursor: 1, head: 3, joined: 2, floor: 1 }])
+  rooms.changed(ROOM.slice(5), { version: 2, joined: ['bob'], left: ['carol'] })
+  await until('he is shown what he missed', () => bob.reader.seqs.length === 2)
+  await until('she is out', () => ![...sessions.concerned(ROOM)].includes(carol.session))
+  t.same(bob.reader.seqs, [2, 3])
+  push(said(4))
+  t.same([bob.reader.seqs.at(-1), carol.reader.seqs], [4, []])
+})
+
+t.test('a session that ends is in no room any more', (t) => {
+  const { connect, sessions } = setUp(t)
+  const { session } = connect('bob', {})
+  t.equal([...sessions.concerned(ROOM)].length, 1)
+  session.close(1000, 'bye')
+  t.same([...sessions.concerned(ROOM)], [])
+  t.end()
+})
+
+t.test('a client’s own cursors reach back to the floor of a room and not below', (t) => {
+  const { connect } = setUp(t)
+  const { session } = connect('bob', { joined: 5, floor: 4, cursor: 6, head: 6 })
+  session.resumeFrom(ROOM, 2)
+  t.equal(session.positionOf(ROOM), 4)
+  t.end()
+})
