@@ -100,7 +100,6 @@ export function createLongPoll(deps: LongPollDeps): (request: PlainRequest, gone
       })
       .finally(() => {
         socket.opening = false
-        socket.interrupt()
       })
     return opened
   }
@@ -136,7 +135,7 @@ function toBody(poll: Poll, { frames, more }: { frames: readonly string[]; more:
     }
     const event = JSON.parse(frame) as { op: string; conversation?: string; to?: number }
     if (event.op === 'void') raise(event.conversation!, event.to!)
-    if (event.op !== 'ready' && event.op !== 'synced') events.push(frame)
+    events.push(frame)
   }
   const ack = encode({ session: poll.session.id, answer: ++poll.answers, upTo })
   return `{"messages":[${messages.join(',')}],"events":[${events.join(',')}],"ack":"${ack}","more":${more}}`

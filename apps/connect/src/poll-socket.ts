@@ -7,6 +7,9 @@ const MOST_BYTES = 256 * 1024
 /** Frames that come together are answered together. */
 const GATHER_MS = 5
 
+/** Frames that say something of the connection: a poll is answered when there is something else. */
+const OF_SOCKETS = /^\{"op":"(?:ready|synced)"/
+
 /** What a poll is answered with. */
 export interface Polled {
   frames: readonly string[]
@@ -40,6 +43,7 @@ export class PollSocket implements Socket {
   send(frame: string | Uint8Array): SendResult {
     if (this.closed || this.#bytes > this.maxBufferedBytes) return 'dropped'
     const text = typeof frame === 'string' ? frame : Buffer.from(frame).toString()
+    if (OF_SOCKETS.test(text)) return 'sent'
     this.#queue.push(text)
     this.#bytes += frame.length
     this.#wake?.()
