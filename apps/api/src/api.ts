@@ -1,10 +1,11 @@
 /** What the parts of this app share: the needs of its routes, its bounds, and the type of the server. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
-import type { Accepted, Draft, Identity, LogicClient, Tickets, Tokens } from '@tidings/accept'
+import type { AcceptedAt, Draft, Identity, LogicClient, Tickets, Tokens } from '@tidings/accept'
 import type { Logger, MetricsRegistry, Tracing } from '@tidings/service'
 import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify'
 import type { EventLoop } from './event-loop.js'
+import type { Persisted } from './persisted.js'
 
 export type Api = FastifyInstance<
   RawServerDefault,
@@ -77,7 +78,8 @@ export interface ApiDeps {
   logic: LogicCalls
   tokens: Tokens
   tickets: Pick<Tickets, 'issue'>
-  acceptor: { accept(draft: Draft): Promise<Accepted> }
+  acceptor: { accept(draft: Draft): Promise<AcceptedAt> }
+  persisted: Pick<Persisted, 'wait'>
   eventLoop: Pick<EventLoop, 'p99Ms'>
   log: Logger
   metrics: MetricsRegistry

@@ -29,6 +29,11 @@ export const Sent = Type.Object(
     seq: Type.Integer({ description: SEQ }),
     sentAt: Type.Integer({ description: 'Milliseconds since 1970.' }),
     duplicate: Type.Boolean({ description: 'True when an earlier send with the same clientId was answered.' }),
+    reached: Type.Optional(
+      Type.Enum(['accepted', 'persisted'], {
+        description: 'Where wait was given: persisted when MySQL has it; accepted when that was not known in time.',
+      }),
+    ),
   },
   {
     $id: 'Sent',
@@ -139,7 +144,16 @@ export const SendMessage = Type.Object(
     ),
     wait: Type.Optional(
       Type.Enum(['accepted', 'persisted'], {
-        description: 'What the answer waits for. accepted when left out; persisted is not offered yet.',
+        description:
+          'What the answer waits for. With persisted it comes when MySQL has the message, or at the deadline; reached says which. The ' +
+          'message is accepted either way.',
+      }),
+    ),
+    waitMs: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 30_000,
+        description: 'The deadline of wait, in milliseconds. 5,000 when left out.',
       }),
     ),
   },

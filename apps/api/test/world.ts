@@ -64,6 +64,7 @@ export interface World {
   /** What the parts behind do; a test replaces what it needs. */
   behind: {
     accept(draft: Draft): Promise<Accepted>
+    persisted(withinMs: number): Promise<boolean>
     seeUser(user: string): Promise<void>
     grant(): logicRpc.Grant
     getUser(user: string): Promise<logicRpc.User>
@@ -97,6 +98,7 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
       sentAt: 1_000,
       duplicate: false,
     }),
+    persisted: async () => true,
     seeUser: async () => {},
     grant: () => ({ user: userNamed('alice'), sessionId: 'session-1', refreshToken: 'refresh-1' }),
     getUser: async (user) => userNamed(user),
@@ -143,11 +145,12 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
       },
     },
     acceptor: {
-      accept(draft) {
+      async accept(draft) {
         drafts.push(draft)
-        return behind.accept(draft)
+        return { ...(await behind.accept(draft)), streamId: '1-1', partition: 0, generation: 1 }
       },
     },
+    persisted: { wait: (_, withinMs) => behind.persisted(withinMs) },
     eventLoop,
     logic: {
       register: noted('register', () => ({ grant: behind.grant() })),
