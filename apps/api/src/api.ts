@@ -29,6 +29,20 @@ export type LogicCalls = Pick<
   | 'ack'
   | 'read'
   | 'readOffline'
+  | 'createRoom'
+  | 'searchRooms'
+  | 'getRoom'
+  | 'updateRoom'
+  | 'deleteRoom'
+  | 'joinRoom'
+  | 'leaveRoom'
+  | 'listMembers'
+  | 'addMembers'
+  | 'setMember'
+  | 'removeMember'
+  | 'listBans'
+  | 'ban'
+  | 'unban'
 >
 
 export interface ApiSettings {

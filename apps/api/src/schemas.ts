@@ -10,6 +10,8 @@ export const matching = (pattern: RegExp, description: string) => Type.String({ 
 
 export const UserId = matching(USER_ID, 'A user: 1 to 64 of A-Z, a-z, 0-9, _, ., @ and -. Upper and lower case differ.')
 
+export const RoomId = matching(ROOM_ID, 'A room: 16 of A-Z, a-z, 0-9, _ and -.')
+
 export const User = Type.Object(
   {
     id: UserId,
@@ -97,6 +99,7 @@ export const Problem = Type.Object(
     instance: Type.Optional(Type.String({ description: 'The path of the request.' })),
     requestId: Type.Optional(Type.String({ description: 'The x-request-id of the request, as the logs show it.' })),
     retryAfter: Type.Optional(Type.Integer({ description: 'With 429 and 503: seconds until a retry makes sense.' })),
+    mutedUntil: Type.Optional(Type.Integer({ description: 'With muted: until when, in milliseconds since 1970.' })),
     errors: Type.Optional(
       Type.Array(
         Type.Object({
@@ -126,7 +129,7 @@ export const named = <T extends TSchema>(schema: T, description?: string) =>
 const Recipient = Type.Object(
   {
     user: Type.Optional(UserId),
-    room: Type.Optional(matching(ROOM_ID, 'A room: 16 of A-Z, a-z, 0-9, _ and -.')),
+    room: Type.Optional(RoomId),
   },
   { minProperties: 1, maxProperties: 1, description: 'A user, or a room.', ...strict },
 )

@@ -72,6 +72,12 @@ export interface World {
     readHistory(): logicRpc.ReadHistoryResponse
     readOffline(): logicRpc.ReadOfflineResponse
     move(): void
+    room(): logicRpc.Room
+    member(): logicRpc.Member
+    searchRooms(): logicRpc.SearchRoomsResponse
+    listMembers(): logicRpc.ListMembersResponse
+    listBans(): logicRpc.ListBansResponse
+    changeRoom(): void
   }
   call(method: string, path: string, options?: CallOptions): Promise<Reply>
   /** POST /messages as alice. */
@@ -106,6 +112,17 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
     readHistory: () => ({ entries: [], voids: [], head: 0, complete: true }),
     readOffline: () => ({ entries: [], voids: [], gaps: [], nextCursor: '' }),
     move: () => {},
+    room: () => roomOf({}),
+    member: () => memberOf({}),
+    searchRooms: () => ({ rooms: [], nextCursor: '' }),
+    listMembers: () => ({ members: [], nextCursor: '' }),
+    listBans: () => ({ users: [], nextCursor: '' }),
+    changeRoom: () => {},
+  }
+  const room = () => ({ room: behind.room() })
+  const changed = () => {
+    behind.changeRoom()
+    return {}
   }
   const noted = <Request extends object, Response>(method: string, answer: (request: Request) => Response) => {
     return async (request: Request): Promise<Awaited<Response>> => {
@@ -174,6 +191,20 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
         behind.move()
         return {}
       }),
+      createRoom: noted('createRoom', room),
+      getRoom: noted('getRoom', room),
+      updateRoom: noted('updateRoom', room),
+      joinRoom: noted('joinRoom', room),
+      addMembers: noted('addMembers', room),
+      setMember: noted('setMember', () => ({ member: behind.member() })),
+      searchRooms: noted('searchRooms', () => behind.searchRooms()),
+      listMembers: noted('listMembers', () => behind.listMembers()),
+      listBans: noted('listBans', () => behind.listBans()),
+      deleteRoom: noted('deleteRoom', changed),
+      leaveRoom: noted('leaveRoom', changed),
+      removeMember: noted('removeMember', changed),
+      ban: noted('ban', changed),
+      unban: noted('unban', changed),
     },
     log,
     metrics,
@@ -227,6 +258,32 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
 }
 
 export const userNamed = (id: string): logicRpc.User => ({ id, displayName: id, createdAt: 1_700_000_000_000 })
+
+export const ROOM = 'gQ3vX0aLk81ZpR_e'
+
+/** As logic answers with it. */
+export const roomOf = (over: Partial<logicRpc.Room>): logicRpc.Room => ({
+  id: ROOM,
+  name: 'Team',
+  kind: 'permanent',
+  visibility: 'private',
+  history: 'joined',
+  members: 2,
+  createdAt: 1_763_700_000_000,
+  endsAt: 0,
+  version: 1,
+  role: 'owner',
+  ...over,
+})
+
+export const memberOf = (over: Partial<logicRpc.Member>): logicRpc.Member => ({
+  user: 'bob',
+  displayName: 'Bob',
+  role: 'member',
+  mutedUntil: 0,
+  joinedAt: 1_763_700_000_000,
+  ...over,
+})
 
 /** Checks that a reply is a problem document with this code. */
 export function isProblem(t: Test, reply: Reply, status: number, code: string | RegExp, about: string): void {
