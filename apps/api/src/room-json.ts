@@ -123,9 +123,9 @@ export function memberJson(member: logicRpc.Member, now: number): Static<typeof 
   return { user, displayName, role, mutedUntil: mutedUntil > now ? mutedUntil : null, joinedAt }
 }
 
-/** @throws AppError `room_not_found`: what cannot be a room is not there */
+/** @throws AppError `room_not_found`: what cannot be a room is answered like one that logic does not show */
 export function roomOf({ id }: { id: string }): string {
-  if (!ROOM_ID.test(id)) throw new AppError('room_not_found')
+  if (!ROOM_ID.test(id)) throw new AppError('room_not_found', 'There is no such room, or you are not in it.')
   return id
 }
 

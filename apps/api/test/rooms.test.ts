@@ -101,6 +101,7 @@ test('a room that cannot be made is 400, and logic is not asked', async (t) => {
     ['201 members', { name: 'x', members: Array.from({ length: 201 }, (_, i) => `user${i}`) }],
     ['ttl of a permanent room', { name: 'x', ttl: 60 }],
     ['ttl of a permanent room that says so', { name: 'x', kind: 'permanent', ttl: 60 }],
+    ['a ttl under a minute', { name: 'x', kind: 'temporary', ttl: 59 }],
     ['ttl 0', { name: 'x', kind: 'temporary', ttl: 0 }],
     ['a negative ttl', { name: 'x', kind: 'temporary', ttl: -1 }],
     ['a fraction as ttl', { name: 'x', kind: 'temporary', ttl: 1.5 }],
@@ -244,7 +245,7 @@ test('every route: codes of logic pass through and are documented, and what cann
     for (const id of ['x', 'x'.repeat(15), 'x'.repeat(17), `room:${ROOM}`, `${ROOM}%0a`, 'abcdefghijklmno:', '%00']) {
       const reply = await call(method, `rooms/${id}${path}`, given)
       isProblem(t, reply, 404, 'room_not_found', `${at}: the room ${id}`)
-      t.equal(reply.body.detail, 'No such room', 'as logic says it')
+      t.equal(reply.body.detail, 'There is no such room, or you are not in it.', 'as logic says it')
     }
     for (const token of [SEND_TOKEN, READ_TOKEN]) {
       isProblem(

@@ -22,6 +22,7 @@ import { BODY_CODES, named, problems, SIGNED_IN, TOKEN_CODES, UserId } from '../
 
 const PAGE = 50
 const MAX_ROOMS = 100
+const MINUTE_S = 60
 const YEAR_S = 365 * 24 * 60 * 60
 const strict = { additionalProperties: false } as const
 const about = { tags: ['rooms'], security: SIGNED_IN }
@@ -41,9 +42,9 @@ const CreateRoom = Type.Object(
     ),
     ttl: Type.Optional(
       Type.Integer({
-        minimum: 1,
+        minimum: MINUTE_S,
         maximum: YEAR_S,
-        description: 'Of a temporary room: seconds until it ends, whoever is in it then. At most a year.',
+        description: 'Of a temporary room: seconds until it ends, whoever is in it then. A minute to a year.',
       }),
     ),
   },
