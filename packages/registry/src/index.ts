@@ -1,6 +1,7 @@
 export * from './claim-events.js'
 export * from './claims.js'
 export * from './etcd.js'
+export * from './ids.js'
 export * from './keys.js'
 export * from './partitions.js'
 export * from './registry.js'
