@@ -177,9 +177,8 @@ export function createOutbox(deps: OutboxDeps): Outbox {
   function tell({ conversation, content }: OutboxRow, { version, ended }: MemberChange): void {
     const room = parseConversation(conversation)
     if (room?.kind !== 'room') return
-    const { joined = [], left = [], members = [] } = JSON.parse(content) as RoomEvent
-    const users = [...new Set([...joined, ...left, ...members.map(({ user }) => user)])]
-    void deps.notices.put(room.room, { version, users, ...(ended && { ended }) })
+    const { joined = [], left = [] } = JSON.parse(content) as RoomEvent
+    void deps.notices.put(room.room, { version, joined, left, ...(ended && { ended }) })
   }
 
   /** A failure leaves a name too many in an index: who is in the room is asked wherever it is read. */
