@@ -5,8 +5,7 @@ import type { Keys, LogReader, Redis } from '@tidings/stream'
 import type { Devices } from './devices.js'
 import { readHeads } from './heads.js'
 import { deviceOf, seqOf, userOf } from './input.js'
-import { type MembershipDeps, membershipsOf } from './rooms/membership.js'
-import { notInConversation } from './rooms/restore-members.js'
+import { type MembershipDeps, membershipsOf, requireMember } from './rooms/membership.js'
 import { loadScript } from './script.js'
 import type { WriteBehind } from './write-behind.js'
 
@@ -70,8 +69,8 @@ export async function standingsOf(
 const isRoom = (conversation: string): boolean => parseConversation(conversation)?.kind === 'room'
 
 /**
- * Moves cursors forward; a seq beyond the head counts as the head, or is refused where the caller wants it so; one in a room that the
- * user has left is passed over, or refused. Cumulative: repeating it changes nothing.
+ * Moves cursors forward; a seq beyond the head counts as the head, or is refused where the caller wants it so, as is a room that the
+ * user is not in. Cumulative: repeating it changes nothing.
  * @throws AppError `invalid_request`, `conversation_not_found`, `beyond_head`: nothing has moved; `overloaded`, `unavailable`: some may
  * have moved; repeat all
  */
@@ -82,8 +81,10 @@ export async function ack(
   if (request.acks.length > MAX_ACKS)
     throw new AppError('invalid_request', `At most ${MAX_ACKS} acknowledgements in one call.`)
   const strict = request.withinHead ?? false
-  const own = await ofMembers(deps, newestOf(request.acks.map(checkAck)), strict)
-  const wanted = await clamp(deps, own, strict)
+  const newest = newestOf(request.acks.map(checkAck))
+  // A node tells only of what it has shown. Whoever has left the room since moves a cursor that counts for nothing.
+  if (strict) await requireMembers(deps, newest)
+  const wanted = await clamp(deps, newest, strict)
   const unlisted = await move(deps, wanted)
   if (unlisted.length === 0) return
   // A device that acknowledges before it was opened, or that Redis has forgotten: it gets its start first.
@@ -111,24 +112,13 @@ function newestOf(cursors: readonly Cursor[]): Cursor[] {
   return [...newest.values()]
 }
 
-/**
- * Whoever was in a room a moment ago may still acknowledge what was shown: among the acks of many people that is no fault of the others.
- * @param strict it is one
- */
-async function ofMembers(deps: CursorDeps, cursors: readonly Cursor[], strict: boolean): Promise<Cursor[]> {
-  const rooms = new Map<string, string[]>()
-  for (const { user, conversation } of cursors) {
-    if (isRoom(conversation)) rooms.set(user, [...(rooms.get(user) ?? []), conversation])
-  }
-  const members = new Set<string>()
-  for (const [user, conversations] of rooms) {
-    for (const one of (await membershipsOf(deps, user, conversations)).keys()) members.add(`${user} ${one}`)
-  }
-  const own = cursors.filter(
-    ({ user, conversation }) => !isRoom(conversation) || members.has(`${user} ${conversation}`),
+/** @throws AppError `conversation_not_found`, `unavailable` */
+async function requireMembers(deps: CursorDeps, cursors: readonly Cursor[]): Promise<void> {
+  await Promise.all(
+    cursors
+      .filter(({ conversation }) => isRoom(conversation))
+      .map((one) => requireMember(deps, one.user, one.conversation)),
   )
-  if (strict && own.length < cursors.length) throw notInConversation()
-  return own
 }
 
 async function clamp(deps: CursorDeps, cursors: readonly Cursor[], withinHead: boolean): Promise<Cursor[]> {
