@@ -48,7 +48,7 @@ export interface World {
   /** Appends to the conversation of the two, as accept does. */
   say(from: string, to: string, text: string): Promise<Appended>
   /** Appends to a room, as accept does. */
-  sayIn(room: string, from: string, text: string): Promise<Appended>
+  sayIn(room: string, from: string, text: string, clientId?: string): Promise<Appended>
   /** A logic process more on the same stores, with what is to be otherwise in it. */
   another(other?: Partial<OutboxDeps>): LogicDeps
   /** What etcd was told of rooms. */
@@ -167,7 +167,8 @@ export async function world(t: Test): Promise<World> {
       for (const user of new Set([from, to])) await redis.sadd(keys.conversations(user), conversation)
       return appender.append(itemOf(conversation, from, text))
     },
-    sayIn: (room, from, text) => appender.append({ ...itemOf(`room:${room}`, from, text), members: 'check' }),
+    sayIn: (room, from, text, clientId = '') =>
+      appender.append({ ...itemOf(`room:${room}`, from, text), clientId, members: 'check' }),
     async persist(conversation) {
       const entries = await reader.after(conversation, 0, 1_000)
       // As a worker that claims again after a generation was lost.
