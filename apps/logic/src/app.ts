@@ -22,6 +22,7 @@ import { createOutbox } from './outbox.js'
 import { createPasswords } from './passwords.js'
 import { startRevocations } from './revocations.js'
 import { startRoomSweeper } from './rooms/sweeper.js'
+import { createTurns } from './rooms/turns.js'
 import { createLogicService } from './server.js'
 import { startWriteBehind } from './write-behind.js'
 
@@ -104,6 +105,7 @@ export async function startLogic(
       writeBehind,
       generations,
       outbox,
+      turns: createTurns(),
       revocations,
       listingCursors: createListingCursors(config.jwtSecret),
       log,

@@ -29,8 +29,20 @@ import { orAway } from './replies.js'
 
 /** A row older than this may have been appended by a process that died. */
 const FRESH_MS = 2_000
+/** Rows in one look. */
+const PAGE = 200
 /** Clocks of our processes differ by less. */
 const SKEW_MS = 60_000
+
+/** Where the entry of a row lies. */
+interface Placed {
+  row: OutboxRow
+  change: MemberChange
+  joined: readonly string[]
+  seq: number
+  /** Under which it was appended just now; undefined when it lay there already. */
+  generation: number | undefined
+}
 
 export interface OutboxDeps {
   redis: Redis
@@ -83,10 +95,11 @@ export function createOutbox(deps: OutboxDeps): Outbox {
 
   async function drainOnce(conversation: string): Promise<void> {
     await appendLost(conversation)
-    for (;;) {
-      const rows = await outboxPending(store, conversation)
-      if (rows.length === 0) return
-      for (const row of rows) await appendFirst(row)
+    for (let rows: OutboxRow[] = []; ; ) {
+      rows = await outboxPending(store, conversation, PAGE)
+      await appendAll(rows)
+      // Whoever committed later asks for another run.
+      if (rows.length < PAGE) return
     }
   }
 
@@ -96,7 +109,7 @@ export function createOutbox(deps: OutboxDeps): Outbox {
     // Redis forgets the ends of logs: with the newest there, all are.
     if (!newest || (await arrived(newest))) return
     for (let after = 0; ; ) {
-      const rows = await outboxAppended(store, conversation, after)
+      const rows = await outboxAppended(store, conversation, after, PAGE)
       if (rows.length === 0) return
       for (const row of rows) if (!(await arrived(row))) await appendAgain(row)
       after = rows.at(-1)!.id
@@ -110,28 +123,41 @@ export function createOutbox(deps: OutboxDeps): Outbox {
     return isStoredAt(store, row, row.seq!)
   }
 
-  async function appendFirst(row: OutboxRow): Promise<void> {
+  /** One after the other, for a later one must not be there without an earlier one; then all that arrived is written down at once. */
+  async function appendAll(rows: readonly OutboxRow[]): Promise<void> {
+    const placed: Placed[] = []
+    try {
+      for (const row of rows) placed.push(await place(row))
+    } finally {
+      if (placed.length > 0) await writeDown(placed)
+    }
+  }
+
+  async function place(row: OutboxRow): Promise<Placed> {
     const change = JSON.parse(row.change) as MemberChange
     const joined = change.joined.map(({ user }) => user)
     // Before the entry: whoever catches up and is in the room must find it.
     await orAway(Promise.all(joined.map((user) => redis.sadd(keys.conversations(user), row.conversation))))
-    const { seq, sure } = await placeOf(row, change)
-    await markAppended(store, row, seq, joined)
-    if (joined.length > 0 && !(await sure())) await confirmJoined(row.conversation, joined)
-    tell(row, change)
-    await unlist(row, change.left)
-  }
-
-  /** @returns where the entry lies, and whether Redis surely knows who joined by it */
-  async function placeOf(row: OutboxRow, change: MemberChange): Promise<{ seq: number; sure: () => Promise<boolean> }> {
     const made = row.createdAt.getTime()
     if (Date.now() - made > FRESH_MS) {
       const stored = await findStored(store, row, firstIdAt(made - SKEW_MS))
-      if (stored !== undefined) return { seq: stored, sure: async () => false }
+      if (stored !== undefined) return { row, change, joined, seq: stored, generation: undefined }
     }
     const { seq, generation, duplicate } = await append(row, change)
-    const sure = async (): Promise<boolean> => !duplicate && (await generationOf(row.conversation)) === generation
-    return { seq, sure }
+    return { row, change, joined, seq, generation: duplicate ? undefined : generation }
+  }
+
+  async function writeDown(placed: readonly Placed[]): Promise<void> {
+    const { conversation } = placed[0]!.row
+    await markAppended(store, placed)
+    const current = await generationOf(conversation)
+    const unsure = placed.filter(({ generation }) => generation === undefined || generation !== current)
+    await confirmJoined(
+      conversation,
+      unsure.flatMap(({ joined }) => joined),
+    )
+    for (const { row, change } of placed) tell(row, change)
+    await unlist(conversation, [...new Set(placed.flatMap(({ change }) => change.left))])
   }
 
   async function generationOf(conversation: string): Promise<number | undefined> {
@@ -160,7 +186,7 @@ export function createOutbox(deps: OutboxDeps): Outbox {
       { conversation: row.conversation, from: row.seq, to: seq },
       'a change of a room was forgotten, and came again',
     )
-    await markAppended(store, row, seq, [])
+    await markAppended(store, [{ row, seq, joined: [] }])
   }
 
   /**
@@ -168,6 +194,7 @@ export function createOutbox(deps: OutboxDeps): Outbox {
    * entry for ever. What is put back from now on is right.
    */
   async function confirmJoined(conversation: string, joined: readonly string[]): Promise<void> {
+    if (joined.length === 0) return
     await deps.restoreMembers(conversation)
     const key = keys.members(conversation)
     const places = await orAway(redis.hmget(key, ...joined))
@@ -182,7 +209,7 @@ export function createOutbox(deps: OutboxDeps): Outbox {
   }
 
   /** A failure leaves a name too many in an index: who is in the room is asked wherever it is read. */
-  async function unlist({ conversation }: OutboxRow, left: readonly string[]): Promise<void> {
+  async function unlist(conversation: string, left: readonly string[]): Promise<void> {
     const room = parseConversation(conversation)
     if (room?.kind !== 'room') return
     try {

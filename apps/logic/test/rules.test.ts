@@ -1,5 +1,5 @@
 import type { Role } from '@tidings/protocol'
-import type { MemberRow, RoomRow, UserRow } from '@tidings/store'
+import type { MemberRow, Person, RoomRow } from '@tidings/store'
 import t from 'tap'
 import {
   type Known,
@@ -23,10 +23,6 @@ const room: RoomRow = {
 const member = (user: string, role: Role, mutedUntil = 0): MemberRow => ({
   ...{ user, role, mutedUntil, joinedSeq: 1, createdAt: now },
 })
-const account = (id: string, over: Partial<UserRow> = {}): UserRow => ({
-  ...{ id, displayName: id, passwordHash: null, createdAt: now, disabledAt: null, deletedAt: null },
-  ...over,
-})
 const all = [
   member('olga', 'owner'),
   member('adam', 'admin'),
@@ -35,11 +31,16 @@ const all = [
   member('mike', 'member', 9_000_000_000_000),
 ]
 const USERS = ['olga', 'adam', 'anna', 'mona', 'mike', 'otto', 'nora', 'bert']
+const person = (user: string, over: Partial<Person> = {}): Person => ({
+  ...{ user, active: true, banned: user === 'bert', rooms: 3, member: all.find((one) => one.user === user) },
+  ...over,
+})
+const peopleOf = (...others: Person[]) =>
+  new Map(
+    [...USERS.map((id) => person(id)), person('gone', { active: false }), ...others].map((one) => [one.user, one]),
+  )
 const known = (by: string, over: Partial<Known> = {}): Known => ({
-  ...{ room, by, members: new Map(all.map((one) => [one.user, one])), banned: new Set(['bert']) },
-  users: new Map([...USERS.map((id) => account(id)), account('gone', { disabledAt: now })].map((one) => [one.id, one])),
-  roomsOf: new Map([['busy', 1_000]]),
-  successor: member('adam', 'admin'),
+  ...{ room, by, people: peopleOf(), successor: member('adam', 'admin') },
   ...over,
 })
 
@@ -167,8 +168,8 @@ t.test('an owner who goes is followed; nobody who owns a room is muted', async (
 })
 
 t.test('the last one out ends a temporary room, and leaves a permanent one that the next one owns', async (t) => {
-  const alone = { members: new Map([['olga', member('olga', 'owner')]]), successor: undefined }
-  const left = (kind: string) => planLeave({ ...known('olga'), ...alone, room: { ...room, kind, memberCount: 1 } })
+  const left = (kind: string) =>
+    planLeave({ ...known('olga', { successor: undefined }), room: { ...room, kind, memberCount: 1 } })
   t.match(left('temporary'), { change: 'deleted', ended: true, remove: ['olga'] })
   t.match(left('permanent'), { change: 'left', ended: undefined, set: undefined })
   t.match(planJoin(known('nora', { room: { ...room, memberCount: 0 } })), { add: [{ role: 'owner' }] })
@@ -189,7 +190,7 @@ t.test('rooms, and the number of rooms of a user, are bounded', async (t) => {
     outcome(() => planJoin(known('nora', { room: { ...room, memberCount: 100_000 } }))),
     'room_full',
   )
-  const busy = { roomsOf: new Map([['nora', 1_000]]) }
+  const busy = { people: peopleOf(person('nora', { rooms: 1_000 })) }
   t.equal(
     outcome(() => planJoin(known('nora', busy))),
     'invalid_request',

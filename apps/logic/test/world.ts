@@ -25,6 +25,7 @@ import { createGenerationMetrics } from '../src/metrics.js'
 import { createOutbox, type OutboxDeps } from '../src/outbox.js'
 import { createPasswords } from '../src/passwords.js'
 import { startRevocations } from '../src/revocations.js'
+import { createTurns } from '../src/rooms/turns.js'
 import type { LogicDeps } from '../src/server.js'
 import { startWriteBehind } from '../src/write-behind.js'
 
@@ -145,11 +146,12 @@ export async function world(t: Test): Promise<World> {
     registration: 'open',
     refreshTokenS: 3_600,
     outbox: newOutbox(),
+    turns: createTurns(),
   }
   return {
     deps,
     notices,
-    another: (other) => ({ ...deps, outbox: newOutbox(other) }),
+    another: (other) => ({ ...deps, outbox: newOutbox(other), turns: createTurns() }),
     redis,
     keys,
     store,

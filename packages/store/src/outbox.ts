@@ -1,5 +1,5 @@
 /** Changes that are committed and on their way into the logs. What is read of `entries` here is whether they have arrived. */
-import { and, asc, desc, eq, isNotNull, isNull } from 'drizzle-orm'
+import { and, asc, desc, eq, gt, isNotNull, isNull } from 'drizzle-orm'
 import { type Store, transaction } from './db.js'
 import { outbox } from './schema.js'
 
@@ -9,14 +9,14 @@ export type OutboxRow = typeof outbox.$inferSelect
 const PAGE = 200
 
 /** The oldest rows of a conversation that were not appended yet, in their order. Index: outbox_client_id. @throws AppError `unavailable` */
-export async function outboxPending(store: Store, conversation: string): Promise<OutboxRow[]> {
+export async function outboxPending(store: Store, conversation: string, limit: number): Promise<OutboxRow[]> {
   return store.use(({ orm }) =>
     orm
       .select()
       .from(outbox)
       .where(and(eq(outbox.conversation, conversation), isNull(outbox.seq)))
       .orderBy(asc(outbox.id))
-      .limit(PAGE),
+      .limit(limit),
   )
 }
 
@@ -34,25 +34,20 @@ export async function outboxNewest(store: Store, conversation: string): Promise<
 }
 
 /** Rows of a conversation that were appended, above an id, in their order. @throws AppError `unavailable` */
-export async function outboxAppended(store: Store, conversation: string, after: number): Promise<OutboxRow[]> {
-  const rows = await store.use((db) =>
-    db.select<{ id: string }>(
-      'SELECT id FROM outbox WHERE conversation = ? AND seq IS NOT NULL AND id > ? ORDER BY id LIMIT ?',
-      [conversation, after, PAGE],
-    ),
+export async function outboxAppended(
+  store: Store,
+  conversation: string,
+  after: number,
+  limit: number,
+): Promise<OutboxRow[]> {
+  return store.use(({ orm }) =>
+    orm
+      .select()
+      .from(outbox)
+      .where(and(eq(outbox.conversation, conversation), isNotNull(outbox.seq), gt(outbox.id, after)))
+      .orderBy(asc(outbox.id))
+      .limit(limit),
   )
-  if (rows.length === 0) return []
-  return store.use(async ({ orm }) => {
-    const found: OutboxRow[] = []
-    for (const { id } of rows)
-      found.push(
-        ...(await orm
-          .select()
-          .from(outbox)
-          .where(eq(outbox.id, Number(id)))),
-      )
-    return found
-  })
 }
 
 /**
@@ -78,26 +73,26 @@ export async function outboxOverdue(
 }
 
 /**
- * A row's entry lies at this seq: those who join by it are in the room from there on.
- * @param joined only those whom this very row let in, or who are not in by an earlier entry
+ * The entries of these rows lie at these seqs: those who joined by them are in the room from there on.
  * @throws AppError `unavailable`: perhaps it was written; repeat it
  */
 export async function markAppended(
   store: Store,
-  row: Pick<OutboxRow, 'id' | 'conversation' | 'createdAt'>,
-  seq: number,
-  joined: readonly string[],
+  placed: readonly { row: OutboxRow; seq: number; joined: readonly string[] }[],
 ): Promise<void> {
+  const now = new Date()
   await transaction(store, async (db) => {
-    if (joined.length > 0) {
-      // A member's row bears the time of the change that made it: somebody who has left and come back has another one by now.
-      await db.run(
-        `UPDATE conversation_members SET joined_seq = ?
-          WHERE user IN (?) AND conversation = ? AND created_at = ? AND joined_seq < ?`,
-        [seq, [...joined].sort(), row.conversation, row.createdAt, seq],
-      )
+    for (const { row, seq, joined } of placed) {
+      if (joined.length > 0) {
+        // A member's row bears the time of the change that made it: somebody who has left and come back has another one by now.
+        await db.run(
+          `UPDATE conversation_members SET joined_seq = ?
+            WHERE user IN (?) AND conversation = ? AND created_at = ? AND joined_seq < ?`,
+          [seq, [...joined].sort(), row.conversation, row.createdAt, seq],
+        )
+      }
+      await db.run('UPDATE outbox SET seq = ?, appended_at = ? WHERE id = ?', [seq, now, row.id])
     }
-    await db.run('UPDATE outbox SET seq = ?, appended_at = ? WHERE id = ?', [seq, new Date(), row.id])
   })
 }
 

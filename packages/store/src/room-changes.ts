@@ -3,11 +3,10 @@
  * the outbox that tells of it. Who may do what is decided by the caller, inside.
  */
 import type { Role } from '@tidings/protocol'
-import { and, asc, eq, inArray, ne } from 'drizzle-orm'
+import { and, asc, eq, ne } from 'drizzle-orm'
 import { type Db, type Store, transaction } from './db.js'
-import { type MemberRow, membersAmong, type RoomRow, roomConversation } from './rooms.js'
-import { conversationMembers, outbox, roomBans, rooms, users } from './schema.js'
-import type { UserRow } from './users.js'
+import { type MemberRow, type RoomRow, roomConversation } from './rooms.js'
+import { conversationMembers, outbox, roomBans, rooms } from './schema.js'
 
 /** What is written when a room changes, beside its next version. */
 export interface RoomWrite {
@@ -24,17 +23,23 @@ export interface RoomWrite {
   entry: { clientId: string; type: string; content: string; change: string }
 }
 
+/** Somebody whom a change concerns. */
+export interface Person {
+  user: string
+  /** Has an account that may act. */
+  active: boolean
+  banned: boolean
+  /** The place in the room. */
+  member: MemberRow | undefined
+  /** In how many rooms the user is. */
+  rooms: number
+}
+
 /** A room whose row is held until the transaction ends. */
 export interface HeldRoom {
   readonly row: RoomRow
-  /** Those of the users who are in it. */
-  members(users: readonly string[]): Promise<Map<string, MemberRow>>
-  /** Those of the users who are banned. */
-  banned(users: readonly string[]): Promise<Set<string>>
-  /** Those of the users who have an account. */
-  users(ids: readonly string[]): Promise<Map<string, UserRow>>
-  /** In how many rooms each of them is; those in none are left out. */
-  roomsOf(users: readonly string[]): Promise<Map<string, number>>
+  /** What is known of these users; those without an account are left out. */
+  people(users: readonly string[]): Promise<Person[]>
   owner(): Promise<string | undefined>
   /** Who has been in it longest, admins first. */
   successor(leaving: string): Promise<MemberRow | undefined>
@@ -67,15 +72,7 @@ function hold(db: Db, row: RoomRow): HeldRoom {
   const member = conversationMembers
   return {
     row,
-    members: (names) => membersAmong(db, row.id, names),
-    async banned(names) {
-      if (names.length === 0) return new Set()
-      const where = and(eq(roomBans.room, row.id), inArray(roomBans.user, [...names]))
-      const rows = await orm.select({ user: roomBans.user }).from(roomBans).where(where)
-      return new Set(rows.map(({ user }) => user))
-    },
-    users: (ids) => usersById(db, ids),
-    roomsOf: (names) => countRooms(db, names),
+    people: (names) => readPeople(db, row.id, names),
     async owner() {
       const where = and(ofRoom, eq(member.role, 'owner'))
       const [first] = await orm.select({ user: member.user }).from(member).where(where).limit(1)
@@ -104,24 +101,38 @@ function hold(db: Db, row: RoomRow): HeldRoom {
   }
 }
 
-/** Accounts by their ids; those that do not exist are left out. Index: the primary key. */
-export async function usersById({ orm }: Db, ids: readonly string[]): Promise<Map<string, UserRow>> {
-  if (ids.length === 0) return new Map()
-  const rows = await orm
-    .select()
-    .from(users)
-    .where(inArray(users.id, [...ids]))
-  return new Map(rows.map((row) => [row.id, row]))
+// Indexes: the primary keys, by whole keys; for the count conversation_members_pk, at most as many rows as a user may be in rooms.
+const PEOPLE = `SELECT u.id, u.disabled_at IS NULL AND u.deleted_at IS NULL AS active, b.user IS NOT NULL AS banned,
+    m.role, m.muted_until, m.joined_seq, m.created_at,
+    (SELECT COUNT(*) FROM conversation_members AS o WHERE o.user = u.id AND o.conversation LIKE 'room:%') AS rooms
+  FROM users AS u
+  LEFT JOIN room_bans AS b ON b.room = ? AND b.user = u.id
+  LEFT JOIN conversation_members AS m ON m.user = u.id AND m.conversation = ?
+  WHERE u.id IN (?)`
+
+interface PersonRow {
+  id: string
+  active: number
+  banned: number
+  role: Role | null
+  muted_until: string | null
+  joined_seq: string | null
+  created_at: Date | null
+  rooms: string
 }
 
-/** In how many rooms each user is; those in none are left out. Index: conversation_members_pk. */
-export async function countRooms(db: Db, names: readonly string[]): Promise<Map<string, number>> {
-  if (names.length === 0) return new Map()
-  const rows = await db.select<{ user: string; count: string }>(
-    "SELECT user, COUNT(*) AS count FROM conversation_members WHERE user IN (?) AND conversation LIKE 'room:%' GROUP BY user",
-    [names],
-  )
-  return new Map(rows.map(({ user, count }) => [user, Number(count)]))
+async function readPeople(db: Db, room: string, users: readonly string[]): Promise<Person[]> {
+  if (users.length === 0) return []
+  const rows = await db.select<PersonRow>(PEOPLE, [room, roomConversation(room), users])
+  return rows.map((row) => ({
+    ...{ user: row.id, active: Number(row.active) === 1, banned: Number(row.banned) === 1, rooms: Number(row.rooms) },
+    member: row.role
+      ? {
+          ...{ user: row.id, role: row.role, createdAt: row.created_at! },
+          ...{ mutedUntil: Number(row.muted_until), joinedSeq: Number(row.joined_seq) },
+        }
+      : undefined,
+  }))
 }
 
 async function write({ orm }: Db, row: RoomRow, change: RoomWrite): Promise<RoomRow> {
@@ -169,10 +180,10 @@ export async function insertRoom(
   store: Store,
   room: NewRoom,
   first: Omit<RoomWrite, 'room' | 'set' | 'remove' | 'ended'>,
-  check: (read: Pick<HeldRoom, 'users' | 'roomsOf'>) => Promise<void>,
+  check: (read: Pick<HeldRoom, 'people'>) => Promise<void>,
 ): Promise<RoomRow> {
   return transaction(store, async (db) => {
-    await check({ users: (ids) => usersById(db, ids), roomsOf: (names) => countRooms(db, names) })
+    await check({ people: (names) => readPeople(db, room.id, names) })
     const row: RoomRow = { ...room, version: 0, memberCount: 0, createdAt: first.now, deletedAt: null }
     await db.orm.insert(rooms).values(row)
     return write(db, row, first)

@@ -2,13 +2,14 @@
 import { AppError, type Role } from '@tidings/protocol'
 import { changeRoom, type HeldRoom, outboxHas, type RoomRow, roomConversation, type Store } from '@tidings/store'
 import type { Outbox } from '../outbox.js'
-import { requireActive } from '../users.js'
 import { toWrite } from './events.js'
 import { type Known, type Plan, roomNotFound } from './rules.js'
+import type { Turns } from './turns.js'
 
 export interface RoomDeps {
   store: Store
   outbox: Outbox
+  turns: Turns
 }
 
 /** A room as it is after a change, and what the one who acted is in it. */
@@ -21,20 +22,22 @@ export interface Changed {
  * @param concerned whom it is about, beside the one who acts
  * @param decide sees the room as nobody else can change it
  * @throws AppError `room_not_found`, `user_disabled`; what `decide` throws; `outcome_unknown` when it is committed and not told yet;
- * `unavailable`
+ * `overloaded`, `unavailable`
  */
 export async function change(
-  { store, outbox }: RoomDeps,
+  { store, outbox, turns }: RoomDeps,
   act: { room: string; by: string; concerned?: readonly string[] },
   decide: (known: Known) => Plan | undefined,
 ): Promise<Changed> {
   const { room, by, concerned = [] } = act
-  const changed = await changeRoom(store, room, async (held) => {
-    const known = await readKnown(held, by, concerned)
-    const plan = decide(known)
-    const role = roleAfter(known, plan)
-    return { role, room: plan ? await apply(held, plan, by) : held.row }
-  })
+  const changed = await turns.take(room, () =>
+    changeRoom(store, room, async (held) => {
+      const known = await readKnown(held, by, concerned)
+      const plan = decide(known)
+      const role = roleAfter(known, plan)
+      return { role, room: plan ? await apply(held, plan, by) : held.row }
+    }),
+  )
   if (!changed) throw roomNotFound()
   // Also when nothing had to be changed: it may repeat one that was not told yet.
   await tell(outbox, room)
@@ -43,14 +46,16 @@ export async function change(
 
 /** As `change`, for what only bans or lifts a ban: nobody is told. @throws AppError as `change` does */
 export async function changeBans(
-  { store }: RoomDeps,
+  { store, turns }: RoomDeps,
   act: { room: string; by: string; user: string },
   decide: (known: Known, held: HeldRoom) => Promise<void>,
 ): Promise<void> {
-  const done = await changeRoom(store, act.room, async (held) => {
-    await decide(await readKnown(held, act.by, [act.user]), held)
-    return true
-  })
+  const done = await turns.take(act.room, () =>
+    changeRoom(store, act.room, async (held) => {
+      await decide(await readKnown(held, act.by, [act.user]), held)
+      return true
+    }),
+  )
   if (!done) throw roomNotFound()
 }
 
@@ -89,26 +94,18 @@ export async function tell(outbox: Outbox, room: string): Promise<void> {
 }
 
 async function readKnown(held: HeldRoom, by: string, concerned: readonly string[]): Promise<Known> {
-  const names = [...new Set([by, ...concerned])]
-  const members = await held.members(names)
-  const users = await held.users(names)
-  const actor = users.get(by)
+  const people = new Map((await held.people([...new Set([by, ...concerned])])).map((one) => [one.user, one]))
+  const actor = people.get(by)
   if (!actor) throw new AppError('user_not_found', 'There is no such user.')
-  requireActive(actor)
-  const outside = names.filter((user) => !members.has(user))
-  const successor = members.get(by)?.role === 'owner' ? await held.successor(by) : undefined
-  return {
-    ...{ room: held.row, by, members, users },
-    banned: await held.banned(names),
-    roomsOf: await held.roomsOf(outside),
-    ...(successor && { successor }),
-  }
+  if (!actor.active) throw new AppError('user_disabled', 'This account may not act any more.')
+  const successor = actor.member?.role === 'owner' ? await held.successor(by) : undefined
+  return { room: held.row, by, people, ...(successor && { successor }) }
 }
 
-function roleAfter({ members, by }: Known, plan: Plan | undefined): Role | '' {
+function roleAfter({ people, by }: Known, plan: Plan | undefined): Role | '' {
   if (plan?.ended || plan?.remove?.includes(by)) return ''
   const given = [...(plan?.add ?? []), ...(plan?.set ?? [])].find(({ user }) => user === by)
-  return given?.role ?? members.get(by)?.role ?? ''
+  return given?.role ?? people.get(by)?.member?.role ?? ''
 }
 
 async function apply(held: HeldRoom, plan: Plan, by: string): Promise<RoomRow> {

@@ -74,7 +74,7 @@ export async function unban(deps: RoomDeps, request: logicRpc.UnbanRequest): Pro
   const act = { room: roomOf(request.room), by: userOf(request.user), user }
   await changeBans(deps, act, async (known, held) => {
     requireMayUnban(known)
-    if (known.banned.has(user)) await held.unban(user)
+    if (known.people.get(user)?.banned) await held.unban(user)
   })
 }
 

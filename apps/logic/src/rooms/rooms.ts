@@ -7,15 +7,7 @@ import { type Changed, change, type RoomDeps, repeatable, tell } from './change.
 import { toWrite } from './events.js'
 import { changedUsersOf, roomOf } from './input.js'
 import { MAX_TTL_S, MIN_TTL_S } from './limits.js'
-import {
-  type Plan,
-  planDelete,
-  planUpdate,
-  requireRoomsLeft,
-  requireSight,
-  requireUsable,
-  roomNotFound,
-} from './rules.js'
+import { type Plan, planDelete, planUpdate, requireSight, requireUsable, roomNotFound } from './rules.js'
 import { toRoom } from './views.js'
 
 const KINDS = ['permanent', 'temporary'] as const
@@ -48,13 +40,9 @@ export async function createRoom(deps: RoomDeps, request: logicRpc.CreateRoomReq
     ],
   }
   const first = toWrite(plan, { version: 0, history: row.history }, by, now)
-  const room = await insertRoom(deps.store, row, first, async (read) => {
-    const users = await read.users([by, ...others])
-    const roomsOf = await read.roomsOf([by, ...others])
-    for (const user of [by, ...others]) {
-      requireUsable(users.get(user))
-      requireRoomsLeft(user, roomsOf)
-    }
+  const room = await insertRoom(deps.store, row, first, async ({ people }) => {
+    const known = new Map((await people([by, ...others])).map((one) => [one.user, one]))
+    for (const user of [by, ...others]) requireUsable(known.get(user))
   })
   await tell(deps.outbox, room.id)
   return toRoom(room, 'owner')

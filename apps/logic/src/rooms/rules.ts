@@ -3,7 +3,7 @@
  * `undefined` where all is so already.
  */
 import { AppError, type Role, type RoomEvent } from '@tidings/protocol'
-import type { MemberRow, RoomRow, UserRow } from '@tidings/store'
+import type { MemberRow, Person, RoomRow } from '@tidings/store'
 import { MAX_ROOM_MEMBERS, MAX_ROOMS_OF_A_USER } from './limits.js'
 
 /** A room, and what is known of those whom a change concerns. */
@@ -11,12 +11,8 @@ export interface Known {
   room: RoomRow
   /** Who acts. */
   by: string
-  /** Those concerned who are in the room. */
-  members: ReadonlyMap<string, MemberRow>
-  banned: ReadonlySet<string>
-  users: ReadonlyMap<string, UserRow>
-  /** In how many rooms each is. */
-  roomsOf: ReadonlyMap<string, number>
+  /** Those concerned, as far as they have an account. */
+  people: ReadonlyMap<string, Person>
   /** Who follows when the owner goes. */
   successor?: MemberRow
 }
@@ -39,7 +35,8 @@ export const roomNotFound = (): AppError =>
   new AppError('room_not_found', 'There is no such room, or you are not in it.')
 const forbidden = (message: string): AppError => new AppError('forbidden', message)
 
-const roleOf = ({ members }: Known, user: string): Role | undefined => members.get(user)?.role
+const memberOf = ({ people }: Known, user: string): MemberRow | undefined => people.get(user)?.member
+const roleOf = (known: Known, user: string): Role | undefined => memberOf(known, user)?.role
 
 /** @throws AppError `room_not_found` to whom the room does not show itself, `forbidden` */
 function requireRole(known: Known, least: Role): Role {
@@ -55,32 +52,28 @@ export function requireSight(room: RoomRow, inRoom: boolean): void {
 }
 
 /** @throws AppError `user_not_found`, `banned`, `room_full`, `invalid_request` */
-function requireAddable({ room, banned, users, roomsOf }: Known, fresh: readonly string[]): void {
+function requireAddable({ room, people }: Known, fresh: readonly string[]): void {
   for (const user of fresh) {
-    requireUsable(users.get(user))
-    if (banned.has(user)) throw new AppError('banned', 'This user is banned from the room.', { details: { user } })
-    requireRoomsLeft(user, roomsOf)
+    const person = requireUsable(people.get(user))
+    if (person.banned) throw new AppError('banned', 'This user is banned from the room.', { details: { user } })
   }
   if (room.memberCount + fresh.length > MAX_ROOM_MEMBERS) {
     throw new AppError('room_full', `A room has at most ${MAX_ROOM_MEMBERS} members.`)
   }
 }
 
-/** @throws AppError `user_not_found`: also for one who may not act any more */
-export function requireUsable(user: UserRow | undefined): void {
-  if (!user || user.disabledAt || user.deletedAt) throw new AppError('user_not_found', 'There is no such user.')
-}
-
-/** @throws AppError `invalid_request` */
-export function requireRoomsLeft(user: string, roomsOf: ReadonlyMap<string, number>): void {
-  if ((roomsOf.get(user) ?? 0) < MAX_ROOMS_OF_A_USER) return
+/** Somebody who may come into a room. @throws AppError `user_not_found`: also for one who may not act any more; `invalid_request` */
+export function requireUsable(person: Person | undefined): Person {
+  if (!person?.active) throw new AppError('user_not_found', 'There is no such user.')
+  if (person.rooms < MAX_ROOMS_OF_A_USER) return person
+  const { user } = person
   throw new AppError('invalid_request', `A user may be in at most ${MAX_ROOMS_OF_A_USER} rooms.`, { details: { user } })
 }
 
 /** Somebody comes by themselves. @throws AppError `room_not_found`, `banned`, `room_full`, `invalid_request` */
 export function planJoin(known: Known): Plan | undefined {
-  const { room, by, members } = known
-  if (members.has(by)) return undefined
+  const { room, by } = known
+  if (memberOf(known, by)) return undefined
   requireSight(room, false)
   requireAddable(known, [by])
   // An empty room has nobody who could give it away.
@@ -90,8 +83,8 @@ export function planJoin(known: Known): Plan | undefined {
 
 /** Somebody goes. @throws AppError `room_not_found` */
 export function planLeave(known: Known): Plan | undefined {
-  const { room, by, members, successor } = known
-  if (!members.has(by)) {
+  const { room, by, successor } = known
+  if (!memberOf(known, by)) {
     requireSight(room, false)
     return undefined
   }
@@ -111,7 +104,7 @@ const owning = ({ user, mutedUntil }: MemberRow) => ({
 /** @throws AppError `room_not_found`, `forbidden`, `user_not_found`, `banned`, `room_full`, `invalid_request` */
 export function planAdd(known: Known, users: readonly string[]): Plan | undefined {
   requireRole(known, 'admin')
-  const fresh = [...new Set(users)].filter((user) => !known.members.has(user))
+  const fresh = [...new Set(users)].filter((user) => !memberOf(known, user))
   if (fresh.length === 0) return undefined
   requireAddable(known, fresh)
   return { change: 'added', add: fresh.map((user) => ({ user, role: 'member', mutedUntil: 0 })) }
@@ -124,7 +117,7 @@ export function planAdd(known: Known, users: readonly string[]): Plan | undefine
  */
 export function planMember(known: Known, user: string, wanted: { role?: Role; mutedUntil?: number }): Plan | undefined {
   const mine = requireRole(known, 'admin')
-  const member = known.members.get(user)
+  const member = memberOf(known, user)
   if (!member) return planNewMember(known, mine, user, wanted)
   const role = wanted.role === member.role ? undefined : wanted.role
   const mutedUntil = wanted.mutedUntil === member.mutedUntil ? undefined : wanted.mutedUntil
@@ -177,10 +170,11 @@ function requireAbove(mine: Role, role: Role): void {
 export function planBan(known: Known, user: string): Plan | undefined {
   const mine = requireRole(known, 'admin')
   if (user === known.by) throw new AppError('invalid_request', 'Nobody bans oneself.')
-  if (!known.users.has(user)) throw new AppError('user_not_found', 'There is no such user.')
+  const person = known.people.get(user)
+  if (!person) throw new AppError('user_not_found', 'There is no such user.')
   const role = roleOf(known, user)
   if (role) requireAbove(mine, role)
-  const ban = known.banned.has(user) ? undefined : user
+  const ban = person.banned ? undefined : user
   if (!role && !ban) return undefined
   return { change: 'banned', ...(ban && { ban }), ...(role && { remove: [user] }) }
 }
