@@ -96,7 +96,7 @@ t.test('a change whose process died before it was told is told by another one', 
   await until(async () => (await standing(conversation, 'bob')) !== 'none')
   await until(async () => (await joinedSeq(id, 'bob')) === 3)
   t.match(await standing(conversation, 'bob'), { joined: 3, floor: 2 })
-  await until(() => notices.some((one) => one.room === id && one.users.includes('bob')))
+  await until(() => notices.some((one) => one.room === id && one.joined.includes('bob')))
   t.match(await join(), { version: 2, members: 2 }, 'repeating it changes nothing')
   t.equal((await eventsOf(conversation)).length, 2)
   await persist(conversation)
