@@ -23,9 +23,31 @@ function skipSpace(text: string, at: number): number {
   return at
 }
 
+/** A text and how far its escapes are known: most texts have none, and a string without one ends with the next quote. */
+interface Json {
+  readonly text: string
+  /** The first backslash at or behind where reading has got; Infinity when there is none. */
+  escape: number
+}
+
+function escapeFrom(json: Json, at: number): number {
+  if (json.escape < at) {
+    const next = json.text.indexOf('\\', at)
+    json.escape = next === -1 ? Number.POSITIVE_INFINITY : next
+  }
+  return json.escape
+}
+
 /** @param at index of the opening quote @returns index after the closing one */
-function skipString(text: string, at: number): number {
-  at++
+function skipString(json: Json, at: number): number {
+  const { text } = json
+  const end = text.indexOf('"', at + 1)
+  if (end === -1) throw notJson()
+  return escapeFrom(json, at) > end ? end + 1 : skipEscapes(text, at + 1)
+}
+
+/** @param at index behind the opening quote @returns index after the closing one */
+function skipEscapes(text: string, at: number): number {
   for (;;) {
     const code = text.charCodeAt(at)
     if (code === QUOTE) return at + 1
@@ -56,11 +78,12 @@ function keyAt(text: string, start: number, end: number): string {
 }
 
 /** A value of any kind; nested ones are checked on the way. @returns index after it */
-function skipValue(text: string, at: number, depth: number): number {
+function skipValue(json: Json, at: number, depth: number): number {
+  const { text } = json
   const code = text.charCodeAt(at)
-  if (code === QUOTE) return skipString(text, at)
-  if (code === OPEN_BRACE) return skipObject(text, at, depth, undefined)
-  if (code === OPEN_BRACKET) return skipArray(text, at, depth, undefined)
+  if (code === QUOTE) return skipString(json, at)
+  if (code === OPEN_BRACE) return skipObject(json, at, depth, undefined)
+  if (code === OPEN_BRACKET) return skipArray(json, at, depth)
   for (;;) {
     const next = text.charCodeAt(at)
     if (next === COMMA || next === CLOSE_BRACE || next === CLOSE_BRACKET || isSpace(next) || Number.isNaN(next))
@@ -73,20 +96,21 @@ function checkDepth(depth: number): void {
   if (depth < 0) throw new AppError('invalid_content', `The content is nested deeper than ${MAX_CONTENT_DEPTH} levels.`)
 }
 
-function skipObject(text: string, at: number, depth: number, found: Map<string, string> | undefined): number {
+function skipObject(json: Json, at: number, depth: number, found: Map<string, string> | undefined): number {
   checkDepth(depth)
+  const { text } = json
   const keys = new Set<string>()
   at = skipSpace(text, at + 1)
   if (text.charCodeAt(at) === CLOSE_BRACE) return at + 1
   for (;;) {
-    const keyEnd = skipString(text, at)
+    const keyEnd = skipString(json, at)
     const key = keyAt(text, at, keyEnd)
     if (keys.has(key)) throw new AppError('invalid_content', 'An object has the same key twice.')
     keys.add(key)
     at = skipSpace(text, keyEnd)
     if (text.charCodeAt(at) !== COLON) throw notJson()
     at = skipSpace(text, at + 1)
-    const end = skipValue(text, at, depth - 1)
+    const end = skipValue(json, at, depth - 1)
     found?.set(key, text.slice(at, end))
     at = skipSpace(text, end)
     if (text.charCodeAt(at) === CLOSE_BRACE) return at + 1
@@ -95,14 +119,13 @@ function skipObject(text: string, at: number, depth: number, found: Map<string, 
   }
 }
 
-function skipArray(text: string, at: number, depth: number, found: string[] | undefined): number {
+function skipArray(json: Json, at: number, depth: number): number {
   checkDepth(depth)
+  const { text } = json
   at = skipSpace(text, at + 1)
   if (text.charCodeAt(at) === CLOSE_BRACKET) return at + 1
   for (;;) {
-    const end = skipValue(text, at, depth - 1)
-    found?.push(text.slice(at, end))
-    at = skipSpace(text, end)
+    at = skipSpace(text, skipValue(json, at, depth - 1))
     if (text.charCodeAt(at) === CLOSE_BRACKET) return at + 1
     if (text.charCodeAt(at) !== COMMA) throw notJson()
     at = skipSpace(text, at + 1)
@@ -116,16 +139,21 @@ function skipArray(text: string, at: number, depth: number, found: string[] | un
  * @throws AppError `invalid_content` for a duplicate key, half a surrogate pair, or deeper nesting, at any level
  */
 export function rawMembers(text: string, levels: number = MAX_CONTENT_DEPTH): Map<string, string> {
-  const found = new Map<string, string>()
-  skipObject(text, skipSpace(text, 0), levels, found)
-  return found
+  return membersReader(text)(skipSpace(text, 0), levels).members
 }
 
-/** The raw text of each element of an array; the same checks as `rawMembers`. */
-export function rawElements(text: string, levels: number = MAX_CONTENT_DEPTH): string[] {
-  const found: string[] = []
-  skipArray(text, skipSpace(text, 0), levels, found)
-  return found
+/**
+ * For the objects inside a text, one after the other: the same as `rawMembers`.
+ * @returns a function that is given where an object begins, and tells its members and where it ends
+ */
+export function membersReader(
+  text: string,
+): (at: number, levels?: number) => { members: Map<string, string>; end: number } {
+  const json: Json = { text, escape: -1 }
+  return (at, levels = MAX_CONTENT_DEPTH) => {
+    const members = new Map<string, string>()
+    return { end: skipObject(json, at, levels, members), members }
+  }
 }
 
 /**

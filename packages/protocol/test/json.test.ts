@@ -1,13 +1,36 @@
 import t from 'tap'
-import { checkContent, rawElements, rawMembers } from '../src/index.js'
+import { checkContent, membersReader, rawMembers } from '../src/index.js'
 
 t.test('members come back as the very text that was written', (t) => {
   const body = '{ "to" : {"user":"bob"}, "content":{"b":1e400,"a":9007199254740993, "2":-0,"1":"\\u00e9\\n"} }'
   t.equal(rawMembers(body).get('content'), '{"b":1e400,"a":9007199254740993, "2":-0,"1":"\\u00e9\\n"}')
   t.equal(rawMembers(body).get('to'), '{"user":"bob"}')
-  t.same(rawElements('[1, {"a":[]} ,"x,]" , null]'), ['1', '{"a":[]}', '"x,]"', 'null'])
-  t.same(rawElements('[]'), [])
+  const values = {
+    a: '[1, {"a":[]} ,"x,]" , null]',
+    b: '[]',
+    c: '"\\\\"',
+    d: '"\\""',
+    e: '" , \\\\\\" "',
+    f: 'true',
+    g: '"x"',
+  }
+  const all = Object.entries(values).map(([name, value]) => `"${name}" : ${value}`)
+  t.same(Object.fromEntries(rawMembers(`{${all.join(' ,\n')} }`)), values)
   t.equal(rawMembers('{}').size, 0)
+  t.end()
+})
+
+t.test('objects inside a text are read one after the other', (t) => {
+  const objects = ['{"a":"\\u0041\\\\"}', '{}', '{"b":"x\\"}"}', '{"c":"}"}', '{"d":{"e":"\\ud83d\\ude00"}}', '{"f":1}']
+  const text = `[${objects.join()}]`
+  const read = membersReader(text)
+  let at = 1
+  for (const object of objects) {
+    const { members, end } = read(at)
+    t.equal(text.slice(at, end), object)
+    t.same(members, rawMembers(object))
+    at = end + 1
+  }
   t.end()
 })
 
