@@ -81,22 +81,23 @@ export async function innerLoops(): Promise<Loop[]> {
   ]
 }
 
-/** Stage 2 up to the call and from its answer on: lines, batches, keys, arguments. A Redis that answers at once stands behind it. */
+/** Stage 2 up to the call's bytes and from its answer on: lines, batches, keys, arguments. A Redis that answers at once stands behind it. */
 function appendPacking({ createAppender }: Stream, keys: Keys): Loop {
+  const items = entries.slice(0, PER_TURN)
+  // What comes in one turn is one call, with a line per partition in the order in which they come.
+  const lines = new Map<number, number>()
+  for (const { conversation } of items) {
+    const partition = keys.partitionOf(conversation)
+    lines.set(partition, (lines.get(partition) ?? 0) + 1)
+  }
   let seq = 0
   const redis = {
     status: 'ready',
-    async evalsha(_sha: string, count: number, ...rest: (string | number)[]) {
-      const lines = Number(rest[count])
-      return Array.from({ length: lines }, (_line, i) => [
-        '1',
-        ...Array.from({ length: Number(rest[count + 1 + 2 * i]) }, () => `A ${++seq} 1763700000000-0`),
-      ])
-    },
+    sendCommand: async () =>
+      [...lines.values()].map((count) => ['1', ...Array.from({ length: count }, () => `A ${++seq} 1763700000000-0`)]),
   }
   const metrics = { append: { done() {}, failed() {} } }
   const appender = createAppender({ redis, keys, replicas: 0, generations: {}, metrics })
-  const items = entries.slice(0, PER_TURN)
   return {
     name: 'append packing',
     units: items.length,

@@ -177,11 +177,12 @@ export function createAppender(options: {
       names.push(keys.messages(partition), keys.recent(partition), keys.generation(partition), keys.leapt(partition))
       for (const { item } of items) {
         const { conversation, from, clientId } = item
-        const seq = keys.seq(conversation)
+        const seq = keys.seq(conversation, partition)
         // Without a clientId there is no once-key; its place is held by a key of the same slot that is not read.
-        const once = clientId === '' ? seq : keys.once(conversation, onceOwner(item), clientId)
-        const members = item.members === undefined ? seq : keys.members(conversation)
-        names.push(seq, keys.skip(conversation), keys.log(conversation), keys.read(conversation), once, members)
+        const once = clientId === '' ? seq : keys.once(conversation, onceOwner(item), clientId, partition)
+        const members = item.members === undefined ? seq : keys.members(conversation, partition)
+        names.push(seq, keys.skip(conversation, partition), keys.log(conversation, partition))
+        names.push(keys.read(conversation, partition), once, members)
         args.push(item.id, conversation, from, item.type, counts(item) ? 1 : 0, item.content)
         args.push(clientId, item.sentAt, item.trace, clientId === '' ? '' : digestOf(item), memberRule(item.members))
       }

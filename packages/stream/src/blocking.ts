@@ -8,6 +8,7 @@ import { connect as connectTcp, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import Parser from 'redis-parser'
 import { BLOCK_MS } from './redis.js'
+import { encode } from './resp.js'
 
 const CONNECT_TIMEOUT_MS = 1_000
 /** A reply that has not come by then does not come. */
@@ -98,13 +99,4 @@ export class BlockingConnection {
     this.#socket.destroy()
     this.#answered()?.reject(error)
   }
-}
-
-function encode(command: readonly (string | number)[]): string {
-  let text = `*${command.length}\r\n`
-  for (const part of command) {
-    const word = String(part)
-    text += `$${Buffer.byteLength(word)}\r\n${word}\r\n`
-  }
-  return text
 }

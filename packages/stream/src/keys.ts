@@ -22,18 +22,19 @@ export interface Keys {
   generation(partition: number): string
   /** set: the conversations whose head is known to be beyond all that was given out before this generation */
   leapt(partition: number): string
-  /** string: the head of a conversation */
-  seq(conversation: string): string
-  /** string: how many seqs of a conversation no person counts as messages; missing means none */
-  skip(conversation: string): string
-  /** stream: the newest entries of a conversation, entry id `<seq>-0` */
-  log(conversation: string): string
+  // Of a conversation. Its partition need not be given; computing it costs more than the rest of a key.
+  /** string: the head */
+  seq(conversation: string, partition?: number): string
+  /** string: how many seqs no person counts as messages; missing means none */
+  skip(conversation: string, partition?: number): string
+  /** stream: the newest entries, entry id `<seq>-0` */
+  log(conversation: string, partition?: number): string
   /** hash: who is in a room, user to `<seq of joining>:<muted until>`; and `*` to what members.ts says */
-  members(conversation: string): string
+  members(conversation: string, partition?: number): string
   /** hash: user to `<seq>:<n>` up to which the user has read; one's own send moves it */
-  read(conversation: string): string
+  read(conversation: string, partition?: number): string
   /** string, 24 h: a digest of the body and the answer first given; `from` is empty for a change of members */
-  once(conversation: string, from: string, clientId: string): string
+  once(conversation: string, from: string, clientId: string, partition?: number): string
   /** set: the conversations of a user */
   conversations(user: string): string
   /** hash: device to milliseconds when it was first seen */
@@ -61,12 +62,12 @@ export function createKeys(namespace: string, partitions: number): Keys {
     fence: (p, group) => key(p, `fence:${group}`),
     generation: (p) => key(p, 'generation'),
     leapt: (p) => key(p, 'leapt'),
-    seq: (c) => key(of(c), `seq:${c}`),
-    skip: (c) => key(of(c), `skip:${c}`),
-    log: (c) => key(of(c), `log:${c}`),
-    members: (c) => key(of(c), `members:${c}`),
-    read: (c) => key(of(c), `read:${c}`),
-    once: (c, from, clientId) => key(of(c), `once:${c}:${from}:${clientId}`),
+    seq: (c, p = of(c)) => key(p, `seq:${c}`),
+    skip: (c, p = of(c)) => key(p, `skip:${c}`),
+    log: (c, p = of(c)) => key(p, `log:${c}`),
+    members: (c, p = of(c)) => key(p, `members:${c}`),
+    read: (c, p = of(c)) => key(p, `read:${c}`),
+    once: (c, from, clientId, p = of(c)) => key(p, `once:${c}:${from}:${clientId}`),
     conversations: (u) => key(of(u), `conversations:${u}`),
     devices: (u) => key(of(u), `devices:${u}`),
     cursor: (u, device) => key(of(u), `cursor:${u}:${device}`),

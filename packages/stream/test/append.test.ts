@@ -41,6 +41,20 @@ t.test('seq rises by one, and log and stream hold the same plain fields', async 
   t.equal(appender.waiting, 0)
 })
 
+t.test('content of any characters is written as it is, beside others in one call', async (t) => {
+  const { redis, keys, metrics, generations } = await bench(t)
+  const appender = createAppender({ redis, keys, replicas: 0, generations, metrics })
+  const contents = ['plain', 'é', '汉字', '👩‍👩‍👧', 'a\r\n$5', 'plain'].map((text) => JSON.stringify({ text }))
+  await appender.append(item())
+  await Promise.all(contents.map((content, i) => appender.append(item({ content, clientId: `c-${i}` }))))
+  const log = await createLogReader(redis, keys).after('dm:alice:bob', 1, 10)
+  t.same(
+    log.map(({ content }) => content),
+    contents,
+  )
+  t.match(await appender.append(item({ content: contents[2]!, clientId: 'c-2' })), { seq: 4, duplicate: true })
+})
+
 t.test('n counts what a person counts as messages', async (t) => {
   const { redis, keys, metrics, generations } = await bench(t)
   const appender = createAppender({ redis, keys, replicas: 0, generations, metrics })
