@@ -1,6 +1,5 @@
 /** What this app measures. */
-import { gauge, type MetricsRegistry } from '@tidings/service'
-import { Histogram } from 'prom-client'
+import { gauge, Histograms, type MetricsRegistry, type Observations, registered } from '@tidings/service'
 
 const BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15]
 
@@ -11,15 +10,18 @@ export interface HttpMetrics {
 
 export function createHttpMetrics(registry: MetricsRegistry, inFlight: () => number): HttpMetrics {
   gauge(registry, 'tidings_http_in_flight', 'HTTP requests that wait for their answer.', inFlight)
-  const histogram = new Histogram({
-    name: 'tidings_http_seconds',
-    help: 'How long HTTP requests took, by route and class of status.',
-    labelNames: ['route', 'status'],
-    buckets: BUCKETS,
-    registers: [registry],
-  })
-  /** Looking a label up by its values costs more than the observation. */
-  const series = new Map<string, { observe(seconds: number): void }>()
+  const histogram = registered(
+    registry,
+    'tidings_http_seconds',
+    (name) =>
+      new Histograms({
+        name,
+        help: 'How long HTTP requests took, by route and class of status.',
+        labelNames: ['route', 'status'],
+        bounds: BUCKETS,
+      }),
+  )
+  const series = new Map<string, Observations>()
   return {
     answered(route, outcome, ms) {
       const key = `${route} ${outcome}`

@@ -64,8 +64,7 @@ const IN_ONE_PLACE: readonly PlaceRule[] = [
   {
     what: 'Prometheus',
     found: imported('prom-client'),
-    // The api measures by route, with labels that service's stage series do not have.
-    only: ['packages/service/src/metrics.ts', 'apps/api/src/metrics.ts'],
+    only: ['packages/service/src/metrics.ts', 'packages/service/src/series.ts'],
   },
   {
     what: 'SQL',

@@ -1,5 +1,6 @@
 /** The edge to Prometheus. Packages declare their series in their own metrics.ts, on the registry they are given. */
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
+import { Counts, Histograms, registered } from './series.js'
 
 export type MetricsRegistry = Registry
 
@@ -23,23 +24,27 @@ export interface StageMetrics {
 
 /** The two series of every stage: how long it took, and how it ended. */
 export function stageMetrics(registry: MetricsRegistry, stage: string): StageMetrics {
-  const duration =
-    (registry.getSingleMetric('tidings_stage_seconds') as Histogram<'stage'> | undefined) ??
-    new Histogram({
-      name: 'tidings_stage_seconds',
-      help: 'How long a stage of the journey took, per batch.',
-      labelNames: ['stage'],
-      buckets: BUCKETS,
-      registers: [registry],
-    })
-  const outcomes =
-    (registry.getSingleMetric('tidings_stage_total') as Counter<'stage' | 'outcome'> | undefined) ??
-    new Counter({
-      name: 'tidings_stage_total',
-      help: 'Entries that a stage of the journey finished with, by outcome.',
-      labelNames: ['stage', 'outcome'],
-      registers: [registry],
-    })
+  const duration = registered(
+    registry,
+    'tidings_stage_seconds',
+    (name) =>
+      new Histograms({
+        name,
+        help: 'How long a stage of the journey took, per batch.',
+        labelNames: ['stage'],
+        bounds: BUCKETS,
+      }),
+  )
+  const outcomes = registered(
+    registry,
+    'tidings_stage_total',
+    (name) =>
+      new Counts({
+        name,
+        help: 'Entries that a stage of the journey finished with, by outcome.',
+        labelNames: ['stage', 'outcome'],
+      }),
+  )
   const ofStage = duration.labels(stage)
   const ok = outcomes.labels(stage, 'ok')
   return {

@@ -1,11 +1,15 @@
 import { Writable } from 'node:stream'
+import { Counter, Histogram, Registry } from 'prom-client'
 import t from 'tap'
 import {
   backoffMs,
+  Counts,
   createLogger,
   createMetrics,
+  Histograms,
   Lifecycle,
   noTracing,
+  registered,
   stageMetrics,
   startOps,
   startTracing,
@@ -73,6 +77,41 @@ t.test('the ops port: alive, ready with reasons, metrics', async (t) => {
     /tidings_stage_total\{stage="append",outcome="ok",app="test",instance="i"\} 5/,
   )
   t.equal((await get('/nothing')).status, 404)
+})
+
+t.test('counters and histograms print what those of prom-client print', async (t) => {
+  const [ours, theirs] = [new Registry(), new Registry()]
+  const histogram = { name: 'seconds', help: 'How long.', labelNames: ['a', 'b'] }
+  const count = { name: 'total', help: 'How many.', labelNames: ['a'] }
+  const bounds = [0.1, 1, 2.5]
+  const seconds = registered(ours, 'seconds', () => new Histograms({ ...histogram, bounds }))
+  const total = registered(ours, 'total', () => new Counts(count))
+  t.equal(
+    registered(ours, 'total', () => new Counts(count)),
+    total,
+    'made once',
+  )
+  const theirSeconds = new Histogram({ ...histogram, buckets: bounds, registers: [theirs] })
+  const theirTotal = new Counter({ ...count, registers: [theirs] })
+  const seen = [0, 0.05, 0.1, 0.100001, 1, 2, 2.5, 3, 1e9]
+  for (const [i, value] of seen.entries()) {
+    const b = i % 2 === 0 ? 'even' : 'odd "and quoted"'
+    for (const one of [seconds, theirSeconds]) one.labels('x', b).observe(value)
+    for (const one of [total, theirTotal]) one.labels(b).inc(i + 0.5)
+  }
+  for (const one of [total, theirTotal]) one.labels('once').inc()
+  for (const registry of [ours, theirs]) registry.setDefaultLabels({ app: 'test' })
+  // The labels of a line may come in any order.
+  const linesOf = (text: string): string[] =>
+    text.split('\n').map((line) =>
+      line.replace(/\{(.*)\}/, (_, inside: string) =>
+        inside
+          .split(/,(?=\w+=)/)
+          .sort()
+          .join(),
+      ),
+    )
+  t.same(linesOf(await ours.metrics()), linesOf(await theirs.metrics()))
 })
 
 t.test('without an endpoint tracing does nothing and passes the context on', async (t) => {
