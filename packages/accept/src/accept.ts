@@ -27,10 +27,16 @@ export interface AcceptDeps {
   tracing: Tracing
 }
 
+/** An append without an answer. */
+interface Open {
+  /** performance.now() */
+  since: number
+}
+
 /** What is being appended on one server. */
 interface Appending {
-  /** Without an answer, the oldest first. */
-  readonly open: Set<{ since: number }>
+  /** The oldest first. */
+  readonly open: Set<Open>
   slow: boolean
 }
 
@@ -42,7 +48,8 @@ export interface Acceptor {
 
 /**
  * Calls made one after the other by one sender to one conversation are appended in that order, even when the first of them must
- * still ask for its permit.
+ * still ask for its permit. A send of which all is known is with the appender when `accept` returns: most are, and each turn of
+ * promises that they do not take counts.
  */
 export function createAcceptor(deps: AcceptDeps): Acceptor {
   const { admit, permits, indexConversation, nextId, appender, metrics, tracing } = deps
@@ -54,37 +61,53 @@ export function createAcceptor(deps: AcceptDeps): Acceptor {
   let looking = false
 
   /** Whatever must be known before the append; undefined when all of it is known already. */
-  function prepare(draft: Draft): undefined | Promise<unknown> {
-    const permit = permits.check(draft.from, draft.conversation)
+  function prepare({ from, conversation }: Draft): undefined | Promise<unknown> {
+    const permit = permits.check(from, conversation)
     // Not before the permit is there: a send that is refused leaves no trace.
-    if (permit instanceof Promise) return permit.then(() => indexConversation(draft.conversation))
-    return indexConversation(draft.conversation)
+    if (permit instanceof Promise) return permit.then(() => indexConversation(conversation))
+    return indexConversation(conversation)
   }
 
-  async function inTurn(draft: Draft): Promise<void> {
+  /** Appends when all is known that must be, and behind what the same sender has sent there before. */
+  function inTurn<T>(draft: Draft, append: () => Promise<T>): Promise<T> {
+    const ready = prepare(draft)
+    if (!ready && preparing.size === 0) return append()
     const key = `${draft.from} ${draft.conversation}`
     const before = preparing.get(key)
-    const ready = prepare(draft)
-    if (!before && !ready) return
+    return before || ready ? afterwards(key, before, ready, append) : append()
+  }
+
+  async function afterwards<T>(key: string, before: unknown, ready: unknown, append: () => Promise<T>): Promise<T> {
     waiting++
     const turn = Promise.allSettled([before, ready])
     preparing.set(key, turn)
     try {
       const [, own] = await turn
       if (own.status === 'rejected') throw own.reason
+      // Before it is off the list: what comes next may not have to wait at all. It is not waited for.
+      return append()
     } finally {
       waiting--
       if (preparing.get(key) === turn) preparing.delete(key)
     }
   }
 
+  function appendingAt(server: number): Appending {
+    let at = appending.get(server)
+    if (!at) {
+      at = { open: new Set(), slow: false }
+      appending.set(server, at)
+    }
+    return at
+  }
+
   /** @throws AppError `overloaded` */
-  function requireRoom(conversation: string): void {
+  function requireRoom(at: Appending): void {
     if (waiting >= MAX_PREPARING)
       throw new AppError('overloaded', 'Too many messages wait for a permit.', {
         retryAfter: jitterSeconds(1, 5),
       })
-    if (appending.get(appender.serverOf(conversation))?.slow) {
+    if (at.slow) {
       throw new AppError('overloaded', 'Writing messages takes too long now. Try again shortly.', {
         retryAfter: jitterSeconds(1, 5),
       })
@@ -100,55 +123,65 @@ export function createAcceptor(deps: AcceptDeps): Acceptor {
 
   function look(): void {
     looking = false
-    for (const [server, at] of appending) {
+    for (const at of appending.values()) {
       const [oldest] = at.open
-      if (!oldest) appending.delete(server)
-      else at.slow = performance.now() - oldest.since > SLOW_APPEND_MS
-    }
-    if (appending.size > 0) lookSoon()
-  }
-
-  async function append(draft: Draft, trace: string): Promise<Appended> {
-    const item: AppendItem = { ...draft, id: nextId(), sentAt: Date.now(), trace }
-    if (isRoom(draft.conversation)) item.members = 'check'
-    const one = { since: performance.now() }
-    const server = appender.serverOf(item.conversation)
-    const at = appending.get(server) ?? { open: new Set(), slow: false }
-    appending.set(server, at)
-    at.open.add(one)
-    lookSoon()
-    try {
-      return await appender.append(item)
-    } catch (error) {
-      // In the order of the room's log the sender was not in it any more: the permit was older.
-      if (error instanceof AppError && error.status < 500) permits.forget(draft.from, draft.conversation)
-      throw error
-    } finally {
-      at.open.delete(one)
+      at.slow = oldest !== undefined && performance.now() - oldest.since > SLOW_APPEND_MS
+      if (oldest) lookSoon()
     }
   }
 
   return {
-    async accept(draft) {
+    accept(draft) {
       const began = performance.now()
-      const span = tracing.enabled
-        ? tracing.start('accept', draft.trace, { conversation: draft.conversation })
-        : undefined
-      try {
-        admit(draft.bulk === true)
-        requireRoom(draft.conversation)
-        await inTurn(draft)
+      const { conversation } = draft
+      const span = tracing.enabled ? tracing.start('accept', draft.trace, { conversation }) : undefined
+      const at = appendingAt(appender.serverOf(conversation))
+      const one: Open = { since: began }
+
+      function append(): Promise<Appended> {
         const trace = span ? span.traceparent : draft.trace
-        const appendSpan = span ? tracing.start('append', trace) : undefined
-        const appended = await append(draft, trace)
-        appendSpan?.end()
-        metrics.done(performance.now() - began)
-        span?.end()
-        return { conversation: draft.conversation, ...appended }
-      } catch (error) {
+        const { from, type, content, clientId } = draft
+        const item: AppendItem = {
+          id: nextId(),
+          conversation,
+          from,
+          type,
+          content,
+          clientId,
+          sentAt: Date.now(),
+          trace,
+          members: isRoom(conversation) ? 'check' : undefined,
+        }
+        one.since = performance.now()
+        at.open.add(one)
+        lookSoon()
+        if (!span) return appender.append(item)
+        const appendSpan = tracing.start('append', trace)
+        return appender.append(item).finally(() => appendSpan.end())
+      }
+
+      function failed(error: unknown): never {
+        at.open.delete(one)
+        // Perhaps in the order of the room's log the sender was not in it any more: the permit was older.
+        if (error instanceof AppError && error.status < 500) permits.forget(draft.from, conversation)
         metrics.failed(error instanceof AppError ? error.code : 'internal')
         span?.end(error)
         throw error
+      }
+
+      function done({ id, seq, sentAt, duplicate, streamId, partition, generation }: Appended) {
+        at.open.delete(one)
+        metrics.done(performance.now() - began)
+        span?.end()
+        return { id, conversation, seq, sentAt, duplicate, streamId, partition, generation }
+      }
+
+      try {
+        admit(draft.bulk === true)
+        requireRoom(at)
+        return inTurn(draft, append).then(done, failed)
+      } catch (error) {
+        return new Promise(() => failed(error))
       }
     },
   }

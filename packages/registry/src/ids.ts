@@ -14,23 +14,26 @@ const MOST_BACK_MS = 1_000
 export function createIds(worker: Pick<WorkerId, 'n' | 'fresh'>, now: () => number = Date.now): () => string {
   let last = 0
   let count = 0
+  /** `last` at its place in an id. */
+  let lastBits = 0n
+  function begin(time: number): void {
+    last = time
+    count = 0
+    lastBits = BigInt(last) << 22n
+  }
   return () => {
     if (!worker.fresh())
       throw new AppError('unavailable', 'No message ids can be made while etcd is away.', { retryAfter: 5 })
     const time = now() - EPOCH_MS
-    if (time > last) {
-      last = time
-      count = 0
-    } else {
+    if (time > last) begin(time)
+    else {
       if (last - time > MOST_BACK_MS)
         throw new AppError('unavailable', 'The clock of this machine went back.', { retryAfter: 5 })
       count++
-      if (count === COUNTS) {
-        last++
-        count = 0
-      }
+      if (count === COUNTS) begin(last + 1)
     }
-    return String((BigInt(last) << 22n) | (BigInt(worker.n) << 12n) | BigInt(count))
+    // The worker's number may have changed since the last id.
+    return String(lastBits + BigInt((worker.n << 12) | count))
   }
 }
 

@@ -43,7 +43,7 @@ export function answer({ item, resolve, reject }: Waiting, reply: string, partit
       reject(new AppError('conversation_not_found', 'There is no such conversation, or you are not in it.'))
       return
     case 'M':
-      reject(new AppError('muted', 'You are muted in this room.', { details: { mutedUntil: Number(parts[1]) } }))
+      reject(new AppError('muted', 'You are muted in this room.', { details: { mutedUntil: Number(id) } }))
       return
     default:
       reject(notAccepted(new Error(reply.slice(2))))

@@ -20,7 +20,7 @@ export interface AppendItem {
    * In a room: `check` that the sender is in it and not muted, in the very step in which the entry gets its seq; or what this entry
    * changes of its members, from its own seq on. Undefined elsewhere.
    */
-  members?: 'check' | MemberChange
+  members?: 'check' | MemberChange | undefined
 }
 
 export interface Appended {
