@@ -1,8 +1,8 @@
 /**
- * The messages of a batch, each as its own text, so that one ill-formed message is refused alone. Expects text that JSON.parse has
- * accepted and whose root is an object with the one member `messages`, an array; what is inside a message is not looked at here.
+ * The contents of a batch's messages, each as its own text; an ill-formed message is refused alone. Expects text that JSON.parse has
+ * accepted and whose root is an object with the one member `messages`, an array.
  */
-import { AppError } from '@tidings/protocol'
+import { AppError, membersReader } from '@tidings/protocol'
 
 const QUOTE = 0x22
 const COMMA = 0x2c
@@ -31,7 +31,7 @@ function endOfString(text: string, at: number): number {
   }
 }
 
-/** Without recursion: nesting is bounded only where a message is looked at. @returns index after the value */
+/** For what is no message. Without recursion: here nesting is not bounded. @returns index after the value */
 function endOfValue(text: string, at: number): number {
   let depth = 0
   for (;;) {
@@ -48,16 +48,37 @@ function endOfValue(text: string, at: number): number {
 
 const endsScalar = (code: number): boolean => code === COMMA || isClose(code) || isSpace(code)
 
-/** @throws AppError `invalid_json` when the root has `messages` twice */
-export function cutMessages(text: string): string[] {
-  const found: string[] = []
+/** The content of a message as text, undefined where there is none, or why the message cannot be read. */
+export type Cut = string | undefined | AppError
+
+/**
+ * @returns one for each element of `messages`; of what is no object there is no content
+ * @throws AppError `invalid_json` when the root has `messages` twice
+ */
+export function cutContents(text: string): Cut[] {
+  const membersAt = membersReader(text)
+  const found: Cut[] = []
+
+  /** @returns index after the message */
+  function cut(at: number): number {
+    if (text.charCodeAt(at) === OPEN_BRACE) {
+      try {
+        const { members, end } = membersAt(at)
+        found.push(members.get('content'))
+        return end
+      } catch (error) {
+        if (!(error instanceof AppError)) throw error
+        found.push(error)
+      }
+    } else found.push(undefined)
+    return endOfValue(text, at)
+  }
+
   let at = text.indexOf('[') + 1
   for (;;) {
     at = skipSpace(text, at)
     if (text.charCodeAt(at) === CLOSE_BRACKET) break
-    const end = endOfValue(text, at)
-    found.push(text.slice(at, end))
-    at = skipSpace(text, end)
+    at = skipSpace(text, cut(at))
     if (text.charCodeAt(at) === COMMA) at++
   }
   if (text.charCodeAt(skipSpace(text, at + 1)) !== CLOSE_BRACE) {

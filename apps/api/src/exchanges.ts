@@ -61,7 +61,8 @@ export function watchExchanges(
     reply.headers(COMMON_HEADERS)
     // Several Host headers were joined by the parser; which of them a proxy believed cannot be known (RFC 9112, section 3.2).
     if (request.headers.host?.includes(',')) return done(new AppError('invalid_request', 'Send one Host header.'))
-    if (request.routeOptions.config?.neverShed || !isTooMuch()) return done()
+    // In this order: fastify puts routeOptions together at each look.
+    if (!isTooMuch() || request.routeOptions.config?.neverShed) return done()
     const retryAfter = jitterSeconds(1, 5)
     done(new AppError('overloaded', 'Too many requests are in work here. Try again shortly.', { retryAfter }))
   })

@@ -1,7 +1,7 @@
 /** POST /messages/batch. */
 import { AppError } from '@tidings/protocol'
 import { test } from 'tap'
-import { cutMessages } from '../src/batch.js'
+import { cutContents } from '../src/batch.js'
 import { isProblem, message, READ_TOKEN, SEND_TOKEN, world } from './world.js'
 
 test('a batch of nothing or of 501 is refused as a whole (21)', async (t) => {
@@ -150,10 +150,44 @@ test('a service sends in the names of many', async (t) => {
   isProblem(t, refused, 403, 'forbidden', 'without the scope')
 })
 
-test('messages are cut as they are written', async (t) => {
-  const items = ['{"a":"]}\\"[{,"}', '1', '"\\\\"', '[ [ ] ,{}]', 'null', '-1.5e3', '{ }', '"a,b"', 'true']
-  t.same(cutMessages(`{"messages":[${items.join(',')}]}`), items)
-  t.same(cutMessages(` {\n"messages" : [\t${items.join(' \r\n, ')} ] } `), items)
-  t.same(cutMessages('{"messages":[]}'), [])
-  t.throws(() => cutMessages('{"messages":[1],"messages":[2]}'), { code: 'invalid_json' })
+test('contents are cut as they are written', async (t) => {
+  const contents = [
+    '{"a":"]}\\"[{,"}',
+    '1',
+    '"\\\\"',
+    '[ [ ] ,{}]',
+    'null',
+    '-1.5e3',
+    '{ }',
+    '"a,b"',
+    'true',
+    '"\\u0041}"',
+  ]
+  const items = contents.map((content, i) => `{"to":${i}, "content" : ${content} ,"type":"text"}`)
+  t.same(cutContents(`{"messages":[${items.join(',')}]}`), contents)
+  t.same(cutContents(` {\n"messages" : [\t${items.join(' \r\n, ')} ] } `), contents)
+  t.same(cutContents('{"messages":[]}'), [])
+  t.throws(() => cutContents('{"messages":[1],"messages":[2]}'), { code: 'invalid_json' })
+})
+
+test('what is no message, or an ill-formed one, leaves its neighbours alone', async (t) => {
+  const nothing = ['1', '"\\\\"', '"]}"', '[ [ ] ,{}]', '[{"content":2}]', 'null', '{}', '{"a":{"content":1}}']
+  const deep = `{"a":${'['.repeat(8_000)}"]"${']'.repeat(8_000)}}`
+  const faulty = [
+    '{"a":1,"a":"}"}',
+    '{"b":{"c":[1,{"d":1,"d":"\\"]}"}]}}',
+    '{"e":"\\ud800"}',
+    '{"\\udc00":",{["}',
+    deep,
+  ]
+  const items = [...nothing, ...faulty]
+  const text = `{"messages":[${items.map((item) => `{"content":{"n":"\\\\"}},${item}`).join(' ,')}]}`
+  t.equal(JSON.parse(text).messages.length, 2 * items.length)
+  const cuts = cutContents(text)
+  t.equal(cuts.length, 2 * items.length)
+  for (const [i, cut] of cuts.entries()) {
+    if (i % 2 === 0) t.equal(cut, '{"n":"\\\\"}')
+    else if (i < 2 * nothing.length) t.equal(cut, undefined, items[(i - 1) / 2]!)
+    else t.match(cut, { code: 'invalid_content' }, items[(i - 1) / 2]!.slice(0, 40))
+  }
 })

@@ -1,12 +1,12 @@
 /** Sending. */
 import type { Accepted, AcceptedAt, Draft, Identity } from '@tidings/accept'
-import { AppError, CLIENT_ID, rawMembers, toAppError } from '@tidings/protocol'
+import { AppError, CLIENT_ID, toAppError } from '@tidings/protocol'
 import { traceparentOf } from '@tidings/service'
 import type { FastifyRequest, onRequestHookHandler } from 'fastify'
 import { Type } from 'typebox'
 import type { Api, ApiDeps } from '../api.js'
-import { cutMessages } from '../batch.js'
-import { BATCH_BODY_LIMIT, parse } from '../body.js'
+import { type Cut, cutContents } from '../batch.js'
+import { BATCH_BODY_LIMIT } from '../body.js'
 import { problemOf } from '../problem.js'
 import { sendText } from '../reply.js'
 import type { RequestLog } from '../request-log.js'
@@ -92,22 +92,25 @@ export function messageRoutes(app: Api, deps: ApiDeps, authenticate: onRequestHo
         response: { 202: named(Sent, 'Accepted.'), ...problems(...BODY_CODES, ...TOKEN_CODES, ...SEND_CODES) },
       },
     },
-    async (request, reply) => {
+    // Not async: a message has but the promise of its append.
+    (request, reply) => {
       const idempotencyKey = request.headers['idempotency-key']
       const draft = toDraft(request.body, request.members.get('content'), request.identity, {
         idempotencyKey,
         trace: traceparentOf(request.headers.traceparent),
       })
       reply.code(202)
-      const accepted = tracing.enabled ? traced(draft) : acceptor.accept(draft)
-      return request.body.wait === undefined ? accepted : reached(await accepted, request.body)
+      return answered(tracing.enabled ? traced(draft) : acceptor.accept(draft), request.body)
     },
   )
 
   /** What was accepted stays so, whatever comes of the wait. */
-  async function reached(accepted: AcceptedAt, { wait, waitMs = WAIT_MS }: SendMessage): Promise<Answered> {
-    const isPersisted = wait === 'persisted' && (await persisted.wait(accepted, waitMs))
-    return { ...accepted, reached: isPersisted ? 'persisted' : 'accepted' }
+  function answered(sending: Promise<AcceptedAt>, { wait, waitMs = WAIT_MS }: SendMessage): Promise<Answered> {
+    if (wait === undefined) return sending
+    return sending.then(async (accepted) => {
+      const isPersisted = wait === 'persisted' && (await persisted.wait(accepted, waitMs))
+      return { ...accepted, reached: isPersisted ? 'persisted' : 'accepted' }
+    })
   }
 
   async function traced(draft: Draft): Promise<AcceptedAt> {
@@ -124,16 +127,21 @@ export function messageRoutes(app: Api, deps: ApiDeps, authenticate: onRequestHo
 
   const checkMessage = createCheck(SendMessage)
 
-  /** Up to the call of accept nothing waits: what is started in order is accepted in order. */
-  async function sendOne(text: string, identity: Identity, trace: string): Promise<Answered> {
-    const message = parse(text)
-    checkMessage(message)
-    const content = rawMembers(text).get('content')
-    const draft = toDraft(message as SendMessage, content, identity, { idempotencyKey: undefined, trace })
-    const bulk = { ...draft, bulk: true }
-    const accepted = tracing.enabled ? traced(bulk) : acceptor.accept(bulk)
-    const { wait } = message as SendMessage
-    return wait === undefined ? accepted : reached(await accepted, message as SendMessage)
+  /**
+   * Up to the call of accept nothing waits: what is started in order is accepted in order.
+   * @param message as it was parsed, not checked yet
+   * @param content what was cut out for it
+   */
+  function sendOne(message: unknown, content: Cut, identity: Identity, trace: string): Promise<Answered> {
+    try {
+      checkMessage(message)
+      if (content instanceof AppError) throw content
+      const draft = toDraft(message as SendMessage, content, identity, { idempotencyKey: undefined, trace })
+      const bulk = { ...draft, bulk: true }
+      return answered(tracing.enabled ? traced(bulk) : acceptor.accept(bulk), message as SendMessage)
+    } catch (error) {
+      return Promise.reject(error)
+    }
   }
 
   function toResult(settled: PromiseSettledResult<Answered>, request: FastifyRequest): string {
@@ -175,7 +183,8 @@ export function messageRoutes(app: Api, deps: ApiDeps, authenticate: onRequestHo
           'Idempotency-Key is for one message: give each of these its own clientId.',
         )
       const trace = traceparentOf(request.headers.traceparent)
-      const sends = cutMessages(request.text).map((text) => sendOne(text, identity, trace))
+      const contents = cutContents(request.text)
+      const sends = request.body.messages.map((message, i) => sendOne(message, contents[i], identity, trace))
       const settled = await Promise.allSettled(sends)
       const results = settled.map((one) => toResult(one, request))
       return sendText(reply.code(202), `{"results":[${results.join(',')}]}`)
