@@ -1,5 +1,5 @@
 /** What append.lua's answers, and its failures, mean for the senders. */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { AppError, type Entry, errorTable } from '@tidings/protocol'
 import type { AppendItem, Waiting } from './append-lines.js'
 import { isRefused } from './cluster.js'
@@ -7,7 +7,7 @@ import { isFull, redisFull } from './full.js'
 
 /** What makes two sends with one clientId the same send. */
 export const digestOf = ({ type, content }: Pick<AppendItem, 'type' | 'content'>): string =>
-  createHash('sha256').update(type).update('\n').update(content).digest('base64url').slice(0, 22)
+  hash('sha256', `${type}\n${content}`, 'base64url').slice(0, 22)
 
 /** What a once-key holds for an entry that is in MySQL: in the stream it lies nowhere any more, so every mark is beyond it. */
 export const onceValue = (entry: Pick<Entry, 'id' | 'seq' | 'type' | 'content' | 'sentAt'>): string =>

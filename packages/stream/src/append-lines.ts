@@ -1,6 +1,7 @@
 /** What waits to be appended, and what of it goes into the next call. */
 import type { AppError } from '@tidings/protocol'
 import type { MemberChange } from './members.js'
+import type { Place } from './places.js'
 
 /** Most items, and most bytes of content, in one call. */
 const MAX_ITEMS = 256
@@ -38,6 +39,7 @@ export interface Appended {
 
 export interface Waiting {
   item: AppendItem
+  place: Place
   /** How often it was sent back because its partition must be opened, or its conversation must leap. */
   detours: number
   resolve(appended: Appended): void

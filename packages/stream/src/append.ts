@@ -4,8 +4,9 @@
  * Redis is configured, and the same clientId is written once. On failure: a coded error; `unavailable` and `overloaded` mean that
  * nothing was written, `outcome_unknown` that nobody can tell, so repeat it with the same clientId.
  */
-import { AppError, countsAsMessage } from '@tidings/protocol'
-import { answer, asAppendError, digestOf, helped, notAccepted } from './append-answers.js'
+import { AppError } from '@tidings/protocol'
+import { answer, asAppendError, helped, notAccepted } from './append-answers.js'
+import { createAppendCall } from './append-call.js'
 import {
   type Appended,
   type AppendItem,
@@ -19,20 +20,10 @@ import {
 import { readsApart } from './cluster.js'
 import type { Generations } from './generations.js'
 import type { Keys } from './keys.js'
-import { memberRule } from './members.js'
 import type { StreamMetrics } from './metrics.js'
+import { createPlaces } from './places.js'
 import { type Redis, together } from './redis.js'
 import { loadScript, scriptFile } from './script.js'
-
-/** A change of members is no message. */
-const counts = ({ type, members }: AppendItem): boolean =>
-  countsAsMessage(type) && (members === undefined || members === 'check')
-
-/** No user has this name: a once-key of a change of members can be taken by nobody's own send. */
-export const CHANGES_OF_MEMBERS = ''
-
-const onceOwner = ({ from, members }: AppendItem): string =>
-  members === undefined || members === 'check' ? from : CHANGES_OF_MEMBERS
 
 /** Items that may wait in this process before new ones are refused. */
 const MAX_WAITING = 4_096
@@ -72,6 +63,8 @@ export function createAppender(options: {
 }): Appender {
   const { redis, keys, replicas, generations, metrics } = options
   const apart = readsApart(redis)
+  const placeOf = createPlaces(keys)
+  const callOf = createAppendCall(keys)
   const shared: Lane = { due: new Set(), busy: false }
   const lines = Array.from({ length: keys.partitions }, (_, partition) => ({
     line: { partition, queue: [], held: 0, generation: 0 } as Line,
@@ -170,26 +163,11 @@ export function createAppender(options: {
 
   /** @returns per line the number of the generation, then one answer per item; or `G` alone */
   async function call(batch: Batch): Promise<string[][]> {
-    const names: string[] = []
-    const args: (string | number)[] = [batch.size]
-    for (const [line, items] of batch) args.push(items.length, line.generation)
-    for (const [{ partition }, items] of batch) {
-      names.push(keys.messages(partition), keys.recent(partition), keys.generation(partition), keys.leapt(partition))
-      for (const { item } of items) {
-        const { conversation, from, clientId } = item
-        const seq = keys.seq(conversation, partition)
-        // Without a clientId there is no once-key; its place is held by a key of the same slot that is not read.
-        const once = clientId === '' ? seq : keys.once(conversation, onceOwner(item), clientId, partition)
-        const members = item.members === undefined ? seq : keys.members(conversation, partition)
-        names.push(seq, keys.skip(conversation, partition), keys.log(conversation, partition))
-        names.push(keys.read(conversation, partition), once, members)
-        args.push(item.id, conversation, from, item.type, counts(item) ? 1 : 0, item.content)
-        args.push(clientId, item.sentAt, item.trace, clientId === '' ? '' : digestOf(item), memberRule(item.members))
-      }
-    }
-    if (replicas === 0) return (await script.run(redis, names, args)) as string[][]
+    const [{ partition }] = [...batch.keys()] as [Line]
+    const written = { key: keys.messages(partition), ...callOf(batch) }
+    if (replicas === 0) return (await script.runWritten(redis, written)) as string[][]
     const waiting = { count: replicas, waitMs: REPLICA_WAIT_MS }
-    const { answer, reached } = await script.runReplicated(redis, names, args, waiting)
+    const { answer, reached } = await script.runReplicated(redis, written, waiting)
     if (reached < replicas) {
       throw new AppError('outcome_unknown', 'Too few replicas have it. Repeat it with the same clientId.', {
         retryAfter: 1,
@@ -205,11 +183,11 @@ export function createAppender(options: {
         return Promise.reject(new AppError('overloaded', 'Too many messages wait to be written.', { retryAfter: 1 }))
       }
       return new Promise<Appended>((resolve, reject) => {
-        const partition = keys.partitionOf(item.conversation)
-        const { line } = lines[partition]!
-        line.queue.push({ item, detours: 0, resolve, reject })
+        const place = placeOf(item.conversation)
+        const { line } = lines[place.partition]!
+        line.queue.push({ item, place, detours: 0, resolve, reject })
         waiting++
-        if (line.held === 0) flushSoon(partition)
+        if (line.held === 0) flushSoon(place.partition)
       })
     },
     serverOf: (conversation) => (apart ? keys.partitionOf(conversation) : 0),

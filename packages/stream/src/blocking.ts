@@ -8,7 +8,7 @@ import { connect as connectTcp, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import Parser from 'redis-parser'
 import { BLOCK_MS } from './redis.js'
-import { encode } from './resp.js'
+import { toCommand, write } from './resp.js'
 
 const CONNECT_TIMEOUT_MS = 1_000
 /** A reply that has not come by then does not come. */
@@ -79,7 +79,7 @@ export class BlockingConnection {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => this.#end(new Error('Redis did not answer in time.')), REPLY_TIMEOUT_MS)
       this.#waiting = { resolve, reject, timer }
-      this.#socket.write(encode(command))
+      this.#socket.write(toCommand(write(command)))
     })
   }
 

@@ -1,0 +1,81 @@
+/**
+ * The keys and arguments of a call of append.lua, which says what they mean. There are seventeen words per item: written one by one they
+ * cost more than all the rest of an append does here.
+ */
+import { countsAsMessage } from '@tidings/protocol'
+import { digestOf } from './append-answers.js'
+import type { AppendItem, Batch, Waiting } from './append-lines.js'
+import type { Keys } from './keys.js'
+import { memberRule } from './members.js'
+import { isAscii, type Written, write } from './resp.js'
+
+const PARTITION_KEYS = 4
+const ITEM_KEYS = 6
+const ITEM_ARGS = 11
+
+/** A change of members is no message. */
+const counts = ({ type, members }: AppendItem): boolean =>
+  countsAsMessage(type) && (members === undefined || members === 'check')
+
+/** No user has this name: a once-key of a change of members can be taken by nobody's own send. */
+export const CHANGES_OF_MEMBERS = ''
+
+const onceOwner = ({ from, members }: AppendItem): string =>
+  members === undefined || members === 'check' ? from : CHANGES_OF_MEMBERS
+
+export interface AppendCall {
+  keys: Written
+  args: Written
+}
+
+/** @returns a function that writes the call of a batch */
+export function createAppendCall(keys: Keys): (batch: Batch) => AppendCall {
+  const partitionKeys = Array.from(
+    { length: keys.partitions },
+    (_, p) => write([keys.messages(p), keys.recent(p), keys.generation(p), keys.leapt(p)]).text,
+  )
+
+  function keysOf(batch: Batch, count: number): Written {
+    let text = ''
+    for (const [{ partition }, items] of batch) {
+      text += partitionKeys[partition]
+      for (const { item, place } of items) {
+        const { conversation, clientId } = item
+        // Without a clientId there is no once-key, outside of rooms there are no members; their places are held by a key that is not read.
+        const once =
+          clientId === '' ? place.seq : write([keys.once(conversation, onceOwner(item), clientId, partition)]).text
+        const members = item.members === undefined ? place.seq : write([keys.members(conversation, partition)]).text
+        text += place.keys + once + members
+      }
+    }
+    return { words: PARTITION_KEYS * batch.size + ITEM_KEYS * count, text }
+  }
+
+  function argsOf(batch: Batch, count: number, lengthOf: (word: string) => number): Written {
+    const sizes: number[] = [batch.size]
+    for (const [{ generation }, items] of batch) sizes.push(items.length, generation)
+    const { words, text: heads } = write(sizes)
+
+    const word = (word: string): string => `$${lengthOf(word)}\r\n${word}\r\n`
+    const argsOfItem = ({ item, place }: Waiting): string => {
+      const { id, from, type, content, clientId, sentAt, trace } = item
+      const digest = clientId === '' ? '' : digestOf(item)
+      const what = `${word(id)}${place.name}${word(from)}${word(type)}${word(counts(item) ? '1' : '0')}`
+      return `${what}${word(content)}${word(clientId)}${word(String(sentAt))}${word(trace)}${word(digest)}${word(memberRule(item.members))}`
+    }
+    let text = heads
+    for (const items of batch.values()) for (const one of items) text += argsOfItem(one)
+    return { words: words + ITEM_ARGS * count, text }
+  }
+
+  return (batch) => {
+    let count = 0
+    for (const items of batch.values()) count += items.length
+    const args = argsOf(batch, count, ({ length }) => length)
+    // As in `write`: where bytes are characters, nothing needs to be counted by itself.
+    return {
+      keys: keysOf(batch, count),
+      args: isAscii(args.text) ? args : argsOf(batch, count, (word) => Buffer.byteLength(word)),
+    }
+  }
+}
