@@ -44,6 +44,19 @@ t.test('HS256: a team mints tokens for its own users', async (t) => {
   t.match(await verify(tokens, hmac(claims({ exp: now() - 20 }))), { user: 'alice' }, 'clocks may differ by 30 s')
 })
 
+t.test('a token that was verified vouches for itself alone', async (t) => {
+  const tokens = createTokens(settings(), never)
+  const good = hmac(claims())
+  const [head, , signature] = good.split('.')
+  const forged = `${head}.${part(claims({ sub: 'mallory' }))}.${signature}`
+  for (const token of [good.slice(-24), good.slice(-43), forged, ` ${good}`, good.slice(1)]) {
+    await verify(tokens, good)
+    t.match(tokens.verify(good), { user: 'alice' }, 'at once')
+    await t.rejects(verify(tokens, token), { code: 'unauthenticated' })
+  }
+  t.match(tokens.verify(good), { user: 'alice' })
+})
+
 t.test('everything that is not right is unauthenticated, with one text', async (t) => {
   const tokens = createTokens(settings({ publicKey: pem(rsa.publicKey) }), never)
   const messages = new Set<string>()

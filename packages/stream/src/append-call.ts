@@ -4,7 +4,7 @@
  */
 import { countsAsMessage } from '@tidings/protocol'
 import { digestOf } from './append-answers.js'
-import type { AppendItem, Batch, Waiting } from './append-lines.js'
+import { type AppendItem, type Batch, countOf, type Waiting } from './append-lines.js'
 import type { Keys } from './keys.js'
 import { memberRule } from './members.js'
 import { isAscii, type Written, write } from './resp.js'
@@ -69,8 +69,7 @@ export function createAppendCall(keys: Keys): (batch: Batch) => AppendCall {
   }
 
   return (batch) => {
-    let count = 0
-    for (const items of batch.values()) count += items.length
+    const count = countOf(batch)
     const args = argsOf(batch, count, ({ length }) => length)
     // As in `write`: where bytes are characters, nothing needs to be counted by itself.
     return {

@@ -70,6 +70,12 @@ export type Batch = ReadonlyMap<Line, readonly Waiting[]>
 
 export const itemsOf = (batch: Batch): Waiting[] => [...batch.values()].flat()
 
+export function countOf(batch: Batch): number {
+  let count = 0
+  for (const items of batch.values()) count += items.length
+  return count
+}
+
 /** The lines in turn, so that a busy one does not hold up the others for ever; what does not fit waits for the next call. */
 export function takeBatch({ due }: Lane): Batch {
   const batch = new Map<Line, Waiting[]>()

@@ -11,6 +11,7 @@ import {
   type Appended,
   type AppendItem,
   type Batch,
+  countOf,
   itemsOf,
   type Lane,
   type Line,
@@ -97,7 +98,7 @@ export function createAppender(options: {
     const began = performance.now()
     try {
       const replies = await call(batch)
-      metrics.append.done(performance.now() - began, itemsOf(batch).length)
+      metrics.append.done(performance.now() - began, countOf(batch))
       let i = 0
       for (const [line, items] of batch) settle(line, items, replies[i++]!)
     } catch (error) {

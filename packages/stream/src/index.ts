@@ -1,5 +1,6 @@
 export * from './append.js'
 export { onceValue } from './append-answers.js'
+export { CHANGES_OF_MEMBERS } from './append-call.js'
 export type { Appended, AppendItem } from './append-lines.js'
 export * from './cluster.js'
 export * from './consume.js'

@@ -71,6 +71,12 @@ const Results = Type.Object(
   { description: 'The batch was read. Each message has its own result.' },
 )
 
+/** An answer as the schema `Sent` describes it. Nothing of it needs escaping. */
+const sentJson = ({ id, conversation, seq, sentAt, duplicate, reached }: Answered): string =>
+  `{"id":"${id}","conversation":"${conversation}","seq":${seq},"sentAt":${sentAt},"duplicate":${duplicate}${
+    reached === undefined ? '' : `,"reached":"${reached}"`
+  }}`
+
 export function messageRoutes(app: Api, deps: ApiDeps, authenticate: onRequestHookHandler, log: RequestLog): void {
   const { acceptor, persisted, tracing } = deps
 
@@ -91,6 +97,8 @@ export function messageRoutes(app: Api, deps: ApiDeps, authenticate: onRequestHo
         body: SendMessage,
         response: { 202: named(Sent, 'Accepted.'), ...problems(...BODY_CODES, ...TOKEN_CODES, ...SEND_CODES) },
       },
+      // Problems are sent as bytes.
+      serializerCompiler: () => sentJson,
     },
     // Not async: a message has but the promise of its append.
     (request, reply) => {
@@ -137,18 +145,15 @@ export function messageRoutes(app: Api, deps: ApiDeps, authenticate: onRequestHo
       checkMessage(message)
       if (content instanceof AppError) throw content
       const draft = toDraft(message as SendMessage, content, identity, { idempotencyKey: undefined, trace })
-      const bulk = { ...draft, bulk: true }
-      return answered(tracing.enabled ? traced(bulk) : acceptor.accept(bulk), message as SendMessage)
+      draft.bulk = true
+      return answered(tracing.enabled ? traced(draft) : acceptor.accept(draft), message as SendMessage)
     } catch (error) {
       return Promise.reject(error)
     }
   }
 
   function toResult(settled: PromiseSettledResult<Answered>, request: FastifyRequest): string {
-    if (settled.status === 'fulfilled') {
-      const { id, conversation, seq, sentAt, duplicate, reached } = settled.value
-      return JSON.stringify({ id, conversation, seq, sentAt, duplicate, reached })
-    }
+    if (settled.status === 'fulfilled') return sentJson(settled.value)
     const error = toAppError(settled.reason)
     log.failed(request, error)
     return JSON.stringify(problemOf(error))
