@@ -21,15 +21,23 @@
 --       `N`                                           the sender is not in the room
 --       `M <until>`                                   the sender is muted
 --       `E <message>`                                 Redis refused; nothing of this item was written
--- Per item the order is: once-key, head, log, stream, then the head. The log's ids are `<seq>-0`, so Redis itself refuses a seq that
--- was given out before; a failure half-way never leaves a seq that two entries could get.
+-- What many items need is asked for at once: generations, heads and skips for the whole call, `recent` and who leapt for a partition.
+-- Each command that a script calls costs as much as some lines of it, and each word of a command that writes is kept for the AOF.
+-- Per item the order is: once-key, log, stream. The heads follow together at the end, whatever became of the items. The log's ids are
+-- `<seq>-0`, so Redis itself refuses a seq that was given out before; a failure half-way never leaves a seq that two entries could get.
 
 local PARTITION_KEYS, ITEM_KEYS, ITEM_ARGS, ONCE_SECONDS = 4, 6, 11, 86400
+local KEYS, ARGV, call, try = KEYS, ARGV, redis.call, redis.pcall
 
 -- A server that was restarted or promoted has another replication id, and may have forgotten a tail.
-local server = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
-local clock = redis.call('TIME')
+local server = string.match(call('INFO', 'replication'), 'master_replid:(%x+)')
+local clock = call('TIME')
 local now = clock[1] .. string.format('%03d', math.floor(clock[2] / 1000))
+
+-- By key, as this call has found or left them; while `skipping` is false no conversation of the call skips anything.
+local headAt, skipAt, skipping = {}, {}, false
+-- Keys and values in turn, to be set at the end.
+local changes = {}
 
 local function failure(reply)
   return type(reply) == 'table' and reply.err
@@ -39,21 +47,15 @@ local function whole(number)
   return string.format('%.0f', number)
 end
 
--- Which conversations of a partition's items `recent` does not have: their logs may have been given a time to live.
-local function findIdle(recent, firstArg, items)
-  local names, idle = {}, {}
-  for item = 1, items do names[item] = ARGV[firstArg + (item - 1) * ITEM_ARGS + 1] end
-  local scores = redis.pcall('ZMSCORE', recent, unpack(names))
-  if failure(scores) then return nil, scores.err end
-  for item = 1, items do
-    if not scores[item] then idle[names[item]] = true end
-  end
-  return idle
+local function change(key, value)
+  local length = #changes
+  changes[length + 1] = key
+  changes[length + 2] = value
 end
 
 -- May this item be appended, as far as the room's members go? @return nil, or the answer
 local function checkMembers(membersKey, from, rule, generation)
-  local known = redis.pcall('HMGET', membersKey, '*', from)
+  local known = try('HMGET', membersKey, '*', from)
   if failure(known) then return 'E ' .. known.err end
   if not known[1] or string.match(known[1], '^%d+') ~= generation then return 'U' end
   if rule ~= 'check' then return nil end
@@ -67,120 +69,170 @@ end
 -- What an appended entry changes of its room's members. A new member has read what was before.
 local function changeMembers(membersKey, readKey, rule, generation, seq, n)
   local version, rest = string.match(rule, '^(%d+) (.*)$')
-  if rest == 'ended' then return redis.call('DEL', membersKey) end
+  if rest == 'ended' then return call('DEL', membersKey) end
   local history = string.match(rest, '^%S+')
-  redis.call('HSET', membersKey, '*', generation .. ' ' .. version .. ' ' .. history)
+  call('HSET', membersKey, '*', generation .. ' ' .. version .. ' ' .. history)
   for sign, user, muted in string.gmatch(rest, ' ([+~-])([^ :]+):?(%d*)') do
     if sign == '-' then
-      redis.call('HDEL', membersKey, user)
+      call('HDEL', membersKey, user)
     elseif sign == '+' then
-      redis.call('HSET', membersKey, user, seq .. ':' .. muted)
-      redis.pcall('HSET', readKey, user, seq .. ':' .. n)
+      call('HSET', membersKey, user, seq .. ':' .. muted)
+      try('HSET', readKey, user, seq .. ':' .. n)
     else
-      local joined = string.match(redis.call('HGET', membersKey, user) or '', '^%d+')
-      if joined then redis.call('HSET', membersKey, user, joined .. ':' .. muted) end
+      local joined = string.match(call('HGET', membersKey, user) or '', '^%d+')
+      if joined then call('HSET', membersKey, user, joined .. ':' .. muted) end
     end
   end
 end
 
--- One item: its keys begin behind KEYS[k], its arguments at ARGV[a].
-local function append(k, a, stream, leapt, generation, idle, changed)
+-- One item: its keys begin behind KEYS[k], its arguments at ARGV[a]. `safe` says that its conversation's head is not behind.
+local function append(k, a, stream, safe, generation)
   local seqKey, skipKey, logKey, readKey, onceKey = KEYS[k + 1], KEYS[k + 2], KEYS[k + 3], KEYS[k + 4], KEYS[k + 5]
-  local id, conversation, from, sentAt, digest = ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 7], ARGV[a + 9]
+  local id, conversation, from, kind, content = ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], ARGV[a + 5]
+  local clientId, sentAt, digest = ARGV[a + 6], ARGV[a + 7], ARGV[a + 9]
   local membersKey, rule = KEYS[k + 6], ARGV[a + 10]
 
   if digest ~= '' then
-    local kept = redis.pcall('GET', onceKey)
+    local kept = try('GET', onceKey)
     if failure(kept) then return 'E ' .. kept.err end
     if kept then
       local known, answer = string.match(kept, '^(%S+) (.*)$')
       if known ~= digest then return 'C' end
       -- Written again as it is: newer Redis' WAIT counts only what its connection wrote, and the first call was perhaps another's.
-      redis.call('SET', onceKey, kept, 'KEEPTTL')
+      call('SET', onceKey, kept, 'KEEPTTL')
       return 'D ' .. answer
     end
   end
 
-  if generation ~= '1' then
-    local safe = redis.pcall('SISMEMBER', leapt, conversation)
-    if failure(safe) then return 'E ' .. safe.err end
-    if safe == 0 then return 'L' end
+  if not safe then return 'L' end
+  local head = headAt[seqKey]
+  if not head then
+    -- None, or a key of another type.
+    head = try('GET', seqKey)
+    if failure(head) then return 'E ' .. head.err end
+    if call('EXISTS', logKey) == 1 then return 'L' end
   end
-  local head = redis.pcall('GET', seqKey)
-  if failure(head) then return 'E ' .. head.err end
-  if not head and redis.call('EXISTS', logKey) == 1 then return 'L' end
   if rule ~= '' then
     local refused = checkMembers(membersKey, from, rule, generation)
     if refused then return refused end
   end
-  local skipped = redis.pcall('GET', skipKey)
+  local skipped = skipAt[skipKey] or skipping and try('GET', skipKey)
   if failure(skipped) then return 'E ' .. skipped.err end
   local number, skips = tonumber(head or '0'), tonumber(skipped or '0')
   if not number or not skips then return 'E ERR the head of the conversation is not a number' end
   local seq = whole(number + 1)
   local counts = ARGV[a + 4] == '1'
   if not counts then skips = skips + 1 end
-  local n = whole(number + 1 - skips)
+  local n = skips == 0 and seq or whole(number + 1 - skips)
 
-  local function write(key, entryId)
-    return redis.pcall('XADD', key, entryId, 'id', id, 'conversation', conversation, 'seq', seq, 'n', n, 'from', from,
-      'type', ARGV[a + 3], 'content', ARGV[a + 5], 'clientId', ARGV[a + 6], 'sentAt', sentAt, 'trace', ARGV[a + 8])
-  end
-  local logged = write(logKey, seq .. '-0')
+  local logged = try('XADD', logKey, seq .. '-0', 'id', id, 'conversation', conversation, 'seq', seq, 'n', n, 'from', from,
+    'type', kind, 'content', content, 'clientId', clientId, 'sentAt', sentAt, 'trace', ARGV[a + 8])
   if failure(logged) then return 'E ' .. logged.err end
-  local streamId = write(stream, '*')
+  local streamId = try('XADD', stream, '*', 'id', id, 'conversation', conversation, 'seq', seq, 'n', n, 'from', from,
+    'type', kind, 'content', content, 'clientId', clientId, 'sentAt', sentAt, 'trace', ARGV[a + 8])
   if failure(streamId) then
     -- Take the log entry back, and the log's last id too, so that this seq is free again.
     if number == 0 then
-      redis.call('DEL', logKey)
+      call('DEL', logKey)
     else
-      redis.call('XDEL', logKey, seq .. '-0')
-      redis.call('XSETID', logKey, whole(number) .. '-0')
+      call('XDEL', logKey, seq .. '-0')
+      call('XSETID', logKey, whole(number) .. '-0')
     end
     return 'E ' .. streamId.err
   end
-  redis.call('SET', seqKey, seq)
-  if not counts then redis.call('SET', skipKey, whole(skips)) end
-  -- An idle log has a time to live; this conversation is not idle any more.
-  if idle[conversation] then
-    redis.call('PERSIST', logKey)
-    idle[conversation] = nil
+  headAt[seqKey] = seq
+  change(seqKey, seq)
+  if not counts then
+    skipAt[skipKey] = whole(skips)
+    change(skipKey, skipAt[skipKey])
   end
   -- One's own send moves one's read position. The entry stands whatever this key holds.
-  redis.pcall('HSET', readKey, from, seq .. ':' .. n)
+  try('HSET', readKey, from, seq .. ':' .. n)
   if rule ~= '' and rule ~= 'check' then changeMembers(membersKey, readKey, rule, generation, seq, n) end
   if digest ~= '' then
-    redis.call('SET', onceKey, digest .. ' ' .. id .. ' ' .. seq .. ' ' .. sentAt .. ' ' .. streamId, 'EX', ONCE_SECONDS)
+    call('SET', onceKey, digest .. ' ' .. id .. ' ' .. seq .. ' ' .. sentAt .. ' ' .. streamId, 'EX', ONCE_SECONDS)
   end
-  changed[#changed + 1] = now
-  changed[#changed + 1] = conversation
   return 'A ' .. seq .. ' ' .. streamId
 end
 
--- The items of one partition: its keys begin behind KEYS[k], the arguments of its first item at ARGV[a].
-local function appendAll(k, a, items, latest)
-  local stream, recent, leapt = KEYS[k + 1], KEYS[k + 2], KEYS[k + 4]
-  -- A key of another type by hand: whoever opens the generation says so, and no other partition suffers.
-  local record = redis.pcall('GET', KEYS[k + 3])
-  local generation, opened = string.match(failure(record) and '' or record or '', '^(%d+) (%x+)$')
-  if opened ~= server or tonumber(generation) < tonumber(latest) then return { 'G' } end
-
-  local answers, changed = { generation }, {}
-  local idle, refused = findIdle(recent, a, items)
+-- The conversations of a partition's items, as they stand in `recent` from now on, also when an item is refused: somebody looks in vain.
+-- The log of one that was not in it may have been given a time to live.
+local function touch(recent, k, a, items)
+  local changed = {}
   for item = 1, items do
-    answers[item + 1] = refused and 'E ' .. refused
-      or append(k + PARTITION_KEYS + (item - 1) * ITEM_KEYS, a + (item - 1) * ITEM_ARGS, stream, leapt, generation, idle, changed)
+    changed[2 * item - 1] = now
+    changed[2 * item] = ARGV[a + (item - 1) * ITEM_ARGS + 1]
   end
-  if #changed > 0 then redis.call('ZADD', recent, unpack(changed)) end
-  return answers
+  local added = try('ZADD', recent, unpack(changed))
+  if failure(added) or added == 0 then return added end
+  for item = 1, items do call('PERSIST', KEYS[k + (item - 1) * ITEM_KEYS + 3]) end
 end
 
-local answers, partitions = {}, tonumber(ARGV[1])
-local k, a = 0, 2 + 2 * partitions
-for partition = 1, partitions do
-  local items = tonumber(ARGV[2 * partition])
-  answers[partition] = appendAll(k, a, items, ARGV[2 * partition + 1])
-  k = k + PARTITION_KEYS + items * ITEM_KEYS
+-- Which of the items are of conversations that leapt.
+local function leaps(leapt, a, items)
+  local names = {}
+  for item = 1, items do names[item] = ARGV[a + (item - 1) * ITEM_ARGS + 1] end
+  return try('SMISMEMBER', leapt, unpack(names))
+end
+
+-- The items of one partition; adds to its answers, which begin with its generation.
+local function appendAll(part)
+  local p, k, a, items, answers = part.p, part.k, part.a, part.items, part.answers
+  -- A key of another type by hand: no other partition suffers.
+  local refused = failure(touch(KEYS[p + 2], k, a, items))
+  local leapt = not refused and answers[1] ~= '1' and leaps(KEYS[p + 4], a, items)
+  refused = refused or failure(leapt)
+  for item = 1, items do
+    local safe = not leapt or leapt[item] == 1
+    answers[item + 1] = refused and 'E ' .. refused
+      or append(k + (item - 1) * ITEM_KEYS, a + (item - 1) * ITEM_ARGS, KEYS[p + 1], safe, answers[1])
+  end
+end
+
+-- The generation that a record names, if it names this server and is none that was replaced.
+local function generationIn(record, latest)
+  if record == latest .. ' ' .. server then return latest end
+  -- No record, or a key of another type: whoever opens the generation says so.
+  local generation, opened = string.match(record or '', '^(%d+) (%x+)$')
+  if opened == server and tonumber(generation) >= tonumber(latest) then return generation end
+end
+
+-- Each partition's own keys begin behind KEYS[p], those of its first item behind KEYS[k], that item's arguments at ARGV[a].
+local parts, records = {}, {}
+local p, a = 0, 2 + 2 * tonumber(ARGV[1])
+for i = 1, tonumber(ARGV[1]) do
+  local items = tonumber(ARGV[2 * i])
+  parts[i] = { p = p, k = p + PARTITION_KEYS, a = a, items = items }
+  records[i] = KEYS[p + 3]
+  p = p + PARTITION_KEYS + items * ITEM_KEYS
   a = a + items * ITEM_ARGS
 end
+
+local seqKeys, skipKeys = {}, {}
+for i, record in ipairs(call('MGET', unpack(records))) do
+  local part, generation = parts[i], generationIn(record, ARGV[2 * i + 1])
+  part.answers = { generation or 'G' }
+  part.open = generation
+  for item = 1, generation and part.items or 0 do
+    local k = part.k + (item - 1) * ITEM_KEYS
+    seqKeys[#seqKeys + 1] = KEYS[k + 1]
+    skipKeys[#skipKeys + 1] = KEYS[k + 2]
+  end
+end
+if #seqKeys > 0 then
+  for i, head in ipairs(call('MGET', unpack(seqKeys))) do headAt[seqKeys[i]] = head end
+  skipping = call('EXISTS', unpack(skipKeys)) > 0
+end
+
+local answers = {}
+for i, part in ipairs(parts) do
+  answers[i] = part.answers
+  if part.open then
+    local done, problem = pcall(appendAll, part)
+    for item = #part.answers, done and 0 or part.items do
+      part.answers[item + 1] = 'E ' .. (failure(problem) or tostring(problem))
+    end
+  end
+end
+if #changes > 0 then call('MSET', unpack(changes)) end
 return answers
