@@ -4,14 +4,14 @@
  * log. In a room the sessions are shown what lies between the entries that let their users in and shut them out, both included.
  * On failure: a reader that is too slow is closed with 4508 and catches up when it returns.
  */
-import { endsFor, type nodeRpc, type RoomEvent, roomEventIn } from '@tidings/protocol'
+import { endsFor, type PushEntry, type RoomEvent, roomEventIn } from '@tidings/protocol'
 import type { StageMetrics, Tracing } from '@tidings/service'
 import type { CatchUp } from './catch-up.js'
 import type { Session } from './session.js'
 import type { Sessions } from './sessions.js'
 
 /** @returns undefined, or the fence of a newer owner of the entry's partition, who has pushed already: then nothing was done */
-export type Deliver = (entry: nodeRpc.PushEntry) => number | undefined
+export type Deliver = (entry: PushEntry) => number | undefined
 
 /** @returns a function that handles one pushed entry */
 export function createDeliver(deps: {
@@ -38,14 +38,14 @@ export function createDeliver(deps: {
     return undefined
   }
 
-  function push(session: Session, { conversation, seq, frame }: nodeRpc.PushEntry): void {
+  function push(session: Session, { conversation, seq, frame }: PushEntry): void {
     // A void is shown to nobody: it only says how far the conversation reaches.
     const hintOnly = frame.length === 0 || session.congested
     const behind = session.push(conversation, seq, frame, hintOnly, session.show)
     if (behind) catchUp.repairSoon(session, conversation)
   }
 
-  function toRoom(entry: nodeRpc.PushEntry): void {
+  function toRoom(entry: PushEntry): void {
     const { conversation, seq, members, frame } = entry
     const event = members ? roomEventIn(frame) : undefined
     if (event) letIn(conversation, seq, event)

@@ -1,5 +1,5 @@
 /** What workers and fellow nodes call: the stream of pushes, and the end of a session that moved. */
-import { AppError, isRoom, type nodeRpc } from '@tidings/protocol'
+import { AppError, isRoom, type nodeRpc, type PushEntry, unpackPushes } from '@tidings/protocol'
 import type { StageMetrics } from '@tidings/service'
 import type { Acks } from './ack.js'
 import type { Deliver } from './deliver.js'
@@ -17,8 +17,9 @@ export function createPushService(deps: {
   const { deliver, sessions, acks, sweep, metrics } = deps
   return {
     async *push(requests) {
-      for await (const { number, entries, recheck } of requests) {
+      for await (const { number, recheck, ...packed } of requests) {
         const began = performance.now()
+        const entries = unpackPushes(packed)
         const fenced = new Map<number, number>()
         for (const entry of entries) {
           checkEntry(entry)
@@ -41,7 +42,7 @@ export function createPushService(deps: {
 }
 
 /** The frame of a void is empty. */
-function checkEntry({ conversation, seq, users }: nodeRpc.PushEntry): void {
+function checkEntry({ conversation, seq, users }: PushEntry): void {
   if (conversation === '' || seq < 1 || (users.length === 0 && !isRoom(conversation))) {
     throw new AppError('invalid_request', 'A pushed entry lacks its conversation, seq or users.')
   }

@@ -1,4 +1,4 @@
-import type { nodeRpc } from '@tidings/protocol'
+import { type PushEntry, packPushes } from '@tidings/protocol'
 import { createMetrics, noTracing, stageMetrics } from '@tidings/service'
 import t from 'tap'
 import { createDeliver } from '../src/deliver.js'
@@ -30,7 +30,7 @@ class FakeReader implements Socket {
   }
 }
 
-const entry = (over: Partial<nodeRpc.PushEntry> = {}): nodeRpc.PushEntry => ({
+const entry = (over: Partial<PushEntry> = {}): PushEntry => ({
   partition: 1,
   fence: 5,
   conversation: 'dm:alice:bob',
@@ -129,8 +129,11 @@ t.test('a pushed void, which has no frame, is confirmed with the rest of its bat
   const acks = { add() {}, flush: async () => undefined, waiting: 0, stop: async () => undefined }
   const service = createPushService({ deliver, sessions, acks, sweep: { soon() {}, stop: acks.stop }, metrics })
   async function* requests() {
-    const entries = [entry({ seq: 1_000, frame: Buffer.alloc(0) }), entry({ conversation: 'dm:bob:carol' })]
-    yield { number: 7, entries, recheck: false }
+    const entries = [
+      { ...entry({ seq: 1_000 }), frame: '' },
+      { ...entry({ conversation: 'dm:bob:carol' }), frame: 'one' },
+    ]
+    yield { number: 7, recheck: false, ...packPushes(entries) }
   }
   const confirmed: number[] = []
   for await (const { number } of service.push(requests(), {} as never)) confirmed.push(number!)

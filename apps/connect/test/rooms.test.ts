@@ -1,5 +1,12 @@
 /** Who is shown what of a room, at one node: pushes in any order, holes that are read, changes that no push told of. */
-import { AppError, type Entry, messageFrame, type nodeRpc, type RoomEvent, roomEventClientId } from '@tidings/protocol'
+import {
+  AppError,
+  type Entry,
+  messageFrame,
+  type PushEntry,
+  type RoomEvent,
+  roomEventClientId,
+} from '@tidings/protocol'
 import { createLogger, createMetrics, noTracing, stageMetrics } from '@tidings/service'
 import type { LogReader } from '@tidings/stream'
 import t, { type Test } from 'tap'
@@ -102,7 +109,7 @@ function setUp(t: Test) {
     return { reader, session }
   }
   const push = (entry: Entry): void => {
-    const pushed: nodeRpc.PushEntry = {
+    const pushed: PushEntry = {
       ...{ partition: 0, fence: 1, conversation: ROOM, seq: entry.seq, users: [], trace: '' },
       frame: Buffer.from(messageFrame(entry)),
       members: entry.type === 'system',

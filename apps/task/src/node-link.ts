@@ -1,5 +1,5 @@
 /** The one stream of pushes from this worker to one connect node: bounded, and never a reason for others to wait. */
-import { connectRpc, nodeRpc } from '@tidings/protocol'
+import { connectRpc, nodeRpc, type PushEntry, packPushes } from '@tidings/protocol'
 import { backoffMs, type Logger, pause } from '@tidings/service'
 
 /** Batches that may be unconfirmed at once. */
@@ -19,7 +19,7 @@ const OWED: PushOutcome = { state: 'owed', fenced: [] }
 
 export interface NodeLink {
   /** Never rejects and never takes longer than the node may. */
-  push(entries: nodeRpc.PushEntry[]): Promise<PushOutcome>
+  push(entries: readonly PushEntry<string>[]): Promise<PushOutcome>
   /** The node is to compare its sessions with the heads, for it will not be pushed something that it should show. */
   owe(): void
   /** Is a re-check owed to this node? */
@@ -48,8 +48,8 @@ export function openNodeLink(node: string, address: string, rpcToken: string, lo
   let recheck = 0
   let broken: AbortController | undefined
 
-  function enqueue(entries: nodeRpc.PushEntry[], recheck: boolean): number {
-    queue.push({ number: ++number, entries, recheck })
+  function enqueue(entries: readonly PushEntry<string>[], recheck: boolean): number {
+    queue.push({ number: ++number, recheck, ...packPushes(entries) })
     wake?.()
     return number
   }

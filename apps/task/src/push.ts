@@ -4,7 +4,7 @@
  * node that is not listed any more needs nothing: its devices come back elsewhere and catch up. On failure of a node: the others do
  * not wait for it. Far behind: what is old is not pushed (late.ts), and every node is owed a re-check.
  */
-import { type nodeRpc, rpcToken } from '@tidings/protocol'
+import { type PushEntry, rpcToken } from '@tidings/protocol'
 import type { NodeInfo, Registry } from '@tidings/registry'
 import { gauge, type Logger, type MetricsRegistry, type Span, stageMetrics, type Tracing } from '@tidings/service'
 import { type Delivery, type Exceptions, type Keys, PoisonError, type Redis } from '@tidings/stream'
@@ -83,7 +83,7 @@ export async function startPusher(deps: {
       const { fresh: batch, late } = lateness.split(whole)
       skip(late.length, began)
       await rooms.learn(batch)
-      const byNode = new Map<string, nodeRpc.PushEntry[]>()
+      const byNode = new Map<string, PushEntry<string>[]>()
       const poisoned: { delivery: Delivery; reason: string }[] = []
       const spans: Span[] = []
       for (const delivery of batch) {

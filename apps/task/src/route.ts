@@ -3,11 +3,10 @@
  * push.ts. Promise: every session listed when we looked is reached through the answer; one that appears later catches up by its
  * cursor. On failure: throws, and the entry stays pending.
  */
-import { messageFrame, type nodeRpc, parseConversation, roomEventOf } from '@tidings/protocol'
+import { messageFrame, type PushEntry, parseConversation, roomEventOf } from '@tidings/protocol'
 import { type Delivery, PoisonError } from '@tidings/stream'
 import type { RoomNodes, Where } from './room-nodes.js'
 
-const NOTHING = Buffer.alloc(0)
 const NOBODY: readonly string[] = []
 
 /** By node, whose sessions must see it; an empty list for those that are in the room. Undefined when nobody is there. */
@@ -47,13 +46,13 @@ export function route(
   delivery: Delivery,
   where: Where,
   rooms: Pick<RoomNodes, 'nodesOf'>,
-  byNode: Map<string, nodeRpc.PushEntry[]>,
+  byNode: Map<string, PushEntry<string>[]>,
 ): void {
   const { entry, partition, fence } = delivery
   const usersByNode = recipients(delivery, where, rooms)
   if (!usersByNode) return
   // A void is shown to nobody: it only says how far the conversation reaches.
-  const frame = entry.type === 'void' ? NOTHING : Buffer.from(messageFrame(entry))
+  const frame = entry.type === 'void' ? '' : messageFrame(entry)
   const members = roomEventOf(entry) !== undefined
   for (const [node, users] of usersByNode) {
     const pushed = {

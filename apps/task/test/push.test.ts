@@ -1,5 +1,5 @@
 /** Push against a node that only writes down what it is sent. */
-import { nodeRpc, rpcToken, serve, startRpcServer } from '@tidings/protocol'
+import { nodeRpc, rpcToken, serve, startRpcServer, unpackPushes } from '@tidings/protocol'
 import { createLogger, createMetrics, noTracing } from '@tidings/service'
 import { connectRedis, createKeys, type Delivery } from '@tidings/stream'
 import t, { type Test } from 'tap'
@@ -20,7 +20,8 @@ async function node(t: Test) {
     services: [
       serve(nodeRpc.NodeDefinition, {
         async *push(requests: AsyncIterable<nodeRpc.PushRequest>) {
-          for await (const { number, entries, recheck } of requests) {
+          for await (const { number, recheck, ...packed } of requests) {
+            const entries = unpackPushes(packed)
             if (entries.length > 0) told.push(entries.map(({ seq }) => seq))
             if (recheck) told.push('recheck')
             for (const look of watchers) look()

@@ -12,28 +12,16 @@ export const protobufPackage = "tidings.v1";
 
 export const protobufFileName = "tidings/v1/node.proto";
 
-export interface PushEntry {
-  partition: number;
-  /** The fence of the partition's owner. A lower one than seen before is refused. */
-  fence: number;
-  conversation: string;
-  seq: number;
-  /** The finished frame, UTF-8: made once, sent as it is. Empty for a void: then only its seq is told. */
-  frame: Buffer;
-  /** Who must see it; only their sessions get it. Empty for a room: the sessions that are in it get it. */
-  users: string[];
-  /** W3C traceparent, or empty. */
-  trace: string;
-  /** An entry of a room that changes its members: whom, stands in the frame. */
-  members: boolean;
-}
-
+/** What a batch holds of the entries, and how, is said in src/pushes.ts. */
 export interface PushRequest {
   /** of the batch, rising within the stream */
   number: number;
-  entries: PushEntry[];
   /** Something was given up for this node: it must compare the heads with what its sessions stand at. */
   recheck: boolean;
+  /** A JSON array with all of each entry but its frame. */
+  heads: string;
+  /** The frames, one after the other. */
+  frames: Buffer;
 }
 
 export interface PushResponse {
@@ -58,156 +46,8 @@ export interface CloseSessionResponse {
   found: boolean;
 }
 
-function createBasePushEntry(): PushEntry {
-  return {
-    partition: 0,
-    fence: 0,
-    conversation: "",
-    seq: 0,
-    frame: Buffer.alloc(0),
-    users: [],
-    trace: "",
-    members: false,
-  };
-}
-
-export const PushEntry: MessageFns<PushEntry> = {
-  encode(message: PushEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.partition !== 0) {
-      writer.uint32(8).uint32(message.partition);
-    }
-    if (message.fence !== 0) {
-      writer.uint32(16).uint64(message.fence);
-    }
-    if (message.conversation !== "") {
-      writer.uint32(26).string(message.conversation);
-    }
-    if (message.seq !== 0) {
-      writer.uint32(32).uint64(message.seq);
-    }
-    if (message.frame.length !== 0) {
-      writer.uint32(42).bytes(message.frame);
-    }
-    for (const v of message.users) {
-      writer.uint32(50).string(v!);
-    }
-    if (message.trace !== "") {
-      writer.uint32(58).string(message.trace);
-    }
-    if (message.members !== false) {
-      writer.uint32(64).bool(message.members);
-    }
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): PushEntry {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBasePushEntry();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 8) {
-              break;
-            }
-
-            message.partition = reader.uint32();
-            continue;
-          }
-          case 2: {
-            if (tag !== 16) {
-              break;
-            }
-
-            message.fence = longToNumber(reader.uint64());
-            continue;
-          }
-          case 3: {
-            if (tag !== 26) {
-              break;
-            }
-
-            message.conversation = reader.string();
-            continue;
-          }
-          case 4: {
-            if (tag !== 32) {
-              break;
-            }
-
-            message.seq = longToNumber(reader.uint64());
-            continue;
-          }
-          case 5: {
-            if (tag !== 42) {
-              break;
-            }
-
-            message.frame = Buffer.from(reader.bytes());
-            continue;
-          }
-          case 6: {
-            if (tag !== 50) {
-              break;
-            }
-
-            message.users.push(reader.string());
-            continue;
-          }
-          case 7: {
-            if (tag !== 58) {
-              break;
-            }
-
-            message.trace = reader.string();
-            continue;
-          }
-          case 8: {
-            if (tag !== 64) {
-              break;
-            }
-
-            message.members = reader.bool();
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-
-  create(base?: DeepPartial<PushEntry>): PushEntry {
-    return PushEntry.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<PushEntry>): PushEntry {
-    const message = createBasePushEntry();
-    message.partition = object.partition ?? 0;
-    message.fence = object.fence ?? 0;
-    message.conversation = object.conversation ?? "";
-    message.seq = object.seq ?? 0;
-    message.frame = object.frame ?? Buffer.alloc(0);
-    message.users = object.users?.map((e) => e) || [];
-    message.trace = object.trace ?? "";
-    message.members = object.members ?? false;
-    return message;
-  },
-};
-
 function createBasePushRequest(): PushRequest {
-  return { number: 0, entries: [], recheck: false };
+  return { number: 0, recheck: false, heads: "", frames: Buffer.alloc(0) };
 }
 
 export const PushRequest: MessageFns<PushRequest> = {
@@ -215,11 +55,14 @@ export const PushRequest: MessageFns<PushRequest> = {
     if (message.number !== 0) {
       writer.uint32(8).uint64(message.number);
     }
-    for (const v of message.entries) {
-      PushEntry.encode(v!, writer.uint32(18).fork()).join();
-    }
     if (message.recheck !== false) {
       writer.uint32(24).bool(message.recheck);
+    }
+    if (message.heads !== "") {
+      writer.uint32(34).string(message.heads);
+    }
+    if (message.frames.length !== 0) {
+      writer.uint32(42).bytes(message.frames);
     }
     return writer;
   },
@@ -245,20 +88,28 @@ export const PushRequest: MessageFns<PushRequest> = {
             message.number = longToNumber(reader.uint64());
             continue;
           }
-          case 2: {
-            if (tag !== 18) {
-              break;
-            }
-
-            message.entries.push(PushEntry.decode(reader, reader.uint32()));
-            continue;
-          }
           case 3: {
             if (tag !== 24) {
               break;
             }
 
             message.recheck = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.heads = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.frames = Buffer.from(reader.bytes());
             continue;
           }
         }
@@ -279,8 +130,9 @@ export const PushRequest: MessageFns<PushRequest> = {
   fromPartial(object: DeepPartial<PushRequest>): PushRequest {
     const message = createBasePushRequest();
     message.number = object.number ?? 0;
-    message.entries = object.entries?.map((e) => PushEntry.fromPartial(e)) || [];
     message.recheck = object.recheck ?? false;
+    message.heads = object.heads ?? "";
+    message.frames = object.frames ?? Buffer.alloc(0);
     return message;
   },
 };
