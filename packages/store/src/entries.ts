@@ -3,10 +3,11 @@ import { type Entry, parseConversation, rangesBetween, voidEntry, voidRange } fr
 import { ER_DUPLICATE, errnoOf } from './away.js'
 import { type Db, type Store, transaction } from './db.js'
 import { holdFences } from './fences.js'
+import { asIs, literal } from './literals.js'
 import { addMembers } from './members.js'
 
-/** Bytes of content in one statement: well below max_allowed_packet (16 MiB by default), even if every character is escaped. */
-const MAX_STATEMENT_BYTES = 2 * 1024 * 1024
+/** Characters in one statement: as bytes, of which a character has at most three, well below max_allowed_packet (16 MiB by default). */
+const MAX_STATEMENT_CHARACTERS = 2 * 1024 * 1024
 
 export interface FencedEntry {
   partition: number
@@ -35,9 +36,11 @@ const DATA_ERRORS: ReadonlySet<number> = new Set([
   1048, 1264, 1265, 1292, 1300, 1364, 1366, 1367, 1406, 1411, 1525, 1690, 3819, 3854, 4025, 22007, 22001,
 ])
 
-const COLUMNS = 'conversation, seq, id, n, from_user, type, content, client_id, sent_at, void_from'
+const ENTRY_COLUMNS = 'conversation, seq, id, n, from_user, type, content, client_id, sent_at'
+const COLUMNS = `${ENTRY_COLUMNS}, void_from`
 // Never IGNORE and never ON DUPLICATE KEY: both lose an entry silently when a seq was given out twice.
 const INSERT = `INSERT INTO entries (${COLUMNS}, reason) VALUES ?`
+const INSERT_ENTRIES = `INSERT INTO entries (${ENTRY_COLUMNS}) VALUES ?`
 
 const toValues = (entry: Entry, reason?: string): unknown[] => [
   entry.conversation,
@@ -52,6 +55,11 @@ const toValues = (entry: Entry, reason?: string): unknown[] => [
   entry.type === 'void' ? voidRange(entry).from : null,
   reason ?? null,
 ]
+
+/** A row of INSERT_ENTRIES. */
+const toRow = (entry: Entry): string =>
+  `(${literal(entry.conversation)},${entry.seq},${literal(entry.id)},${entry.n},${literal(entry.from)},` +
+  `${literal(entry.type)},${literal(entry.content)},${literal(entry.clientId)},${entry.sentAt})`
 
 const byKey = ({ entry: a }: FencedEntry, { entry: b }: FencedEntry): number =>
   a.conversation < b.conversation ? -1 : a.conversation > b.conversation ? 1 : a.seq - b.seq
@@ -99,19 +107,20 @@ async function addMembersOf(db: Db, open: readonly FencedEntry[], members: reado
 
 async function insertAll(db: Db, batch: readonly FencedEntry[], group: string, members: readonly string[]) {
   const { open, fenced } = await hold(db, batch, group)
-  let rows: unknown[][] = []
-  let bytes = 0
+  let rows = ''
   for (const { entry, reason } of open) {
-    if (bytes > 0 && bytes + entry.content.length > MAX_STATEMENT_BYTES) {
-      await db.run(INSERT, [rows])
-      rows = []
-      bytes = 0
+    if (entry.type === 'void') {
+      await insertVoid(db, entry, reason)
+      continue
     }
-    if (entry.type === 'void') for (const part of await clipped(db, entry)) rows.push(toValues(part, reason))
-    else rows.push(toValues(entry))
-    bytes += entry.content.length
+    const row = toRow(entry)
+    if (rows !== '' && rows.length + row.length > MAX_STATEMENT_CHARACTERS) {
+      await db.run(INSERT_ENTRIES, [asIs(rows)])
+      rows = ''
+    }
+    rows += rows === '' ? row : `,${row}`
   }
-  if (rows.length > 0) await db.run(INSERT, [rows])
+  if (rows !== '') await db.run(INSERT_ENTRIES, [asIs(rows)])
   await addMembersOf(db, open, members)
   return { fenced, conflicts: [] }
 }
