@@ -1,5 +1,6 @@
 /** Every Redis key, spelled once. The braces are a hash tag: on a Redis Cluster all keys of a partition share a slot. */
 import { partitionOf } from './partition.js'
+import { remembered } from './remembered.js'
 
 export const GROUPS = ['push', 'persist'] as const
 export type Group = (typeof GROUPS)[number]
@@ -49,7 +50,7 @@ export interface Keys {
 
 /** @param namespace first word of every key, `tidings` unless instances share a Redis */
 export function createKeys(namespace: string, partitions: number): Keys {
-  const of = (name: string): number => partitionOf(name, partitions)
+  const of = remembered((name) => partitionOf(name, partitions))
   const key = (partition: number, rest: string): string => `${namespace}:{${partition}}:${rest}`
   return {
     namespace,
