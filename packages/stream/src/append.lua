@@ -125,8 +125,9 @@ local function append(k, a, stream, safe, generation)
   if not counts then skips = skips + 1 end
   local n = skips == 0 and seq or whole(number + 1 - skips)
 
-  local logged = try('XADD', logKey, seq .. '-0', 'id', id, 'conversation', conversation, 'seq', seq, 'n', n, 'from', from,
-    'type', kind, 'content', content, 'clientId', clientId, 'sentAt', sentAt, 'trace', ARGV[a + 8])
+  -- A log names its conversation, and its ids name the seqs.
+  local logged = try('XADD', logKey, seq .. '-0', 'id', id, 'n', n, 'from', from, 'type', kind, 'content', content,
+    'clientId', clientId, 'sentAt', sentAt)
   if failure(logged) then return 'E ' .. logged.err end
   local streamId = try('XADD', stream, '*', 'id', id, 'conversation', conversation, 'seq', seq, 'n', n, 'from', from,
     'type', kind, 'content', content, 'clientId', clientId, 'sentAt', sentAt, 'trace', ARGV[a + 8])

@@ -1,4 +1,4 @@
-/** An entry as fields of a Redis stream: plain text that reads well in `redis-cli XRANGE`, the same fields in every entry. */
+/** An entry as fields of a Redis stream or log: plain text that reads well in `redis-cli XRANGE`, the same fields in every entry. */
 import {
   CUSTOM_TYPE,
   ENTRY_TYPES,
@@ -9,8 +9,9 @@ import {
   USER_ID,
   voidRange,
 } from '@tidings/protocol'
+import { remembered } from './remembered.js'
 
-/** Field names, in the order in which append.lua writes them. */
+/** Field names of a stream's entry, in the order in which append.lua writes them. */
 export const FIELDS = [
   'id',
   'conversation',
@@ -24,6 +25,9 @@ export const FIELDS = [
   'trace',
 ] as const
 
+/** Those of a log's entry: its key names the conversation, its id the seq. */
+export const LOG_FIELDS = ['id', 'n', 'from', 'type', 'content', 'clientId', 'sentAt'] as const
+
 /** Why an entry can never be handled. Thrown by whoever finds out; the consume loop sets the entry aside. */
 export class PoisonError extends Error {
   override readonly name = 'PoisonError'
@@ -31,56 +35,70 @@ export class PoisonError extends Error {
 
 type Field = (typeof FIELDS)[number]
 
-/** Field names and values in turn, as XRANGE and XREADGROUP give them, by name. */
-function byName(fields: readonly string[]): Partial<Record<Field, string>> {
-  // Our own entries have all fields in their order: no search, no object with computed names.
-  if (fields.length === 20 && fields[0] === 'id' && fields[12] === 'content' && fields[18] === 'trace') {
-    return {
-      id: fields[1]!,
-      conversation: fields[3]!,
-      seq: fields[5]!,
-      n: fields[7]!,
-      from: fields[9]!,
-      type: fields[11]!,
-      content: fields[13]!,
-      clientId: fields[15]!,
-      sentAt: fields[17]!,
-      trace: fields[19]!,
-    }
-  }
-  const found: Record<string, string> = Object.create(null) as Record<string, string>
-  for (let i = 0; i + 1 < fields.length; i += 2) found[fields[i]!] = fields[i + 1]!
-  return found
-}
-
 const DECIMAL = /^(0|[1-9]\d{0,18})$/
 const CLIENT_ID_OR_NONE = /^[A-Za-z0-9_.:-]{0,64}$/
+const LARGEST_ID = '9223372036854775807'
 
-function wholeNumber(name: Field, text: string | undefined): number {
-  const value = text !== undefined && DECIMAL.test(text) ? Number(text) : Number.NaN
+function wholeNumber(name: Field, text: string): number {
+  const value = DECIMAL.test(text) ? Number(text) : Number.NaN
   if (!Number.isSafeInteger(value)) throw new PoisonError(`${name} is not a whole number`)
   return value
 }
 
-/** Reads an entry that we ourselves wrote into a log. @throws PoisonError as `decodeEntry` does, for a part of the reasons */
-export function decodeTrusted(fields: readonly string[]): Entry {
-  const raw = byName(fields)
-  for (const name of FIELDS) {
-    if (raw[name] === undefined && name !== 'trace' && name !== 'clientId') throw new PoisonError(`${name} is missing`)
+/** The values of these fields, in their order. @param fields names and values in turn, as XRANGE and XREADGROUP give them */
+function valuesOf(names: readonly Field[], fields: readonly string[]): readonly string[] {
+  // Our own entries have all fields in their order: no search.
+  if (fields.length === 2 * names.length && names.every((name, i) => fields[2 * i] === name)) {
+    return names.map((_, i) => fields[2 * i + 1]!)
   }
+  const found = new Map<string, string>()
+  for (let i = 0; i + 1 < fields.length; i += 2) found.set(fields[i]!, fields[i + 1]!)
+  return names.map((name) => {
+    const value = found.get(name) ?? (name === 'trace' || name === 'clientId' ? '' : undefined)
+    if (value === undefined) throw new PoisonError(`${name} is missing`)
+    return value
+  })
+}
+
+function decode(fields: readonly string[]): Entry {
+  const values = valuesOf(FIELDS, fields)
   return {
-    id: raw.id!,
-    conversation: raw.conversation!,
-    seq: wholeNumber('seq', raw.seq),
-    n: wholeNumber('n', raw.n),
-    from: raw.from!,
-    type: raw.type!,
-    content: raw.content!,
-    clientId: raw.clientId ?? '',
-    sentAt: wholeNumber('sentAt', raw.sentAt),
-    trace: raw.trace ?? '',
+    id: values[0]!,
+    conversation: values[1]!,
+    seq: wholeNumber('seq', values[2]!),
+    n: wholeNumber('n', values[3]!),
+    from: values[4]!,
+    type: values[5]!,
+    content: values[6]!,
+    clientId: values[7]!,
+    sentAt: wholeNumber('sentAt', values[8]!),
+    trace: values[9]!,
   }
 }
+
+/**
+ * Reads an entry of a conversation's log, as we ourselves wrote it.
+ * @param id its id in the log, `<seq>-0`
+ * @throws PoisonError as `decodeEntry` does, for a part of the reasons
+ */
+export function decodeLogged(conversation: string, id: string, fields: readonly string[]): Entry {
+  const values = valuesOf(LOG_FIELDS, fields)
+  return {
+    id: values[0]!,
+    conversation,
+    seq: wholeNumber('seq', id.slice(0, id.indexOf('-'))),
+    n: wholeNumber('n', values[1]!),
+    from: values[2]!,
+    type: values[3]!,
+    content: values[4]!,
+    clientId: values[5]!,
+    sentAt: wholeNumber('sentAt', values[6]!),
+    trace: '',
+  }
+}
+
+/** A busy conversation's name comes with each of its entries. */
+const conversationOf = remembered(parseConversation)
 
 /**
  * Reads a stream entry and checks all that later stages rely on. Anyone with redis-cli can write to a stream by hand.
@@ -93,18 +111,20 @@ export function decodeEntry(
   partition: number,
   conversationPartition: (conversation: string) => number,
 ): Entry {
-  const entry = decodeTrusted(fields)
-  const conversation = parseConversation(entry.conversation)
+  const entry = decode(fields)
+  const conversation = conversationOf(entry.conversation)
   if (!conversation) throw new PoisonError('conversation is not a conversation id')
   if (conversationPartition(entry.conversation) !== partition) {
     throw new PoisonError('the conversation belongs to another partition')
   }
+  // The same string each time: it stays when the reply that it came in is gone.
+  entry.conversation = conversation.id
   if (entry.seq < 1) throw new PoisonError('seq is below 1')
   if (entry.type === 'void') {
     checkVoid(entry)
     return entry
   }
-  if (!DECIMAL.test(entry.id) || entry.id === '0' || BigInt(entry.id) > 9_223_372_036_854_775_807n) {
+  if (!DECIMAL.test(entry.id) || entry.id === '0' || (entry.id.length === 19 && entry.id > LARGEST_ID)) {
     throw new PoisonError('id is not a decimal 64-bit number')
   }
   if (!USER_ID.test(entry.from)) throw new PoisonError('from is not a user id')

@@ -23,13 +23,12 @@ if (head or '') ~= ARGV[2] then return 0 end
 if to ~= '0' then
   local clock = redis.call('TIME')
   local now = clock[1] .. string.format('%03d', math.floor(clock[2] / 1000))
-  local function write(key, id)
-    return redis.pcall('XADD', key, id, 'id', '0', 'conversation', conversation, 'seq', to, 'n', n, 'from', '', 'type', 'void',
-      'content', '{"from":' .. from .. ',"to":' .. to .. '}', 'clientId', '', 'sentAt', now, 'trace', '')
-  end
-  local logged = write(KEYS[7], to .. '-0')
+  local content = '{"from":' .. from .. ',"to":' .. to .. '}'
+  local logged = redis.pcall('XADD', KEYS[7], to .. '-0', 'id', '0', 'n', n, 'from', '', 'type', 'void', 'content', content,
+    'clientId', '', 'sentAt', now)
   if type(logged) == 'table' and logged.err then return logged.err end
-  local written = write(KEYS[3], '*')
+  local written = redis.pcall('XADD', KEYS[3], '*', 'id', '0', 'conversation', conversation, 'seq', to, 'n', n, 'from', '',
+    'type', 'void', 'content', content, 'clientId', '', 'sentAt', now, 'trace', '')
   if type(written) == 'table' and written.err then
     -- The log's ids stay where they are now: the next try leaps beyond.
     redis.call('XDEL', KEYS[7], to .. '-0')

@@ -1,16 +1,16 @@
 /** A conversation's log in Redis: its newest entries by seq, and its head. Read only; append.ts writes it. */
 import type { Entry } from '@tidings/protocol'
-import { decodeTrusted, PoisonError } from './entry.js'
+import { decodeLogged, PoisonError } from './entry.js'
 import type { Keys } from './keys.js'
 import { type Redis, redisAway, together } from './redis.js'
 
 type Row = [id: string, fields: string[]]
 
-const decodeRow = ([, fields]: Row): Entry => decodeTrusted(fields)
+const decodeRow = (conversation: string, [id, fields]: Row): Entry => decodeLogged(conversation, id, fields)
 
-function decodeReadable(row: Row): Entry[] {
+function decodeReadable(conversation: string, row: Row): Entry[] {
   try {
-    return [decodeRow(row)]
+    return [decodeRow(conversation, row)]
   } catch (error) {
     if (error instanceof PoisonError) return []
     throw error
@@ -44,17 +44,17 @@ export function createLogReader(redis: Redis, keys: Keys): LogReader {
     async after(conversation, after, limit, upTo) {
       const end = upTo === undefined ? '+' : `${upTo}-0`
       const rows = await orAway(redis.xrange(keys.log(conversation), `${after + 1}-0`, end, 'COUNT', limit))
-      return rows.map(decodeRow)
+      return rows.map((row) => decodeRow(conversation, row))
     },
     async readable(conversation, after, limit, upTo) {
       const rows = await orAway(redis.xrange(keys.log(conversation), `${after + 1}-0`, `${upTo}-0`, 'COUNT', limit))
       const last = rows.length < limit ? upTo : Number(rows.at(-1)![0].split('-')[0])
-      return { entries: rows.flatMap(decodeReadable), upTo: last }
+      return { entries: rows.flatMap((row) => decodeReadable(conversation, row)), upTo: last }
     },
     async before(conversation, before, limit) {
       if (before <= 1) return []
       const rows = await orAway(redis.xrevrange(keys.log(conversation), `${before - 1}-0`, '-', 'COUNT', limit))
-      return rows.reverse().map(decodeRow)
+      return rows.reverse().map((row) => decodeRow(conversation, row))
     },
     async heads(conversations) {
       const heads = await orAway(
@@ -68,7 +68,7 @@ export function createLogReader(redis: Redis, keys: Keys): LogReader {
           Promise.all(conversations.map((each) => redis.xrevrange(keys.log(each), '+', '-', 'COUNT', 1))),
         ),
       )
-      return newest.map(([row]) => row && decodeRow(row))
+      return newest.map(([row], i) => row && decodeRow(conversations[i]!, row))
     },
   }
 }

@@ -15,7 +15,7 @@ const item = (over: Partial<AppendItem> = {}): AppendItem => ({
   ...over,
 })
 
-t.test('seq rises by one, and log and stream hold the same plain fields', async (t) => {
+t.test('seq rises by one, and log and stream hold the same in plain fields', async (t) => {
   const { redis, keys, metrics, generations } = await bench(t)
   const appender = createAppender({ redis, keys, replicas: 0, generations, metrics })
   const all = await Promise.all(Array.from({ length: 300 }, () => appender.append(item())))
@@ -35,7 +35,10 @@ t.test('seq rises by one, and log and stream hold the same plain fields', async 
   )
   const log = await redis.xrange(keys.log('dm:alice:bob'), '-', '+')
   t.same(log.map(([id]) => id).slice(0, 2), ['1-0', '2-0'])
-  t.same(log[299]![1], rows[299]![1])
+  const named = (fields: readonly string[]) =>
+    fields.flatMap((name, i) => (i % 2 === 0 ? [[name, fields[i + 1]!]] : []))
+  const inLog = ([name]: string[]): boolean => !['conversation', 'seq', 'trace'].includes(name!)
+  t.same(named(log[299]![1]), named(rows[299]![1]).filter(inLog), 'but for what its key and its id say')
   t.equal(await redis.hget(keys.read('dm:alice:bob'), 'alice'), '300:300', "one's own send moves one's read position")
   t.ok(await redis.zscore(keys.recent(p), 'dm:alice:bob'))
   t.equal(appender.waiting, 0)
