@@ -7,7 +7,7 @@
  */
 import type { Logger } from '@tidings/service'
 import { readsApart } from './cluster.js'
-import { createFates, type Fates } from './fates.js'
+import { createFates } from './fates.js'
 import { ensureGroups } from './groups.js'
 import type { Handler } from './handler.js'
 import type { Group, Keys } from './keys.js'
@@ -109,12 +109,11 @@ export function startConsumer(options: ConsumerOptions): Consumer {
 
   /** From rows to settled entries. */
   async function process(rows: readonly Row[]): Promise<void> {
-    const fates: Fates = new Map()
     try {
-      await decide(rows, fates)
+      await decide(rows)
     } finally {
-      for (const row of rows) if (!fates.has(row)) row.owned.inHand.delete(row.streamId)
-      settling.soon(fates)
+      for (const { fate, owned: state, streamId } of rows) if (!fate) state.inHand.delete(streamId)
+      settling.soon(rows)
     }
   }
 

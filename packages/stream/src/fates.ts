@@ -3,24 +3,20 @@ import { AppError } from '@tidings/protocol'
 import { backoffMs, type Logger, pause } from '@tidings/service'
 import { requireRoom } from './dead.js'
 import { decodeEntry, PoisonError } from './entry.js'
-import type { Delivery, Handler } from './handler.js'
+import type { Delivery, Exceptions, Handler } from './handler.js'
 import type { Group, Keys } from './keys.js'
 import type { StreamMetrics } from './metrics.js'
 import type { Owned, Row } from './owned.js'
 import type { Redis } from './redis.js'
-import type { DeadLetter } from './settle.js'
 
 /** Tries of an entry whose handler fails for a reason of the entry's own. */
 const MAX_DELIVERIES = 5
 const RETRY = { firstMs: 100, maxMs: 5_000 }
 
-/** The rows whose fate is known. A row without one stays pending. */
-export type Fates = Map<Row, DeadLetter | 'done'>
-
 /**
  * @param signal ends the waiting; what has no fate by then stays pending
  * @param disown told of a partition that has a newer owner, with that one's fence
- * @returns a function that hands rows to the handler and writes down what became of each, also when it throws half-way
+ * @returns a function that hands rows to the handler and gives each its fate, also when it throws half-way
  */
 export function createFates(deps: {
   group: Group
@@ -31,25 +27,14 @@ export function createFates(deps: {
   disown(owned: Owned, by: number): void
   metrics: StreamMetrics
   log: Logger
-}): (rows: readonly Row[], fates: Fates) => Promise<void> {
+}): (rows: readonly Row[]) => Promise<void> {
   const { group, redis, keys, handler, signal, disown, metrics, log } = deps
 
   /** Tries the whole batch; when it fails for a reason of its own, entry by entry, so that one bad entry harms no other. */
-  async function attempt(batch: readonly { row: Row; delivery: Delivery }[], fates: Fates): Promise<void> {
+  async function attempt(rows: readonly Row[], deliveries: readonly Delivery[]): Promise<void> {
     for (let delivery = 1, waits = 0; !signal.aborted; ) {
       try {
-        const { poisoned = [], fenced } = await handler.handle(batch.map((one) => one.delivery))
-        const reasons = new Map(poisoned.map((one) => [one.delivery, one.reason]))
-        for (const one of batch) {
-          const newer = fenced?.get(one.row.owned.partition)
-          if (newer !== undefined) {
-            disown(one.row.owned, newer)
-            continue
-          }
-          const reason = reasons.get(one.delivery)
-          if (reason === undefined) fates.set(one.row, 'done')
-          else await bury(one.row, reason, delivery, fates)
-        }
+        await give(rows, deliveries, delivery, await handler.handle(deliveries))
         return
       } catch (error) {
         if (error instanceof AppError && error.code === 'unavailable') {
@@ -57,25 +42,45 @@ export function createFates(deps: {
           await pause(backoffMs(waits++, RETRY), signal)
           continue
         }
-        if (batch.length > 1) {
-          log.warn({ err: error, group, entries: batch.length }, 'a batch failed; trying its entries one by one')
-          for (const one of batch) await attempt([one], fates)
+        if (rows.length > 1) {
+          log.warn({ err: error, group, entries: rows.length }, 'a batch failed; trying its entries one by one')
+          for (const [i, row] of rows.entries()) await attempt([row], [deliveries[i]!])
           return
         }
-        const one = batch[0]!
+        const row = rows[0]!
         if (error instanceof PoisonError || delivery >= MAX_DELIVERIES) {
           const reason = error instanceof Error ? error.message : String(error)
-          await bury(one.row, reason, delivery, fates)
+          await bury(row, reason, delivery)
           return
         }
-        log.warn({ err: error, group, entry: one.row.streamId, delivery }, 'an entry failed; trying again')
+        log.warn({ err: error, group, entry: row.streamId, delivery }, 'an entry failed; trying again')
         delivery++
         await pause(backoffMs(delivery, RETRY), signal)
       }
     }
   }
 
-  async function bury(row: Row, reason: string, deliveries: number, fates: Fates): Promise<void> {
+  /** @param tries how often the batch was handed to the handler by now */
+  async function give(
+    rows: readonly Row[],
+    deliveries: readonly Delivery[],
+    tries: number,
+    { poisoned, fenced }: Exceptions,
+  ): Promise<void> {
+    const reasons = new Map(poisoned?.map(({ delivery, reason }) => [delivery, reason]))
+    for (const [i, row] of rows.entries()) {
+      const newer = fenced?.get(row.owned.partition)
+      if (newer !== undefined) {
+        disown(row.owned, newer)
+        continue
+      }
+      const reason = reasons.size === 0 ? undefined : reasons.get(deliveries[i]!)
+      if (reason === undefined) row.fate = 'done'
+      else await bury(row, reason, tries)
+    }
+  }
+
+  async function bury(row: Row, reason: string, deliveries: number): Promise<void> {
     const { partition, fence } = row.owned
     for (let waits = 0; !signal.aborted; ) {
       try {
@@ -91,21 +96,23 @@ export function createFates(deps: {
     if (signal.aborted) return
     log.error({ group, partition, entry: row.streamId, reason }, 'set aside as a dead letter')
     metrics.deadLettered(1)
-    fates.set(row, { streamId: row.streamId, fields: row.fields, reason, deliveries })
+    row.fate = { streamId: row.streamId, fields: row.fields, reason, deliveries }
   }
 
-  return async (rows, fates) => {
-    const batch: { row: Row; delivery: Delivery }[] = []
+  return async (rows) => {
+    const readable: Row[] = []
+    const deliveries: Delivery[] = []
     for (const row of rows) {
       const { partition, fence } = row.owned
       try {
         const entry = decodeEntry(row.fields, partition, keys.partitionOf)
-        batch.push({ row, delivery: { partition, fence, streamId: row.streamId, entry } })
+        deliveries.push({ partition, fence, streamId: row.streamId, entry })
+        readable.push(row)
       } catch (error) {
         if (!(error instanceof PoisonError)) throw error
-        await bury(row, error.message, 1, fates)
+        await bury(row, error.message, 1)
       }
     }
-    if (batch.length > 0) await attempt(batch, fates)
+    if (readable.length > 0) await attempt(readable, deliveries)
   }
 }

@@ -1,4 +1,5 @@
 /** What a consumer knows of a partition that its process owns, and of an entry read from it. */
+import type { DeadLetter } from './settle.js'
 
 export interface Owned {
   readonly partition: number
@@ -16,6 +17,8 @@ export interface Row {
   owned: Owned
   streamId: string
   fields: string[]
+  /** What becomes of it, once that is known. Without it the entry stays pending. */
+  fate: DeadLetter | 'done' | undefined
 }
 
 /** A partition at the moment when its ownership begins: everything is due. */

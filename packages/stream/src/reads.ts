@@ -80,7 +80,7 @@ export function createReads(deps: {
     const gone: string[] = []
     for (const [streamId, fields] of found) {
       if (state.inHand.has(streamId)) continue
-      if (fields) rows.push({ owned: state, streamId, fields })
+      if (fields) rows.push({ owned: state, streamId, fields, fate: undefined })
       else gone.push(streamId)
     }
     if (gone.length > 0) {

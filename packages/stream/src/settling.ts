@@ -1,8 +1,7 @@
 /** Settling what has a fate: gathered for a few milliseconds, then one call per server. */
 import { readsApart } from './cluster.js'
-import type { Fates } from './fates.js'
 import type { Group, Keys } from './keys.js'
-import type { Owned } from './owned.js'
+import type { Owned, Row } from './owned.js'
 import { type Redis, together } from './redis.js'
 import { type DeadLetter, settle } from './settle.js'
 
@@ -16,8 +15,8 @@ interface Due {
 }
 
 export interface Settling {
-  /** Settles soon, together with what else comes. */
-  soon(fates: Fates): void
+  /** Settles those whose fate is known soon, together with what else comes. */
+  soon(rows: readonly Row[]): void
   /** Settles now what waits. */
   now(): void
   /** Settles ids whose entries are gone from the stream. */
@@ -75,8 +74,9 @@ export function createSettling(deps: {
   }
 
   return {
-    soon(fates) {
-      for (const [{ owned, streamId }, fate] of fates) {
+    soon(rows) {
+      for (const { owned, streamId, fate } of rows) {
+        if (!fate) continue
         let one = due.get(owned)
         if (!one) {
           one = { done: [], dead: [] }
