@@ -25,8 +25,10 @@ export interface GroupDeps {
 export interface GroupRow {
   /** Batches in the handler's hands at once. One keeps a partition's entries strictly one after the other. */
   window: number
-  /** Milliseconds to wait for more before the next read when the stream runs thin: denser batches for a group that is in no hurry. */
+  /** Milliseconds to wait for more before the next read when the stream runs thin: denser batches cost less. */
   gatherMs: number
+  /** It waits only while an earlier batch is not done: what comes alone is never delayed. */
+  hurries: boolean
   start(deps: GroupDeps): Promise<StartedGroup>
 }
 
@@ -44,7 +46,8 @@ export interface StartedGroup {
 export const groups: Record<Group, GroupRow> = {
   push: {
     window: 4,
-    gatherMs: 0,
+    gatherMs: 2,
+    hurries: true,
     async start(deps) {
       const { registry, redis, keys, log, metrics, tracing, config, life } = deps
       // The sessions must be known before the first entry is read, or they would be passed over.
@@ -72,7 +75,8 @@ export const groups: Record<Group, GroupRow> = {
   },
   persist: {
     window: 1,
-    gatherMs: 10,
+    gatherMs: 30,
+    hurries: false,
     async start({ config, redis, keys, log, metrics, tracing, life }) {
       const store = connectStore(config.mysqlUrl, log)
       life.add('mysql', () => store.stop())

@@ -3,10 +3,7 @@ import { backoffMs, type Logger, pause } from '@tidings/service'
 import type { StreamMetrics } from './metrics.js'
 import type { Owned, Row } from './owned.js'
 import type { Reader } from './reader.js'
-import type { Reads } from './reads.js'
-
-/** A read with fewer entries than this shows that the stream runs thin: then a group that may wait gathers. */
-const THIN_READ = 128
+import { READ_ENTRIES, type Reads } from './reads.js'
 
 export interface Lane {
   /** What it reads. It is the caller who adds and removes. */
@@ -19,6 +16,7 @@ export interface Lane {
 
 /**
  * @param takes hands rows to the handler; resolves when there is room for more
+ * @param gatherMs how long to wait for more after a read with next to nothing; the more it brought, the shorter
  * @param repair told of a failed read before the next one
  */
 export function startLane(deps: {
@@ -27,7 +25,7 @@ export function startLane(deps: {
   reads: Reads
   takes(rows: readonly Row[]): Promise<void>
   repair(error: Error): Promise<void>
-  gatherMs: number
+  gatherMs(): number
   metrics: StreamMetrics
   log: Logger
 }): Lane {
@@ -42,8 +40,10 @@ export function startLane(deps: {
       try {
         const rows = await next()
         failures = 0
-        if (rows.length > 0) await takes(rows)
-        if (rows.length > 0 && rows.length < THIN_READ && gatherMs > 0) await pause(gatherMs, signal)
+        if (rows.length === 0) continue
+        const waitMs = Math.round(gatherMs() * (1 - rows.length / READ_ENTRIES))
+        await takes(rows)
+        if (waitMs > 0) await pause(waitMs, signal)
       } catch (thrown) {
         if (signal.aborted) return
         const error = thrown instanceof Error ? thrown : new Error(String(thrown))

@@ -8,7 +8,7 @@ import { reclaim, type StreamRow } from './reclaim.js'
 import { BLOCK_MS, type Redis } from './redis.js'
 
 /** Most entries read in one turn, spread over the partitions that have some. */
-const READ_ENTRIES = 512
+export const READ_ENTRIES = 512
 const LEAST_PER_PARTITION = 32
 const RECLAIM_EVERY_MS = 1_000
 const REREAD_EVERY_MS = 10_000
