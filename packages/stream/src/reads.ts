@@ -1,6 +1,6 @@
 /** Reading a group's entries: our own pending ones after a lost reply, what others left pending, and what is new. */
 import type { Logger } from '@tidings/service'
-import type { BlockingConnection } from './blocking.js'
+import { type BlockingConnection, encode } from './blocking.js'
 import type { Group, Keys } from './keys.js'
 import type { StreamMetrics } from './metrics.js'
 import type { Owned, Row } from './owned.js'
@@ -39,6 +39,18 @@ export function createReads(deps: {
 }): Reads {
   const { group, consumer, keys, redis, owned, onGone, metrics, log } = deps
   let perPartition = READ_ENTRIES
+  let prepared = { command: '', partitions: [] as number[], perPartition: 0, byKey: new Map<string, number>() }
+
+  /** One read of all partitions. It is the same as the one before, unless what is owned has changed, or how much is read at once. */
+  function prepare(): typeof prepared {
+    const partitions = [...owned.keys()]
+    const same = prepared.perPartition === perPartition && prepared.partitions.length === partitions.length
+    if (same && partitions.every((partition, i) => prepared.partitions[i] === partition)) return prepared
+    const streams = partitions.map((partition) => keys.messages(partition))
+    const options = ['GROUP', group, consumer, 'COUNT', perPartition, 'BLOCK', BLOCK_MS]
+    const command = encode(['XREADGROUP', ...options, 'STREAMS', ...streams, ...streams.map(() => '>')])
+    return { command, partitions, perPartition, byKey: new Map(streams.map((key, i) => [key, partitions[i]!])) }
+  }
 
   async function readOwnPending(partition: number): Promise<StreamRow[]> {
     const rows: StreamRow[] = []
@@ -107,27 +119,18 @@ export function createReads(deps: {
     },
 
     async readNew(reader) {
-      const partitions = [...owned.keys()]
-      const reply = (await reader.call(
-        'XREADGROUP',
-        'GROUP',
-        group,
-        consumer,
-        'COUNT',
-        perPartition,
-        'BLOCK',
-        BLOCK_MS,
-        'STREAMS',
-        ...partitions.map((p) => keys.messages(p)),
-        ...partitions.map(() => '>'),
-      )) as Reply
+      prepared = prepare()
+      const { command, byKey } = prepared
+      const reply = (await reader.send(command)) as Reply
       if (!reply) return []
-      perPartition = Math.max(LEAST_PER_PARTITION, Math.floor(READ_ENTRIES / reply.length))
-      const byKey = new Map(partitions.map((p) => [keys.messages(p), p]))
-      return reply.flatMap(([key, found]) => {
+      const found = reply.reduce((sum, [, rows]) => sum + rows.length, 0)
+      if (found > READ_ENTRIES || reply.some(([, rows]) => rows.length === perPartition)) {
+        perPartition = Math.max(LEAST_PER_PARTITION, Math.floor(READ_ENTRIES / reply.length))
+      }
+      return reply.flatMap(([key, rows]) => {
         const state = owned.get(byKey.get(key)!)
         // Released while the read was blocked: these are now pending with us, and the new owner takes them over.
-        return state ? fresh(state, found) : []
+        return state ? fresh(state, rows) : []
       })
     },
   }
