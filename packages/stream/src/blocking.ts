@@ -74,12 +74,17 @@ export class BlockingConnection {
    * @throws Error when Redis refuses, when no reply comes in time, and when the connection has ended
    */
   call(...command: readonly (string | number)[]): Promise<unknown> {
+    return this.send(toCommand(write(command)))
+  }
+
+  /** As `call`. @param command as it stands on the wire: for one that is sent again and again */
+  send(command: Uint8Array): Promise<unknown> {
     if (this.#ended) return Promise.reject(this.#ended)
     if (this.#waiting) return Promise.reject(new Error('One command at a time.'))
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => this.#end(new Error('Redis did not answer in time.')), REPLY_TIMEOUT_MS)
       this.#waiting = { resolve, reject, timer }
-      this.#socket.write(toCommand(write(command)))
+      this.#socket.write(command)
     })
   }
 

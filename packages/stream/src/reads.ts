@@ -1,11 +1,12 @@
 /** Reading a group's entries: our own pending ones after a lost reply, what others left pending, and what is new. */
 import type { Logger } from '@tidings/service'
-import { type BlockingConnection, encode } from './blocking.js'
+import type { BlockingConnection } from './blocking.js'
 import type { Group, Keys } from './keys.js'
 import type { StreamMetrics } from './metrics.js'
 import type { Owned, Row } from './owned.js'
 import { reclaim, type StreamRow } from './reclaim.js'
 import { BLOCK_MS, type Redis } from './redis.js'
+import { toCommand, write } from './resp.js'
 
 /** Most entries read in one turn, spread over the partitions that have some. */
 export const READ_ENTRIES = 512
@@ -39,7 +40,12 @@ export function createReads(deps: {
 }): Reads {
   const { group, consumer, keys, redis, owned, onGone, metrics, log } = deps
   let perPartition = READ_ENTRIES
-  let prepared = { command: '', partitions: [] as number[], perPartition: 0, byKey: new Map<string, number>() }
+  let prepared = {
+    command: new Uint8Array(),
+    partitions: [] as number[],
+    perPartition: 0,
+    byKey: new Map<string, number>(),
+  }
 
   /** One read of all partitions. It is the same as the one before, unless what is owned has changed, or how much is read at once. */
   function prepare(): typeof prepared {
@@ -48,7 +54,8 @@ export function createReads(deps: {
     if (same && partitions.every((partition, i) => prepared.partitions[i] === partition)) return prepared
     const streams = partitions.map((partition) => keys.messages(partition))
     const options = ['GROUP', group, consumer, 'COUNT', perPartition, 'BLOCK', BLOCK_MS]
-    const command = encode(['XREADGROUP', ...options, 'STREAMS', ...streams, ...streams.map(() => '>')])
+    const words = ['XREADGROUP', ...options, 'STREAMS', ...streams, ...streams.map(() => '>')]
+    const command = toCommand(write(words))
     return { command, partitions, perPartition, byKey: new Map(streams.map((key, i) => [key, partitions[i]!])) }
   }
 
