@@ -28,6 +28,14 @@ export interface Reads {
  * @param owned the partitions to read; entries of one that is given away meanwhile stay pending, for its new owner
  * @param onGone told of entries that were deleted from the stream before they were settled
  */
+/** A blocking read as it stands on the wire, and what it was made of. */
+interface PreparedRead {
+  command: Uint8Array
+  partitions: readonly number[]
+  perPartition: number
+  byKey: ReadonlyMap<string, number>
+}
+
 export function createReads(deps: {
   group: Group
   consumer: string
@@ -48,7 +56,7 @@ export function createReads(deps: {
   }
 
   /** One read of all partitions. It is the same as the one before, unless what is owned has changed, or how much is read at once. */
-  function prepare(): typeof prepared {
+  function prepare(): PreparedRead {
     const partitions = [...owned.keys()]
     const same = prepared.perPartition === perPartition && prepared.partitions.length === partitions.length
     if (same && partitions.every((partition, i) => prepared.partitions[i] === partition)) return prepared
