@@ -11,10 +11,12 @@ import {
   findStored,
   isStoredAt,
   markAppended,
+  markJoined,
   type OutboxRow,
   outboxAppended,
   outboxNewest,
   outboxPending,
+  type PlacedRow,
   type Store,
 } from '@tidings/store'
 import {
@@ -34,12 +36,8 @@ const PAGE = 200
 /** Clocks of our processes differ by less. */
 const SKEW_MS = 60_000
 
-/** Where the entry of a row lies. */
-interface Placed {
-  row: OutboxRow
+interface Placed extends PlacedRow {
   change: MemberChange
-  joined: readonly string[]
-  seq: number
   /** Under which it was appended just now; undefined when it lay there already. */
   generation: number | undefined
 }
@@ -149,20 +147,17 @@ export function createOutbox(deps: OutboxDeps): Outbox {
 
   async function writeDown(placed: readonly Placed[]): Promise<void> {
     const { conversation } = placed[0]!.row
+    await markJoined(store, placed)
+    await confirmJoined(conversation, placed)
+    // Last of what must be done: until then all of it is done again.
     await markAppended(store, placed)
-    const current = await generationOf(conversation)
-    const unsure = placed.filter(({ generation }) => generation === undefined || generation !== current)
-    await confirmJoined(
-      conversation,
-      unsure.flatMap(({ joined }) => joined),
-    )
     for (const { row, change } of placed) tell(row, change)
     await unlist(conversation, [...new Set(placed.flatMap(({ change }) => change.left))])
   }
 
-  async function generationOf(conversation: string): Promise<number | undefined> {
+  async function generationOf(conversation: string): Promise<number> {
     const record = await orAway(redis.get(keys.generation(keys.partitionOf(conversation))))
-    return parseGeneration(record ?? '')?.number
+    return parseGeneration(record ?? '')?.number ?? 0
   }
 
   const append = (row: OutboxRow, members: MemberChange) =>
@@ -186,14 +181,19 @@ export function createOutbox(deps: OutboxDeps): Outbox {
       { conversation: row.conversation, from: row.seq, to: seq },
       'a change of a room was forgotten, and came again',
     )
-    await markAppended(store, [{ row, seq, joined: [] }])
+    await markAppended(store, [{ row, seq }])
   }
 
   /**
    * Who is in the room was perhaps put back after the entry was appended and before MySQL knew its seq: then these would wait for their
    * entry for ever. What is put back from now on is right.
    */
-  async function confirmJoined(conversation: string, joined: readonly string[]): Promise<void> {
+  async function confirmJoined(conversation: string, placed: readonly Placed[]): Promise<void> {
+    const joining = placed.filter(({ joined }) => joined.length > 0)
+    if (joining.length === 0) return
+    const current = await generationOf(conversation)
+    // Under the generation of the append nothing was put back in between.
+    const joined = joining.filter(({ generation }) => generation !== current).flatMap((one) => one.joined)
     if (joined.length === 0) return
     await deps.restoreMembers(conversation)
     const key = keys.members(conversation)

@@ -58,6 +58,50 @@ t.test('it is listed while it runs, answers calls, measures them, and stores its
   t.match(await cursorsOf(store, 'zoe'), { devices: [{ device: 'phone' }], cursors: [{ seq: 1 }] })
 })
 
+t.test('rooms are made by one process, joined by another, and told to whoever watches etcd', async (t) => {
+  const apps = [
+    await startLogic({ ...config, instance: 'logic-a' }, env()),
+    await startLogic({ ...config, instance: 'logic-b' }, env()),
+  ]
+  const registry = await connectRegistry({ urls: config.etcdUrls, namespace, leaseSeconds: 5, log })
+  t.after(() => registry.stop())
+  const seen: string[] = []
+  const watcher = await registry.etcd.watch().prefix(registry.keys.rooms()).create()
+  watcher.on('put', (kv) => seen.push(kv.value.toString()))
+  t.after(() => watcher.cancel())
+  const links = apps.map(({ rpcAddress }) => connectRpc(logicRpc.LogicDefinition, rpcAddress, rpcToken(SECRET)))
+  for (const { close } of links) t.after(close)
+  const [a, b] = links.map(({ client }) => client) as [(typeof links)[0]['client'], (typeof links)[0]['client']]
+  await people('ann', 'ben')
+  const asked = { name: 'Tea', kind: 'permanent', visibility: 'public', history: '', members: [], ttlS: 0 }
+  const { room } = await a.createRoom({ user: 'ann', ...asked })
+  const conversation = `room:${room?.id}`
+  t.match(await b.joinRoom({ user: 'ben', room: room?.id }), { room: { version: 2, role: 'member', members: 2 } })
+  t.match(await a.permit({ user: 'ben', conversation }), { memberVersion: 2 })
+  const { positions } = await a.openDevice({ user: 'ben', device: 'phone' })
+  t.match(positions, [{ conversation, cursor: 1, head: 2, joined: 2, floor: 0 }])
+  const mutedUntil = Date.now() + 60_000
+  t.match(await a.setMember({ user: 'ann', room: room?.id, member: 'ben', mutedUntil }), {
+    member: { user: 'ben', displayName: 'ben the person', role: 'member', mutedUntil },
+  })
+  await t.rejects(b.permit({ user: 'ben', conversation }), { code: 'muted' })
+  await a.restoreMembers({ conversations: [conversation] })
+  await t.rejects(a.restoreMembers({ conversations: ['dm:ann:ben'] }), { code: 'conversation_not_found' })
+  await b.deleteRoom({ user: 'ann', room: room?.id })
+  await t.rejects(a.getRoom({ user: 'ann', room: room?.id }), { code: 'room_not_found' })
+  await until(() => seen.length === 4)
+  t.match(
+    seen.map((text) => JSON.parse(text)),
+    [
+      { version: 1, users: ['ann'] },
+      { version: 2, users: ['ben'] },
+      { version: 3, users: ['ben'] },
+      { version: 4, users: [], ended: true },
+    ],
+  )
+  for (const app of apps) await app.stop()
+})
+
 t.test('another number of partitions than the data has is refused at the start', async (t) => {
   await t.rejects(startLogic({ ...config, partitions: 8 }, env()), { name: 'ConfigError', message: /made with 4/ })
 })

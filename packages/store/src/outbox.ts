@@ -72,25 +72,37 @@ export async function outboxOverdue(
   return last && { conversations: [...new Set(rows.map((row) => row.conversation))], last: Number(last.id) }
 }
 
+/** Where the entry of a row lies, and who is in the room from there on. */
+export interface PlacedRow {
+  row: OutboxRow
+  seq: number
+  joined: readonly string[]
+}
+
 /**
- * The entries of these rows lie at these seqs: those who joined by them are in the room from there on.
+ * Writes down from which seq on those who joined are in the room.
  * @throws AppError `unavailable`: perhaps it was written; repeat it
  */
-export async function markAppended(
-  store: Store,
-  placed: readonly { row: OutboxRow; seq: number; joined: readonly string[] }[],
-): Promise<void> {
+export async function markJoined(store: Store, placed: readonly PlacedRow[]): Promise<void> {
+  const joining = placed.filter(({ joined }) => joined.length > 0)
+  if (joining.length === 0) return
+  await transaction(store, async (db) => {
+    for (const { row, seq, joined } of joining) {
+      // A member's row bears the time of the change that made it: somebody who has left and come back has another one by now.
+      await db.run(
+        `UPDATE conversation_members SET joined_seq = ?
+          WHERE user IN (?) AND conversation = ? AND created_at = ? AND joined_seq < ?`,
+        [seq, [...joined].sort(), row.conversation, row.createdAt, seq],
+      )
+    }
+  })
+}
+
+/** Writes down that rows were appended. @throws AppError `unavailable`: perhaps it was written; repeat it */
+export async function markAppended(store: Store, placed: readonly Pick<PlacedRow, 'row' | 'seq'>[]): Promise<void> {
   const now = new Date()
   await transaction(store, async (db) => {
-    for (const { row, seq, joined } of placed) {
-      if (joined.length > 0) {
-        // A member's row bears the time of the change that made it: somebody who has left and come back has another one by now.
-        await db.run(
-          `UPDATE conversation_members SET joined_seq = ?
-            WHERE user IN (?) AND conversation = ? AND created_at = ? AND joined_seq < ?`,
-          [seq, [...joined].sort(), row.conversation, row.createdAt, seq],
-        )
-      }
+    for (const { row, seq } of placed) {
       await db.run('UPDATE outbox SET seq = ?, appended_at = ? WHERE id = ?', [seq, now, row.id])
     }
   })

@@ -13,6 +13,7 @@ import {
   insertUser,
   isStoredAt,
   markAppended,
+  markJoined,
   membersAfter,
   type NewRoom,
   outboxAppended,
@@ -21,6 +22,7 @@ import {
   outboxOverdue,
   outboxPending,
   outboxStored,
+  type PlacedRow,
   type RoomWrite,
   raiseFence,
   removeEndedMembers,
@@ -44,6 +46,10 @@ const change = (version: number, over: Partial<RoomWrite> = {}): RoomWrite => ({
   ...{ by: 'alice', now: new Date(), entry: entry(version) },
   ...over,
 })
+async function mark(placed: PlacedRow[]): Promise<void> {
+  await markJoined(store, placed)
+  await markAppended(store, placed)
+}
 const member = (user: string, role: 'owner' | 'admin' | 'member' = 'member') => ({ user, role, mutedUntil: 0 })
 const changed = (work: (room: HeldRoom) => Promise<unknown>) => changeRoom(store, ID, work)
 
@@ -60,7 +66,7 @@ t.test('a room is made with its people and its row in the outbox, or not at all'
   t.same(await conversationsOf(store, 'bob'), [], 'not before the entry that says so')
   const [pending] = await outboxPending(store, CONVERSATION, 10)
   t.match(pending, { clientId: 'room.1', from: 'alice', seq: null })
-  await markAppended(store, [{ row: pending!, seq: 1, joined: ['alice', 'bob'] }])
+  await mark([{ row: pending!, seq: 1, joined: ['alice', 'bob'] }])
   t.same(await conversationsOf(store, 'bob'), [CONVERSATION])
   t.same(await outboxPending(store, CONVERSATION, 10), [])
   t.match(await outboxNewest(store, CONVERSATION), { seq: 1 })
@@ -106,15 +112,15 @@ t.test('somebody who left and came back has no seq by the entry of the first com
   await changed((room) => room.write({ ...coming, remove: ['carol'] }))
   await delay(2)
   await changed((room) => room.write(change(4, { add: [member('carol')] })))
-  await markAppended(store, [{ row: second!, seq: 2, joined: ['carol'] }])
+  await mark([{ row: second!, seq: 2, joined: ['carol'] }])
   t.match(await findMember(store, ID, 'carol'), { joinedSeq: 0 })
   const [third, fourth] = await outboxPending(store, CONVERSATION, 10)
-  await markAppended(store, [
+  await mark([
     { row: third!, seq: 3, joined: [] },
     { row: fourth!, seq: 4, joined: ['carol'] },
   ])
   t.match(await findMember(store, ID, 'carol'), { joinedSeq: 4 })
-  await markAppended(store, [{ row: fourth!, seq: 4, joined: ['carol'] }])
+  await mark([{ row: fourth!, seq: 4, joined: ['carol'] }])
   t.same(
     (await outboxAppended(store, CONVERSATION, second!.id, 10)).map(({ seq }) => seq),
     [3, 4],

@@ -1,5 +1,5 @@
 /** The RPC methods of rooms to functions; no rule is here. */
-import type { logicRpc } from '@tidings/protocol'
+import { AppError, type logicRpc } from '@tidings/protocol'
 import type { Generations } from '@tidings/stream'
 import type { RoomDeps } from './change.js'
 import * as members from './members.js'
@@ -14,6 +14,13 @@ const room = async (found: Promise<logicRpc.Room>) => ({ room: await found })
 const nothing = async (done: Promise<void>) => {
   await done
   return {}
+}
+
+const MAX_RESTORED = 100
+
+async function restoreAll(generations: Generations, { conversations }: logicRpc.RestoreMembersRequest): Promise<void> {
+  if (conversations.length > MAX_RESTORED) throw new AppError('invalid_request', `At most ${MAX_RESTORED} rooms.`)
+  for (const conversation of conversations) await generations.restoreMembers(conversation)
 }
 
 /** @param measured counts the calls of a method and how long they take */
@@ -41,9 +48,8 @@ export function roomMethods(deps: RoomDeps & { generations: Generations }, measu
     ban: measured('ban', (request: logicRpc.BanRequest) => nothing(members.ban(deps, request))),
     unban: measured('unban', (request: logicRpc.UnbanRequest) => nothing(members.unban(deps, request))),
     listBans: measured('listBans', (request: logicRpc.ListBansRequest) => members.listBans(deps, request)),
-    restoreMembers: measured('restoreMembers', async ({ conversations }: logicRpc.RestoreMembersRequest) => {
-      for (const conversation of conversations) await deps.generations.restoreMembers(conversation)
-      return {}
-    }),
+    restoreMembers: measured('restoreMembers', (request: logicRpc.RestoreMembersRequest) =>
+      nothing(restoreAll(deps.generations, request)),
+    ),
   }
 }
