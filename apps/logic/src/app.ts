@@ -96,6 +96,7 @@ export async function startLogic(
     })
     const sweeper = startRoomSweeper({ store, redis, keys, outbox, log })
     life.add('rooms', () => sweeper.stop())
+    metrics.watchOutbox(() => sweeper.waiting)
     const deps = {
       redis,
       keys,

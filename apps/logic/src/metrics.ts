@@ -6,6 +6,8 @@ export interface LogicMetrics {
   method(name: string): StageMetrics
   /** @param read how many cursors, devices and read positions wait to be stored */
   watchWriteBehind(read: () => number): void
+  /** @param read how many changes of rooms are on their way into their logs */
+  watchOutbox(read: () => number): void
 }
 
 export interface GenerationMetrics {
@@ -30,4 +32,6 @@ export const createLogicMetrics = (registry: MetricsRegistry): LogicMetrics => (
       'Cursors, devices and read positions that wait to be stored in MySQL.',
       read,
     ),
+  watchOutbox: (read) =>
+    gauge(registry, 'tidings_outbox_waiting', 'Changes of rooms that are not in their logs yet.', read),
 })

@@ -150,7 +150,7 @@ t.test('every Redis key, table and etcd prefix is in the state tables of ARCHITE
   const made = [
     ...[keys.messages(0), keys.dead(0, 'push'), keys.recent(0), keys.mark(0, 'push'), keys.fence(0, 'push')],
     ...[keys.generation(0), keys.leapt(0)],
-    ...[keys.seq('c'), keys.skip('c'), keys.log('c'), keys.read('c'), keys.once('c', 'u', 'k')],
+    ...[keys.seq('c'), keys.skip('c'), keys.log('c'), keys.members('c'), keys.read('c'), keys.once('c', 'u', 'k')],
     ...[keys.conversations('u'), keys.devices('u'), keys.cursor('u', 'd'), keys.revoked(), keys.ticket('x')],
   ]
   t.equal(
@@ -166,5 +166,6 @@ t.test('every Redis key, table and etcd prefix is in the state tables of ARCHITE
     for (const match of read(`migrations/${file}`).matchAll(/CREATE TABLE (?:IF NOT EXISTS )?`(\w+)`/g))
       t.ok(quoted('ARCHITECTURE.md').includes(match[1]!), match[1]!)
   }
-  for (const prefix of ['nodes', 'users', 'partitions', 'workers']) t.ok(page.includes(`\`/tidings/${prefix}/`), prefix)
+  for (const prefix of ['nodes', 'users', 'partitions', 'rooms', 'workers'])
+    t.ok(page.includes(`\`/tidings/${prefix}/`), prefix)
 })

@@ -157,6 +157,14 @@ export async function outboxStored(
   return rows.map((row) => ({ ...row, id: Number(row.id) }))
 }
 
+/** How many rows were not appended yet. @throws AppError `unavailable` */
+export async function outboxWaiting(store: Store): Promise<number> {
+  const [row] = await store.use((db) =>
+    db.select<{ waiting: string }>('SELECT COUNT(*) AS waiting FROM outbox WHERE seq IS NULL'),
+  )
+  return Number(row?.waiting)
+}
+
 /** @throws AppError `unavailable` */
 export async function forgetOutbox(store: Store, ids: readonly number[]): Promise<void> {
   if (ids.length === 0) return

@@ -9,6 +9,7 @@ import {
   forgetOutbox,
   outboxOverdue,
   outboxStored,
+  outboxWaiting,
   removeEndedMembers,
   roomsToEnd,
   type Store,
@@ -40,18 +41,20 @@ export interface SweeperDeps {
 }
 
 export interface RoomSweeper extends Stoppable {
-  /** One sweep, now. @throws AppError `unavailable` */
-  sweep(): Promise<void>
+  /** Changes that were on their way into their logs at the last sweep. */
+  readonly waiting: number
 }
 
 export function startRoomSweeper(deps: SweeperDeps, everyMs = EVERY_MS): RoomSweeper {
   const { store, outbox, log } = deps
   const stopper = new AbortController()
   let after = 0
+  let waiting = 0
 
   async function sweep(): Promise<void> {
     for (const room of await roomsToEnd(store, new Date(), ENDED)) await endRoom(store, room)
     await forget(deps)
+    waiting = await outboxWaiting(store)
     for (let page = 0; page < PAGES && !stopper.signal.aborted; page++) {
       const now = Date.now()
       const since = { pendingSince: new Date(now - PENDING_MS), appendedSince: new Date(now - APPENDED_MS) }
@@ -89,7 +92,9 @@ export function startRoomSweeper(deps: SweeperDeps, everyMs = EVERY_MS): RoomSwe
 
   const running = run()
   return {
-    sweep,
+    get waiting() {
+      return waiting
+    },
     async stop() {
       stopper.abort()
       await running
