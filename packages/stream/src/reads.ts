@@ -24,10 +24,6 @@ export interface Reads {
   readNew(reader: BlockingConnection): Promise<Row[]>
 }
 
-/**
- * @param owned the partitions to read; entries of one that is given away meanwhile stay pending, for its new owner
- * @param onGone told of entries that were deleted from the stream before they were settled
- */
 /** A blocking read as it stands on the wire, and what it was made of. */
 interface PreparedRead {
   command: Uint8Array
@@ -36,6 +32,10 @@ interface PreparedRead {
   byKey: ReadonlyMap<string, number>
 }
 
+/**
+ * @param owned the partitions to read; entries of one that is given away meanwhile stay pending, for its new owner
+ * @param onGone told of entries that were deleted from the stream before they were settled
+ */
 export function createReads(deps: {
   group: Group
   consumer: string
@@ -48,12 +48,7 @@ export function createReads(deps: {
 }): Reads {
   const { group, consumer, keys, redis, owned, onGone, metrics, log } = deps
   let perPartition = READ_ENTRIES
-  let prepared = {
-    command: new Uint8Array(),
-    partitions: [] as number[],
-    perPartition: 0,
-    byKey: new Map<string, number>(),
-  }
+  let prepared: PreparedRead = { command: Buffer.alloc(0), partitions: [], perPartition: 0, byKey: new Map() }
 
   /** One read of all partitions. It is the same as the one before, unless what is owned has changed, or how much is read at once. */
   function prepare(): PreparedRead {
