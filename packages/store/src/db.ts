@@ -128,15 +128,16 @@ export function connectStore(url: string, log: Logger): Store {
 /** A connection within the time, or `unavailable`; one that comes later goes back. */
 async function acquire(get: () => Promise<PoolConnection>): Promise<PoolConnection> {
   const pending = get()
-  const aborter = new AbortController()
-  const tooLate = delay(ACQUIRE_TIMEOUT_MS, undefined, { signal: aborter.signal }).then(() => undefined)
+  let timer: NodeJS.Timeout | undefined
+  // Not an AbortSignal: each statement comes by here, and aborting costs more than asking for a row.
+  const tooLate = new Promise<undefined>((resolve) => {
+    timer = setTimeout(resolve, ACQUIRE_TIMEOUT_MS, undefined)
+  })
   try {
     const connection = await Promise.race([pending, tooLate])
     if (connection) return connection
   } finally {
-    aborter.abort()
-    // Aborted on purpose, just above.
-    tooLate.catch(() => undefined)
+    clearTimeout(timer)
   }
   pending.then(
     (late) => late.release(),
