@@ -147,7 +147,7 @@ export async function startConnect(
       if (acks.waiting > 0) void acks.flush()
       log.debug({ session: session.id, code }, 'session closed')
       if (stopper.signal.aborted) return
-      lister.unlist(session.user, session.id)
+      lister.unlist(session.id)
     }
 
     const connections: ConnectionDeps = {

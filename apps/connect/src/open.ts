@@ -83,7 +83,7 @@ async function endOlder(deps: OpenDeps, session: Session): Promise<void> {
   }
   let older: { node: string; session: string }[]
   try {
-    older = await lister.list({ user: session.user, session: session.id, device: session.device })
+    older = await lister.list(session)
   } catch (error) {
     if (error instanceof AppError && error.code === 'overloaded') throw error
     // Without etcd nobody pushes to this session until it is listed; the sweep shows it what comes.
@@ -95,7 +95,7 @@ async function endOlder(deps: OpenDeps, session: Session): Promise<void> {
     return
   } finally {
     // It closed while it was being listed: its close found nothing to take off.
-    if (session.closed) lister.unlist(session.user, session.id)
+    if (session.closed) lister.unlist(session.id)
   }
   await Promise.all(older.filter((other) => other.node !== deps.node).map((other) => endElsewhere(deps, other)))
 }

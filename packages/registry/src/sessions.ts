@@ -2,35 +2,39 @@
 
 import { AppError } from '@tidings/protocol'
 import { backoffMs, type Logger, pause, type Stoppable } from '@tidings/service'
+import type { IKeyValue } from 'etcd3'
 import { mirror } from './etcd.js'
 import type { Registry } from './registry.js'
 
-/** etcd takes at most 128 operations in a transaction. */
-const MAX_OPS = 100
+/** Keys in one transaction: each may take two operations, of which etcd takes at most 128. */
+const MAX_KEYS = 60
 /** Keys of ended sessions that may wait to be taken off while etcd is away. */
 const MAX_ENDED = 50_000
 const RETRY = { firstMs: 100, maxMs: 1_000 }
 
 export interface SessionListing {
-  user: string
-  session: string
-  device: string
+  /** Of the session. */
+  readonly id: string
+  readonly user: string
+  readonly device: string
 }
 
 interface Waiter {
-  resolve(): void
+  user: string
+  /** What etcd lists of the user at that moment. */
+  resolve(listed: readonly IKeyValue[]): void
   reject(error: AppError): void
 }
 
 export interface SessionLister extends Stoppable {
   /**
-   * Lists a session. @returns sessions of the same device that were listed before, anywhere: they are to be ended
+   * Lists a session; what is given is kept, as it is, until the session is taken off. @returns sessions of the same device that were listed before, anywhere: they are to be ended
    * @throws AppError `unavailable` when etcd does not answer; it is listed all the same as soon as etcd does; `overloaded` when too
    * much waits for etcd: it is not listed, and the session must not go on
    */
   list(listing: SessionListing): Promise<{ node: string; session: string }[]>
   /** Takes a session off, now or as soon as etcd answers. */
-  unlist(user: string, session: string): void
+  unlist(id: string): void
   /** Keys that etcd does not yet hold as they should be. */
   readonly waiting: number
 }
@@ -49,7 +53,10 @@ export async function createSessionLister(
   maxEnded: number = MAX_ENDED,
 ): Promise<SessionLister> {
   const { etcd, keys } = registry
-  const live = new Map<string, string>()
+  /** By id. No keys: a hundred bytes for each of many thousand sessions, which are put together when they are needed. */
+  const live = new Map<string, SessionListing>()
+  const keyOf = ({ user, id }: SessionListing): string => keys.session(user, id)
+  const sessionAt = (key: string): SessionListing | undefined => live.get(key.slice(key.lastIndexOf('/') + 1))
   const dirty = new Map<string, Waiter[]>()
   const stopper = new AbortController()
   let running = false
@@ -58,12 +65,11 @@ export async function createSessionLister(
     if (running) return
     running = true
     for (let failures = 0; dirty.size > 0 && !stopper.signal.aborted; ) {
-      const batch = [...dirty].slice(0, MAX_OPS)
+      const batch = firstOf(dirty, MAX_KEYS)
       for (const [key] of batch) dirty.delete(key)
       try {
-        await write(batch.map(([key]) => key))
+        await write(batch)
         failures = 0
-        for (const [, waiters] of batch) for (const waiter of waiters) waiter.resolve()
       } catch (cause) {
         if (failures === 0)
           log.warn({ err: cause instanceof Error ? cause.message : cause }, 'listing sessions waits for etcd')
@@ -78,16 +84,27 @@ export async function createSessionLister(
     running = false
   }
 
-  async function write(batch: readonly string[]): Promise<void> {
+  /**
+   * One transaction. Who waits for a key is also told what is listed of its user, as it is behind that write: of two nodes that list
+   * the same device, the later one sees the other.
+   */
+  async function write(batch: readonly [key: string, waiters: readonly Waiter[]][]): Promise<void> {
     const leaseId = registry.lease.id
-    const ops = batch.map((key) => {
-      const value = live.get(key)
-      return value === undefined ? etcd.delete().key(key) : etcd.put(key).value(value).lease(leaseId)
+    const changes = batch.map(([key]) => {
+      const session = sessionAt(key)
+      if (!session) return etcd.delete().key(key)
+      return etcd
+        .put(key)
+        .value(JSON.stringify({ node, device: session.device }))
+        .lease(leaseId)
     })
-    await etcd
+    const waiters = batch.flatMap(([, each]) => each)
+    const looks = waiters.map(({ user }) => etcd.getAll().prefix(keys.sessionsOf(user)))
+    const { responses } = await etcd
       .if('-', 'Version', '>', -1)
-      .then(...ops)
+      .then(...changes, ...looks)
       .commit()
+    for (const [i, waiter] of waiters.entries()) waiter.resolve(responses[changes.length + i]!.response_range.kvs)
   }
 
   function touch(key: string, waiter?: Waiter): void {
@@ -99,25 +116,27 @@ export async function createSessionLister(
 
   await registry.onLease(async () => {
     if (live.size > 0) log.info({ sessions: live.size }, 'listing all sessions again')
-    for (const key of live.keys()) touch(key)
+    for (const session of live.values()) touch(keyOf(session))
   })
   registry.onCheck((held) => {
-    const missing = [...live.keys()].filter((key) => !held.has(key) && !dirty.has(key))
-    const stray = [...held].filter((key) => key.startsWith(keys.sessions()) && !live.has(key) && !dirty.has(key))
+    const missing = [...live.values()].map(keyOf).filter((key) => !held.has(key) && !dirty.has(key))
+    const stray = [...held].filter((key) => key.startsWith(keys.sessions()) && !sessionAt(key) && !dirty.has(key))
     for (const key of [...missing, ...stray]) touch(key)
     if (missing.length > 0) log.warn({ sessions: missing.length }, 'sessions are gone from etcd; listing them again')
   })
 
   return {
-    async list({ user, session, device }) {
+    async list(session) {
       if (dirty.size >= live.size + maxEnded)
         throw new AppError('overloaded', 'Too many changes of sessions wait to be listed.', { retryAfter: 5 })
-      const key = keys.session(user, session)
-      live.set(key, JSON.stringify({ node, device }))
-      await new Promise<void>((resolve, reject) => touch(key, { resolve, reject }))
-      const listed = await etcd.getAll().prefix(keys.sessionsOf(user)).exec()
-      const mine = listed.kvs.find((kv) => kv.key.toString() === key)
-      return listed.kvs.flatMap((kv) => {
+      const { id, user, device } = session
+      const key = keyOf(session)
+      live.set(id, session)
+      const listed = await new Promise<readonly IKeyValue[]>((resolve, reject) => touch(key, { user, resolve, reject }))
+      // Whoever asks is mostly alone.
+      if (listed.length <= 1) return []
+      const mine = listed.find((kv) => kv.key.toString() === key)
+      return listed.flatMap((kv) => {
         const other = parseSession(kv.value.toString())
         const older = mine !== undefined && Number(kv.create_revision) < Number(mine.create_revision)
         const otherKey = kv.key.toString()
@@ -125,9 +144,11 @@ export async function createSessionLister(
         return [{ node: other.node, session: otherKey.slice(keys.sessionsOf(user).length) }]
       })
     },
-    unlist(user, session) {
-      const key = keys.session(user, session)
-      if (live.delete(key)) touch(key)
+    unlist(id) {
+      const session = live.get(id)
+      if (!session) return
+      live.delete(id)
+      touch(keyOf(session))
     },
     get waiting() {
       return dirty.size
@@ -137,6 +158,15 @@ export async function createSessionLister(
       stopper.abort()
     },
   }
+}
+
+function firstOf<K, V>(map: ReadonlyMap<K, V>, most: number): [K, V][] {
+  const found: [K, V][] = []
+  for (const each of map) {
+    if (found.length === most) break
+    found.push(each)
+  }
+  return found
 }
 
 function parseSession(value: string): { node: string; device: string } | undefined {
