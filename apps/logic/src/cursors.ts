@@ -2,9 +2,10 @@
 import { AppError, type logicRpc, parseConversation, requirePossibleParty } from '@tidings/protocol'
 import type { Cursor, Store } from '@tidings/store'
 import type { Keys, LogReader, Redis } from '@tidings/stream'
-import type { Devices } from './devices.js'
+import type { Devices, OpenedDevice } from './devices.js'
 import { readHeads } from './heads.js'
 import { deviceOf, seqOf, userOf } from './input.js'
+import { andThen, type Outcome, outcomes, unwrap } from './outcome.js'
 import { type MembershipDeps, membershipsOf, requireMember } from './rooms/membership.js'
 import { loadScript } from './script.js'
 import type { WriteBehind } from './write-behind.js'
@@ -12,8 +13,10 @@ import type { WriteBehind } from './write-behind.js'
 /** Acks in one call to us, and cursors in one call to Redis. */
 const MAX_ACKS = 10_000
 const CHUNK = 500
-/** Devices that are put back at the same time, after Redis forgot them. */
-const OPENS_AT_ONCE = 16
+/** Devices in one call to us, and those that are put back at the same time after Redis forgot them. */
+const MAX_OPENS = 64
+/** Positions in the answer to one call: far more than people have, and far less than a call may hold. */
+const MAX_POSITIONS = 100_000
 
 const moveForward = loadScript('ack.lua')
 enum Moved {
@@ -30,19 +33,45 @@ export interface CursorDeps extends MembershipDeps {
   writeBehind: WriteBehind
 }
 
-/** Where a device stands in every conversation of its user. @throws AppError `invalid_request`, `unavailable` */
-export async function openDevice(
+/** Where devices stand in every conversation of their users. Failures of each: AppError `invalid_request`, `unavailable`, `overloaded`. */
+export async function openDevices(
   deps: CursorDeps,
-  request: logicRpc.OpenDeviceRequest,
-): Promise<logicRpc.OpenDeviceResponse> {
-  const user = userOf(request.user)
-  const standings = await standingsOf(deps, user, deviceOf(request.device))
-  // Heads last: an entry that comes in between is then behind the head, not unknown.
-  const heads = await readHeads(
-    deps,
-    standings.map(({ conversation }) => conversation),
-  )
-  return { positions: standings.map((one) => ({ ...one, head: heads.get(one.conversation)! })) }
+  { devices }: logicRpc.OpenDevicesRequest,
+): Promise<Outcome<logicRpc.Position[]>[]> {
+  if (devices.length > MAX_OPENS) throw new AppError('invalid_request', `At most ${MAX_OPENS} devices in one call.`)
+  const named = await outcomes(devices, ({ user, device }) => ({ user: userOf(user), device: deviceOf(device) }))
+  const opened = withinRoom(await andThen(named, (names) => deps.devices.open(names)))
+  const standing = await andThen(opened, (each) => outcomes(each, (one) => standingsOf(deps, one)))
+  return await andThen(standing, (each) => withHeads(deps, each))
+}
+
+/** A device is answered whatever it has; those that do not fit beside the ones before are to be asked for again. */
+function withinRoom(opened: readonly Outcome<OpenedDevice>[]): Outcome<OpenedDevice>[] {
+  let positions = 0
+  return opened.map((one) => {
+    const own = one.value?.conversations.length ?? 0
+    if (positions > 0 && positions + own > MAX_POSITIONS)
+      return { error: new AppError('overloaded', 'Too much was asked for at once. Repeat it.', { retryAfter: 1 }) }
+    positions += own
+    return one
+  })
+}
+
+type Standing = Omit<logicRpc.Position, 'head'>
+
+/** Heads last: an entry that comes in between is then behind the head, not unknown. */
+async function withHeads(
+  deps: CursorDeps,
+  standings: readonly (readonly Standing[])[],
+): Promise<Outcome<logicRpc.Position[]>[]> {
+  const all = [...new Set(standings.flatMap((ofOne) => ofOne.map(({ conversation }) => conversation)))]
+  // Where that fails, each by itself: a shard that is away holds up its own conversations only.
+  const headsOfAll = await readHeads(deps, all).catch(() => undefined)
+  return await outcomes(standings, async (ofOne) => {
+    const own = ofOne.map(({ conversation }) => conversation)
+    const heads = headsOfAll ?? (await readHeads(deps, own))
+    return ofOne.map((one) => ({ ...one, head: heads.get(one.conversation)! }))
+  })
 }
 
 /**
@@ -50,11 +79,9 @@ export async function openDevice(
  * left out. @throws AppError `unavailable`
  */
 export async function standingsOf(
-  deps: MembershipDeps & Pick<CursorDeps, 'devices'>,
-  user: string,
-  device: string,
-): Promise<Omit<logicRpc.Position, 'head'>[]> {
-  const { cursors, conversations } = await deps.devices.open(user, device)
+  deps: MembershipDeps,
+  { user, cursors, conversations }: OpenedDevice,
+): Promise<Standing[]> {
   const memberships = await membershipsOf(deps, user, conversations)
   return conversations.flatMap((conversation) => {
     const cursor = cursors.get(conversation) ?? 0
@@ -89,8 +116,8 @@ export async function ack(
   if (unlisted.length === 0) return
   // A device that acknowledges before it was opened, or that Redis has forgotten: it gets its start first.
   const devices = [...new Map(unlisted.map(({ user, device }) => [`${user} ${device}`, { user, device }])).values()]
-  for (let at = 0; at < devices.length; at += OPENS_AT_ONCE) {
-    await Promise.all(devices.slice(at, at + OPENS_AT_ONCE).map(({ user, device }) => deps.devices.open(user, device)))
+  for (let at = 0; at < devices.length; at += MAX_OPENS) {
+    for (const opened of await deps.devices.open(devices.slice(at, at + MAX_OPENS))) unwrap(opened)
   }
   const still = await move(deps, unlisted)
   if (still.length > 0) throw new AppError('unavailable', 'A device was forgotten again. Repeat it.', { retryAfter: 1 })

@@ -1,10 +1,11 @@
 /** The devices of a user and where each begins. Redis has them; MySQL, written behind, has them again after Redis lost them. */
 
-import { AppError } from '@tidings/protocol'
+import { type AppError, toAppError } from '@tidings/protocol'
 import type { Logger } from '@tidings/service'
-import { type Cursor, conversationsOf, cursorsOf, type Store } from '@tidings/store'
-import type { Keys, Redis } from '@tidings/stream'
-import { replies } from './replies.js'
+import { type Cursor, conversationsOf, cursorsOf, type Device, type Store } from '@tidings/store'
+import { type Keys, type Redis, together } from '@tidings/stream'
+import { type Outcome, outcomes } from './outcome.js'
+import { orAway, replies } from './replies.js'
 import { loadScript } from './script.js'
 import type { WriteBehind } from './write-behind.js'
 
@@ -18,15 +19,24 @@ const COMPARED_MOST = 20_000
 const CHUNK = 5_000
 
 export interface OpenedDevice {
+  user: string
   /** What the device has acknowledged, by conversation. */
   cursors: Map<string, number>
   /** All conversations of the user. */
   conversations: string[]
 }
 
+export interface DeviceName {
+  user: string
+  device: string
+}
+
 export interface Devices {
-  /** Lists the device and answers its cursors. @throws AppError `unavailable` */
-  open(user: string, device: string): Promise<OpenedDevice>
+  /**
+   * Lists the devices and answers their cursors, each by itself and all in a few calls to the stores. Failures: AppError
+   * `unavailable`, `overloaded`.
+   */
+  open(devices: readonly DeviceName[]): Promise<Outcome<OpenedDevice>[]>
   /**
    * The user's conversations, those that only MySQL knows included.
    * @throws AppError `unavailable`, also when MySQL alone is away
@@ -36,6 +46,13 @@ export interface Devices {
   compareAgain(): void
   /** The highest cursor of any of the user's devices in each conversation, 0 where there is none. @throws AppError `unavailable` */
   delivered(user: string, conversations: readonly string[]): Promise<number[]>
+}
+
+/** What MySQL knows of a user. */
+interface Known {
+  devices: Device[]
+  cursors: Cursor[]
+  conversations: string[]
 }
 
 export function createDevices(deps: {
@@ -49,26 +66,44 @@ export function createDevices(deps: {
   /** User to performance.now() of the comparison; oldest first. */
   const compared = new Map<string, number>()
 
-  /** Puts into Redis what MySQL knows of the user. @returns the conversations that MySQL knows */
-  async function restoreUser(user: string): Promise<string[]> {
-    const [known, conversations] = await Promise.all([cursorsOf(store, user), conversationsOf(store, user)])
+  /** One outcome per item, the commands of all in one write. */
+  const each = <Item, T>(items: readonly Item[], run: (item: Item) => Promise<T>): Promise<Outcome<T>[]> =>
+    together(redis, () => outcomes(items, run))
+
+  async function askMysql(users: readonly string[]): Promise<Map<string, Known>> {
+    const [{ devices, cursors }, conversations] = await Promise.all([
+      cursorsOf(store, users),
+      conversationsOf(store, users),
+    ])
+    const known = new Map(
+      users.map((user): [string, Known] => [
+        user,
+        { devices: [], cursors: [], conversations: conversations.get(user) ?? [] },
+      ]),
+    )
+    for (const device of devices) known.get(device.user)!.devices.push(device)
+    for (const cursor of cursors) known.get(cursor.user)!.cursors.push(cursor)
+    return known
+  }
+
+  /** Puts into Redis what MySQL knows of a user. */
+  async function putBack(user: string, { devices, cursors, conversations }: Known): Promise<void> {
     const redisKeys = [keys.devices(user), keys.conversations(user)]
     const prefix = keys.cursor(user, '')
-    for (let at = 0; at < known.cursors.length; at += CHUNK) {
-      const chunk = known.cursors.slice(at, at + CHUNK)
+    for (let at = 0; at < cursors.length; at += CHUNK) {
+      const chunk = cursors.slice(at, at + CHUNK)
       const flat = chunk.flatMap(({ device, conversation, seq }) => [device, conversation, seq])
       await restore(redis, redisKeys, [prefix, 0, 0, ...flat])
     }
     // Last, for the list of devices is what says that all is there.
-    if (known.devices.length > 0 || conversations.length > 0) {
-      const listed = known.devices.flatMap(({ device, firstSeen }) => [device, firstSeen])
-      await restore(redis, redisKeys, [prefix, known.devices.length, conversations.length, ...listed, ...conversations])
+    if (devices.length > 0 || conversations.length > 0) {
+      const listed = devices.flatMap(({ device, firstSeen }) => [device, firstSeen])
+      await restore(redis, redisKeys, [prefix, devices.length, conversations.length, ...listed, ...conversations])
     }
     compared.delete(user)
     compared.set(user, performance.now())
     const [oldest] = compared.keys()
     if (compared.size > COMPARED_MOST && oldest !== undefined) compared.delete(oldest)
-    return conversations
   }
 
   const comparedLately = (user: string): boolean =>
@@ -77,41 +112,87 @@ export function createDevices(deps: {
   /**
    * The list of the user's devices is the last thing that is put back into Redis: without it nothing else there can be relied on.
    * With it, MySQL is compared now and then only.
+   * @returns the users whose devices cannot be told now, and why
    */
-  async function ensureRestored(user: string, device: string): Promise<void> {
-    const [listed, any] = await replies(redis.pipeline().hexists(keys.devices(user), device).exists(keys.devices(user)))
-    if (listed === 1 && comparedLately(user)) return
+  async function ensureRestored(wanted: readonly DeviceName[]): Promise<Map<string, AppError>> {
+    const failed = new Map<string, AppError>()
+    const isListed = await each(wanted, async ({ user, device }) => {
+      return comparedLately(user) && (await orAway(redis.hexists(keys.devices(user), device))) === 1
+    })
+    const asked = new Set<string>()
+    for (const [i, { user }] of wanted.entries()) {
+      const { value, error } = isListed[i]!
+      if (error) failed.set(user, error)
+      else if (!value) asked.add(user)
+    }
+    const users = [...asked]
+    if (users.length === 0) return failed
+    let known: Map<string, Known>
     try {
-      await restoreUser(user)
+      known = await askMysql(users)
     } catch (error) {
-      if (any === 0 || !(error instanceof AppError) || error.code !== 'unavailable') throw error
-      log.debug({ user }, 'mysql was not asked for cursors; redis has them')
+      await relyOnRedis(users, toAppError(error), failed)
+      return failed
+    }
+    const restored = await each(users, (user) => putBack(user, known.get(user)!))
+    for (const [i, { error }] of restored.entries()) if (error) failed.set(users[i]!, error)
+    return failed
+  }
+
+  /** MySQL is away: those whose devices Redis lists need it not. */
+  async function relyOnRedis(users: readonly string[], why: AppError, failed: Map<string, AppError>): Promise<void> {
+    const lists = await each(users, (user) => orAway(redis.exists(keys.devices(user))))
+    for (const [i, user] of users.entries()) {
+      const { value, error } = lists[i]!
+      if (why.code === 'unavailable' && value === 1)
+        log.debug({ user }, 'mysql was not asked for cursors; redis has them')
+      else failed.set(user, error ?? why)
     }
   }
 
+  /** @returns whether the device is new, its cursors and the conversations */
+  async function openListed({ user, device }: DeviceName, now: number): Promise<OpenedDevice & { fresh: boolean }> {
+    const answer = await open(
+      redis,
+      [keys.devices(user), keys.conversations(user), keys.cursor(user, device)],
+      [device, now, keys.cursor(user, '')],
+    )
+    const [fresh, flat, conversations] = answer as [number, string[], string[]]
+    return { user, cursors: pairs(flat), conversations, fresh: fresh === 1 }
+  }
+
   return {
-    async open(user, device) {
-      await ensureRestored(user, device)
+    async open(wanted) {
+      const failed = await ensureRestored(wanted)
       const now = Date.now()
-      const cursorsKey = keys.cursor(user, device)
-      const answer = await open(
-        redis,
-        [keys.devices(user), keys.conversations(user), cursorsKey],
-        [device, now, keys.cursor(user, '')],
-      )
-      const [fresh, flat, conversations] = answer as [number, string[], string[]]
-      const cursors = pairs(flat)
-      if (fresh === 1) {
-        const start: Cursor[] = [...cursors].map(([conversation, seq]) => ({ user, device, conversation, seq }))
-        await writeBehind.add(start, [{ user, device, firstSeen: now }])
+      const opened = await each(wanted, async (name) => {
+        const error = failed.get(name.user)
+        if (error) throw error
+        return await openListed(name, now)
+      })
+      const starts: Cursor[] = []
+      const seen: Device[] = []
+      for (const [i, { user, device }] of wanted.entries()) {
+        const { value } = opened[i]!
+        if (!value?.fresh) continue
+        seen.push({ user, device, firstSeen: now })
+        for (const [conversation, seq] of value.cursors) starts.push({ user, device, conversation, seq })
       }
-      return { cursors, conversations }
+      if (seen.length === 0) return opened
+      try {
+        await writeBehind.add(starts, seen)
+        return opened
+      } catch (error) {
+        // Redis has them, but a copy of the new ones must follow.
+        return opened.map((one) => (one.value?.fresh ? { error: toAppError(error) } : one))
+      }
     },
 
     async conversationsOf(user) {
-      const stored = await restoreUser(user)
+      const stored = (await askMysql([user])).get(user)!
+      await putBack(user, stored)
       const [known] = await replies(redis.pipeline().smembers(keys.conversations(user)))
-      return [...new Set([...(known as string[]), ...stored])]
+      return [...new Set([...(known as string[]), ...stored.conversations])]
     },
 
     compareAgain: () => compared.clear(),

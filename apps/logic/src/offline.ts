@@ -13,6 +13,7 @@ import { readHeads } from './heads.js'
 import { type HistoryDeps, readRange } from './history.js'
 import { deviceOf, limitOf, userOf } from './input.js'
 import type { ListingCursors } from './listing-cursor.js'
+import { unwrap } from './outcome.js'
 
 const LIMIT = { default: 100, max: 500 }
 /** A page ends early when it holds this many characters of content. */
@@ -59,7 +60,8 @@ export async function readOffline(
   const limit = limitOf(request.limit, LIMIT)
   const from = request.cursor === '' ? undefined : deps.listingCursors.open(request.cursor, user, device)
   const oldest = from?.oldest ?? request.fromOldest
-  const toCome = (await standingsOf(deps, user, device))
+  const opened = unwrap((await deps.devices.open([{ user, device }]))[0]!)
+  const toCome = (await standingsOf(deps, opened))
     .filter(({ conversation }) => !from || conversation >= from.conversation)
     .sort((a, b) => (a.conversation < b.conversation ? -1 : 1))
   const heads = await readHeads(

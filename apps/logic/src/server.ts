@@ -1,20 +1,21 @@
 /** RPC methods to functions, measured; no rule is here. */
-import { type logicRpc, toAppError } from '@tidings/protocol'
+import { type logicRpc, toAppError, toRefusal } from '@tidings/protocol'
 import type { Tracing } from '@tidings/service'
 import type { Generations } from '@tidings/stream'
 import { type AccountDeps, login, register } from './accounts.js'
 import { type ConversationDeps, listConversations } from './conversations.js'
-import { ack, type CursorDeps, openDevice } from './cursors.js'
+import { ack, type CursorDeps, openDevices } from './cursors.js'
 import { fateOf, leapAll, openPartition } from './generations.js'
 import { type HistoryDeps, readHistory } from './history.js'
 import type { LogicMetrics } from './metrics.js'
 import { type OfflineDeps, readOffline } from './offline.js'
+import type { Outcome } from './outcome.js'
 import { permit } from './permit.js'
 import { read } from './reads.js'
 import type { RoomDeps } from './rooms/change.js'
 import { roomMethods } from './rooms/service.js'
 import { logout, refresh } from './sessions.js'
-import { getUser, seeUser } from './users.js'
+import { getUser, seeUsers } from './users.js'
 
 export type LogicDeps = AccountDeps &
   CursorDeps &
@@ -45,6 +46,24 @@ export function createLogicService(
       }
     }
   }
+  /** A method that answers item by item. */
+  function measuredEach<Request, Item, Response>(
+    name: string,
+    run: (request: Request) => Promise<Outcome<Item>[]>,
+    toResponse: (outcomes: readonly Outcome<Item>[]) => Response,
+  ) {
+    const stage = metrics.method(name)
+    return measured(name, async (request: Request) => {
+      const outcomes = await run(request)
+      for (const { error } of outcomes) {
+        if (!error) continue
+        stage.failed(error.code)
+        if (error.code === 'internal')
+          deps.log.error({ err: error.cause ?? error, method: name }, 'an item of a call failed')
+      }
+      return toResponse(outcomes)
+    })
+  }
   return {
     ...roomMethods(deps, measured),
     register: measured('register', async (request: logicRpc.RegisterRequest) => ({
@@ -56,9 +75,11 @@ export function createLogicService(
       await logout(deps, request)
       return {}
     }),
-    seeUser: measured('seeUser', async (request: logicRpc.SeeUserRequest) => ({
-      user: await seeUser(deps.store, request),
-    })),
+    seeUsers: measuredEach(
+      'seeUsers',
+      (request: logicRpc.SeeUsersRequest) => seeUsers(deps.store, request),
+      (outcomes) => ({ users: outcomes.map(({ error }) => ({ refusal: error && toRefusal(error) })) }),
+    ),
     getUser: measured('getUser', async (request: logicRpc.GetUserRequest) => ({
       user: await getUser(deps.store, request),
     })),
@@ -67,7 +88,13 @@ export function createLogicService(
       listConversations(deps, request),
     ),
     readHistory: measured('readHistory', (request: logicRpc.ReadHistoryRequest) => readHistory(deps, request)),
-    openDevice: measured('openDevice', (request: logicRpc.OpenDeviceRequest) => openDevice(deps, request)),
+    openDevices: measuredEach(
+      'openDevices',
+      (request: logicRpc.OpenDevicesRequest) => openDevices(deps, request),
+      (outcomes) => ({
+        devices: outcomes.map(({ value = [], error }) => ({ positions: value, refusal: error && toRefusal(error) })),
+      }),
+    ),
     ack: measured('ack', async (request: logicRpc.AckRequest) => {
       await ack(deps, request)
       return {}

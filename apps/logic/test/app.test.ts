@@ -39,8 +39,16 @@ t.test('it is listed while it runs, answers calls, measures them, and stores its
   await t.rejects(client.getUser({ user: 'nobody' }), { code: 'user_not_found' })
   await people('yan')
   await say('yan', 'zoe', 'hello')
-  const { positions } = await client.openDevice({ user: 'zoe', device: 'phone' })
-  t.match(positions, [{ conversation: 'dm:yan:zoe', cursor: 0, head: 1 }])
+  const { devices } = await client.openDevices({
+    devices: [
+      { user: 'zoe', device: 'phone' },
+      { user: 'no one', device: 'phone' },
+    ],
+  })
+  t.match(devices, [
+    { positions: [{ conversation: 'dm:yan:zoe', cursor: 0, head: 1 }], refusal: undefined },
+    { positions: [], refusal: { code: 'invalid_request' } },
+  ])
   await client.ack({ acks: [{ user: 'zoe', device: 'phone', conversation: 'dm:yan:zoe', seq: 1 }] })
   const stranger = connectRpc(logicRpc.LogicDefinition, app.rpcAddress, 'not the token')
   t.after(() => stranger.close())
@@ -50,12 +58,13 @@ t.test('it is listed while it runs, answers calls, measures them, and stores its
   t.same(await (await ops('/readyz')).json(), { status: 'ok', checks: { redis: 'ok', mysql: 'ok', etcd: 'ok' } })
   const metrics = await (await ops('/metrics')).text()
   t.match(metrics, /tidings_stage_total\{stage="logic_getUser",outcome="user_not_found"[^}]*\} 1/)
+  t.match(metrics, /tidings_stage_total\{stage="logic_openDevices",outcome="invalid_request"[^}]*\} 1/)
   t.match(metrics, /tidings_write_behind_rows\{[^}]*\} \d/)
 
   await app.stop()
   await app.stop()
   await until(() => !nodes.has('logic-test'))
-  t.match(await cursorsOf(store, 'zoe'), { devices: [{ device: 'phone' }], cursors: [{ seq: 1 }] })
+  t.match(await cursorsOf(store, ['zoe']), { devices: [{ device: 'phone' }], cursors: [{ seq: 1 }] })
 })
 
 t.test('rooms are made by one process, joined by another, and told to whoever watches etcd', async (t) => {
@@ -78,8 +87,8 @@ t.test('rooms are made by one process, joined by another, and told to whoever wa
   const conversation = `room:${room?.id}`
   t.match(await b.joinRoom({ user: 'ben', room: room?.id }), { room: { version: 2, role: 'member', members: 2 } })
   t.match(await a.permit({ user: 'ben', conversation }), { memberVersion: 2 })
-  const { positions } = await a.openDevice({ user: 'ben', device: 'phone' })
-  t.match(positions, [{ conversation, cursor: 1, head: 2, joined: 2, floor: 0 }])
+  const { devices } = await a.openDevices({ devices: [{ user: 'ben', device: 'phone' }] })
+  t.match(devices[0]?.positions, [{ conversation, cursor: 1, head: 2, joined: 2, floor: 0 }])
   const mutedUntil = Date.now() + 60_000
   t.match(await a.setMember({ user: 'ann', room: room?.id, member: 'ben', mutedUntil }), {
     member: { user: 'ben', displayName: 'ben the person', role: 'member', mutedUntil },

@@ -1,8 +1,8 @@
 import { insertTombstone } from '@tidings/store'
 import t from 'tap'
 import { listConversations } from '../src/conversations.js'
-import { ack, openDevice } from '../src/cursors.js'
-import { world } from './world.js'
+import { ack } from '../src/cursors.js'
+import { openDevice, world } from './world.js'
 
 const { deps, redis, keys, store, mysql, people, say, persist, forgetRedis } = await world(t)
 const list = (user: string, cursor = '', limit = 0) => listConversations(deps, { user, cursor, limit })
@@ -16,8 +16,8 @@ t.test(
     await say('friend1', 'alice', 'hi')
     await say('friend1', 'alice', 'how are you?')
     await say('alice', 'alice', 'a note')
-    await openDevice(deps, { user: 'alice', device: 'phone' })
-    await openDevice(deps, { user: 'alice', device: 'laptop' })
+    await openDevice(deps, 'alice', 'phone')
+    await openDevice(deps, 'alice', 'laptop')
     await ack(deps, { acks: [{ user: 'alice', device: 'phone', conversation: 'dm:alice:friend1', seq: 2 }] })
     const { conversations, nextCursor } = await list('alice')
     t.equal(nextCursor, '')

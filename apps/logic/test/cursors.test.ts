@@ -1,14 +1,15 @@
 import { cursorsOf } from '@tidings/store'
 import t from 'tap'
-import { ack, openDevice } from '../src/cursors.js'
+import { ack, openDevices } from '../src/cursors.js'
 import { createDevices } from '../src/devices.js'
+import { unwrap } from '../src/outcome.js'
 import { startWriteBehind } from '../src/write-behind.js'
-import { log, until, world } from './world.js'
+import { log, openDevice, until, world } from './world.js'
 
 const { deps, redis, keys, store, mysql, people, say, persist, forgetRedis } = await world(t)
 await people('alice', 'bob', 'carol', 'dave')
 const open = (user: string, device: string) =>
-  openDevice(deps, { user, device }).then(({ positions }) =>
+  openDevice(deps, user, device).then((positions) =>
     positions.map(({ conversation, cursor, head }) => `${conversation} ${cursor}/${head}`).sort(),
   )
 const acked = (user: string, device: string, conversation: string, seq: number) =>
@@ -59,7 +60,7 @@ t.test('cursors and devices reach MySQL behind, and come back after Redis forgot
   await persist('dm:alice:carol')
   await until(() => deps.writeBehind.depth === 0)
   t.match(
-    (await cursorsOf(store, 'alice')).cursors.map(({ device, seq }) => `${device} ${seq}`),
+    (await cursorsOf(store, ['alice'])).cursors.map(({ device, seq }) => `${device} ${seq}`),
     ['laptop 2', 'phone 4', 'watch 4'],
   )
   await forgetRedis()
@@ -90,14 +91,15 @@ t.test('with MySQL away a known device opens, and after Redis forgot nothing is 
     'nobody knows whether dave has devices',
   )
   const other = createDevices({ ...deps, log })
-  const { cursors, conversations } = await other.open('carol', 'phone')
+  const openOther = async () => unwrap((await other.open([{ user: 'carol', device: 'phone' }]))[0]!)
+  const { cursors, conversations } = await openOther()
   t.same(
     [cursors.size, conversations.sort()],
     [0, ['dm:alice:carol', 'dm:carol:dave']],
     'a process that never asked MySQL',
   )
   await redis.del(keys.devices('carol'))
-  await t.rejects(other.open('carol', 'phone'), { code: 'unavailable' })
+  await t.rejects(openOther(), { code: 'unavailable' })
   mysql.heal()
   t.same(await open('dave', 'phone'), ['dm:carol:dave 0/2000000001'])
 })
@@ -106,6 +108,31 @@ t.test('many devices of one user opened at once get one start each', async (t) =
   await acked('dave', 'phone', 'dm:carol:dave', 1)
   const answers = await Promise.all(Array.from({ length: 10 }, (_, i) => open('dave', `new${i % 5}`)))
   for (const answer of answers) t.same(answer, ['dm:carol:dave 1/2000000001'])
+})
+
+t.test('of devices that are opened together each has an answer of its own', async (t) => {
+  await redis.set(keys.devices('broken'), 'not a list of devices')
+  const devices = ['alice', 'broken', 'no one', 'dave'].map((user) => ({ user, device: 'phone' }))
+  const opened = await openDevices(deps, { devices })
+  t.same(
+    opened.map(({ value, error }) => error?.code ?? value!.length),
+    [2, 'unavailable', 'invalid_request', 1],
+  )
+  const much = Array.from({ length: 60_000 }, (_, i) => `dm:a:u${i}`)
+  const rich: Pick<typeof deps, 'devices' | 'reader'> = {
+    devices: {
+      ...deps.devices,
+      open: async (names) => names.map(({ user }) => ({ value: { user, cursors: new Map(), conversations: much } })),
+    },
+    reader: { ...deps.reader, heads: async (asked) => asked.map(() => 1) },
+  }
+  t.same(
+    (await openDevices({ ...deps, ...rich }, { devices: devices.slice(0, 2) })).map(
+      ({ value, error }) => error?.code ?? value!.length,
+    ),
+    [60_000, 'overloaded'],
+    'what does not fit into one answer is asked for again',
+  )
 })
 
 t.test('what waits for MySQL is bounded, and stored at the stop', async (t) => {
@@ -119,7 +146,7 @@ t.test('what waits for MySQL is bounded, and stored at the stop', async (t) => {
   await bounded.add([cursor(5)], [])
   t.equal(bounded.depth, 1, 'the others were stored to make room')
   await bounded.stop()
-  t.equal((await cursorsOf(store, 'wb')).cursors.length, 4)
+  t.equal((await cursorsOf(store, ['wb'])).cursors.length, 4)
 })
 
 t.end()

@@ -1,10 +1,10 @@
 import type { logicRpc } from '@tidings/protocol'
 import { insertTombstone } from '@tidings/store'
 import t from 'tap'
-import { ack, openDevice } from '../src/cursors.js'
+import { ack } from '../src/cursors.js'
 import { createListingCursors } from '../src/listing-cursor.js'
 import { readOffline } from '../src/offline.js'
-import { until, world } from './world.js'
+import { openDevice, until, world } from './world.js'
 
 const { deps, redis, keys, store, mysql, people, say, persist, forgetRedis } = await world(t)
 await people('alice', 'Alice', 'bob', 'carol', 'dave', 'erin')
@@ -50,7 +50,7 @@ t.test('it opens the device: a new one starts after what any has acknowledged, f
   t.same(told(await offline('alice', { device: 'laptop' })), ['dm:alice:carol 3'])
   await acked('alice', 'dm:alice:carol', 3)
   t.same(told(await offline('alice', { device: 'laptop' })), ['dm:alice:carol 3'], 'fixed when it was first seen')
-  const { positions } = await openDevice(deps, { user: 'alice', device: 'laptop' })
+  const positions = await openDevice(deps, 'alice', 'laptop')
   t.match(positions, [{ cursor: 2 }, { cursor: 2 }], 'as a connection finds it')
   t.same(told(await offline('alice', { device: 'watch' })), [])
 })

@@ -3,13 +3,12 @@ import { AppError, type RoomEvent, roomEventClientId, roomEventOf } from '@tidin
 import { findMember, generationLedger } from '@tidings/store'
 import { formatGeneration, readGeneration, readMemberships } from '@tidings/stream'
 import t, { type Test } from 'tap'
-import { openDevice } from '../src/cursors.js'
 import { readHistory } from '../src/history.js'
 import { permit } from '../src/permit.js'
 import * as members from '../src/rooms/members.js'
 import * as rooms from '../src/rooms/rooms.js'
 import { startRoomSweeper } from '../src/rooms/sweeper.js'
-import { until, world } from './world.js'
+import { openDevice, until, world } from './world.js'
 
 const { deps, another, redis, keys, store, people, sayIn, persist, forgetRedis, notices } = await world(t)
 const crowd = Array.from({ length: 24 }, (_, i) => `user${i}`)
@@ -254,7 +253,7 @@ t.test('who is in rooms comes back after Redis forgot all: 5,001 people, and nob
   t.equal(await redis.hlen(keys.members(conversation)), 5_004)
   t.match(await standing(conversation, 'n4999'), { joined: 5_009, floor: 5_008, version: 1 })
   await t.rejects(permit(deps, { user: 'carol', conversation }), { code: 'conversation_not_found' })
-  const { positions } = await openDevice(deps, { user: 'bob', device: 'new' })
+  const positions = await openDevice(deps, 'bob', 'new')
   const joined = (await joinedSeq(id, 'bob'))!
   const position = positions.find((one) => one.conversation === conversation)
   t.match(position, { joined, floor: joined - 1, cursor: joined - 1 }, 'found by the rows of MySQL')

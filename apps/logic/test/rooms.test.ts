@@ -2,14 +2,14 @@
 import { roomEventOf } from '@tidings/protocol'
 import t from 'tap'
 import { listConversations } from '../src/conversations.js'
-import { ack, openDevice } from '../src/cursors.js'
+import { ack } from '../src/cursors.js'
 import { readHistory } from '../src/history.js'
 import { readOffline } from '../src/offline.js'
 import { permit } from '../src/permit.js'
 import { read } from '../src/reads.js'
 import * as members from '../src/rooms/members.js'
 import * as rooms from '../src/rooms/rooms.js'
-import { world } from './world.js'
+import { openDevice, world } from './world.js'
 
 const w = await world(t)
 const { deps, people, sayIn, persist, notices } = w
@@ -34,7 +34,7 @@ const seqs = async (user: string, room: string, over: Partial<typeof page> = {})
 const events = async (room: string) =>
   (await history('alice', room)).entries.flatMap((entry) => roomEventOf(entry) ?? [])
 const positions = async (user: string) =>
-  (await openDevice(deps, { user, device: 'phone' })).positions.map(
+  (await openDevice(deps, user, 'phone')).map(
     ({ conversation, cursor, head, joined, floor }) => `${conversation.slice(5)} ${cursor}/${head} ${joined}>${floor}`,
   )
 

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { migrate } from '@tidings/migrations'
-import { dmId, type Entry } from '@tidings/protocol'
+import { dmId, type Entry, type logicRpc } from '@tidings/protocol'
 import { createIds, type RoomNotice } from '@tidings/registry'
 import { createLogger, createMetrics } from '@tidings/service'
 import { connectStore, insertEntries, insertUser, raiseFence, type Store } from '@tidings/store'
@@ -18,11 +18,13 @@ import {
   type Redis,
 } from '@tidings/stream'
 import type { Test } from 'tap'
+import { openDevices } from '../src/cursors.js'
 import { createDevices } from '../src/devices.js'
 import { startGenerations } from '../src/generations.js'
 import { createListingCursors } from '../src/listing-cursor.js'
 import { createGenerationMetrics } from '../src/metrics.js'
 import { createOutbox, type OutboxDeps } from '../src/outbox.js'
+import { unwrap } from '../src/outcome.js'
 import { createPasswords } from '../src/passwords.js'
 import { startRevocations } from '../src/revocations.js'
 import { createTurns } from '../src/rooms/turns.js'
@@ -181,6 +183,11 @@ export async function world(t: Test): Promise<World> {
       return entries
     },
   }
+}
+
+/** Where one device stands. */
+export async function openDevice(deps: LogicDeps, user: string, device: string): Promise<logicRpc.Position[]> {
+  return unwrap((await openDevices(deps, { devices: [{ user, device }] }))[0]!)
 }
 
 /** Waits for a fact. */

@@ -1,19 +1,23 @@
 /** The client of logic, over whatever logic processes etcd lists. */
-import { type Balanced, balance, logicRpc } from '@tidings/protocol'
+import { type Balanced, balance, fromRefusal, logicRpc } from '@tidings/protocol'
 import type { Registry } from '@tidings/registry'
+import { gather } from '@tidings/service'
 
 const DEADLINE_MS = 2_000
+/** Newcomers and devices in one call: what logic and we do for so many must not hold up what else there is to do. */
+const PER_CALL = 32
+const CALLS_AT_ONCE = 2
 
 /** Methods that may run twice: a call that one process did not answer goes on to the next. */
 const REPEATABLE = new Set([
   'login',
   'logout',
-  'seeUser',
+  'seeUsers',
   'getUser',
   'permit',
   'listConversations',
   'readHistory',
-  'openDevice',
+  'openDevices',
   'ack',
   'openGeneration',
   'leap',
@@ -36,7 +40,15 @@ const REPEATABLE = new Set([
   'unban',
 ])
 
-export type LogicClient = Balanced<logicRpc.LogicDefinition>['client']
+type Calls = Balanced<logicRpc.LogicDefinition>['client']
+
+/** The calls of logic. Users are seen and devices opened one by one here, and together on the wire. */
+export interface LogicClient extends Omit<Calls, 'seeUsers' | 'openDevices'> {
+  /** @throws AppError `user_disabled`, `invalid_request`, `unavailable` */
+  seeUser(request: { user: string }): Promise<unknown>
+  /** @throws AppError `invalid_request`, `unavailable` */
+  openDevice(request: logicRpc.DeviceName): Promise<{ positions: logicRpc.Position[] }>
+}
 
 export interface Logic {
   client: LogicClient
@@ -54,10 +66,23 @@ export async function connectLogic(registry: Registry, token: string): Promise<L
     balanced.setAddresses([...nodes.values()].map((node) => node.address))
   })
   return {
-    client: balanced.client,
+    client: together(balanced.client),
     async check() {
       if (known === 0) throw new Error('etcd lists no logic process')
     },
     close: () => balanced.close(),
   }
+}
+
+function together(calls: Calls): LogicClient {
+  const bounds = { mostPerCall: PER_CALL, callsAtOnce: CALLS_AT_ONCE }
+  const seeUser = gather<string, unknown>(async (names) => {
+    const { users } = await calls.seeUsers({ users: names })
+    return users.map(({ refusal }) => refusal && fromRefusal(refusal))
+  }, bounds)
+  const openDevice = gather<logicRpc.DeviceName, logicRpc.OpenedDevice>(async (names) => {
+    const { devices } = await calls.openDevices({ devices: names })
+    return devices.map((opened) => (opened.refusal ? fromRefusal(opened.refusal) : opened))
+  }, bounds)
+  return { ...calls, seeUser: ({ user }) => seeUser(user), openDevice }
 }

@@ -1,5 +1,6 @@
 export * from './backoff.js'
 export * from './env.js'
+export * from './gather.js'
 export * from './lifecycle.js'
 export * from './log.js'
 export * from './metrics.js'

@@ -6,6 +6,7 @@ import {
   Counts,
   createLogger,
   createMetrics,
+  gather,
   Histograms,
   Lifecycle,
   noTracing,
@@ -27,6 +28,50 @@ t.test('what was started last is stopped first, once, and a step that hangs does
   life.add('last', async () => void order.push('last'))
   await Promise.all([life.stop(), life.stop()])
   t.same(order, ['last', 'first'])
+})
+
+t.test('what is asked together goes out together, so many at a time, and an item that fails fails alone', async (t) => {
+  const calls: { items: number[]; answer: () => void }[] = []
+  const ask = gather<number, string>(
+    (items) =>
+      new Promise((resolve) => {
+        const answers = items.map((item) => (item === 3 ? new Error('not this one') : `answer ${item}`))
+        calls.push({ items, answer: () => resolve(answers) })
+      }),
+    { mostPerCall: 2, callsAtOnce: 2 },
+  )
+  const turn = () => new Promise((resolve) => setImmediate(resolve))
+  const asked = [1, 2, 3, 4, 5, 6, 7].map((item) => ask(item).catch((error: Error) => error.message))
+  t.same(calls, [], 'nothing leaves within the turn')
+  await turn()
+  t.same(
+    calls.map(({ items }) => items),
+    [
+      [1, 2],
+      [3, 4],
+    ],
+  )
+  calls[1]!.answer()
+  t.same(await Promise.all(asked.slice(2, 4)), ['not this one', 'answer 4'])
+  await turn()
+  t.same(calls[2]!.items, [5, 6])
+  calls[0]!.answer()
+  calls[2]!.answer()
+  t.same(await Promise.all(asked.slice(0, 2)), ['answer 1', 'answer 2'])
+  await turn()
+  t.same(calls[3]!.items, [7])
+  calls[3]!.answer()
+  await Promise.all(asked)
+})
+
+t.test('a call that fails as a whole, or answers too little, fails all who wait for it', async (t) => {
+  const bounds = { mostPerCall: 10, callsAtOnce: 1 }
+  const broken = gather<number, number>(() => Promise.reject(new Error('away')), bounds)
+  await t.rejects(Promise.all([broken(1), broken(2)]), { message: 'away' })
+  await t.rejects(broken(3), { message: 'away' }, 'the next one is asked all the same')
+  const short = gather<number, number>(async () => [1], bounds)
+  const [first, second] = await Promise.allSettled([short(1), short(2)])
+  t.match([first, second], [{ status: 'fulfilled' }, { status: 'rejected' }])
 })
 
 t.test('tokens, passwords and contents never reach a log line', (t) => {

@@ -1,8 +1,6 @@
 /** What devices have acknowledged, as written behind from Redis, and when each device was first seen. */
-import { eq } from 'drizzle-orm'
 import { by, inChunks } from './chunks.js'
 import { type Db, type Store, transaction } from './db.js'
-import { cursors, devices } from './schema.js'
 
 export interface Cursor {
   user: string
@@ -45,15 +43,25 @@ const raiseCursors = (db: Db, chunk: Cursor[], now: Date): Promise<number> =>
     [chunk.map(({ user, device, conversation, seq }) => [user, device, conversation, seq, now])],
   )
 
-/** All devices and cursors of a user. Indexes: devices_pk, cursors_pk. @throws AppError `unavailable` */
-export async function cursorsOf(store: Store, user: string): Promise<{ devices: Device[]; cursors: Cursor[] }> {
-  return store.use(async ({ orm }) => {
+/** All devices and cursors of the users. Indexes: devices_pk, cursors_pk. @throws AppError `unavailable` */
+export async function cursorsOf(
+  store: Store,
+  users: readonly string[],
+): Promise<{ devices: Device[]; cursors: Cursor[] }> {
+  if (users.length === 0) return { devices: [], cursors: [] }
+  return store.use(async (db) => {
     // Devices last: one that was stored between the two reads is then without cursors only if it has none.
-    const moved = await orm.select().from(cursors).where(eq(cursors.user, user))
-    const seen = await orm.select().from(devices).where(eq(devices.user, user))
+    const moved = await db.select<Cursor>('SELECT user, device, conversation, seq FROM cursors WHERE user IN (?)', [
+      [...users],
+    ])
+    const seen = await db.select<Omit<Device, 'firstSeen'> & { firstSeen: Date }>(
+      'SELECT user, device, first_seen AS firstSeen FROM devices WHERE user IN (?)',
+      [[...users]],
+    )
     return {
-      devices: seen.map((row) => ({ user, device: row.device, firstSeen: row.firstSeen.getTime() })),
-      cursors: moved.map((row) => ({ user, device: row.device, conversation: row.conversation, seq: row.seq })),
+      devices: seen.map((row) => ({ ...row, firstSeen: row.firstSeen.getTime() })),
+      // The driver gives 64 bits as text.
+      cursors: moved.map((row) => ({ ...row, seq: Number(row.seq) })),
     }
   })
 }

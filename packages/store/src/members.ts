@@ -1,8 +1,6 @@
 /** Who is in which conversation. For dm and feed it follows from the name; the row lets a user's conversations be listed. */
 import { parseConversation } from '@tidings/protocol'
-import { and, asc, eq, gt, ne, or } from 'drizzle-orm'
 import type { Db, Store } from './db.js'
-import { conversationMembers } from './schema.js'
 
 /** Rows that conversations need by their names alone. */
 function rowsOf(conversations: readonly string[]): [user: string, conversation: string, kind: string][] {
@@ -28,19 +26,20 @@ export async function addMembers(db: Db, conversations: readonly string[]): Prom
   )
 }
 
-/** The conversations that a user is in; rooms from the entry on that says so. Index: conversation_members_pk. @throws AppError `unavailable` */
-export async function conversationsOf(store: Store, user: string): Promise<string[]> {
-  const rows = await store.use(({ orm }) =>
-    orm
-      .select({ conversation: conversationMembers.conversation })
-      .from(conversationMembers)
-      .where(
-        and(
-          eq(conversationMembers.user, user),
-          or(ne(conversationMembers.kind, 'room'), gt(conversationMembers.joinedSeq, 0)),
-        ),
-      )
-      .orderBy(asc(conversationMembers.conversation)),
+/**
+ * The conversations that users are in, by user; rooms from the entry on that says so. Index: conversation_members_pk.
+ * @throws AppError `unavailable`
+ */
+export async function conversationsOf(store: Store, users: readonly string[]): Promise<Map<string, string[]>> {
+  const found = new Map(users.map((user): [string, string[]] => [user, []]))
+  if (users.length === 0) return found
+  const rows = await store.use((db) =>
+    db.select<{ user: string; conversation: string }>(
+      `SELECT user, conversation FROM conversation_members
+        WHERE user IN (?) AND (kind <> 'room' OR joined_seq > 0) ORDER BY user, conversation`,
+      [[...users]],
+    ),
   )
-  return rows.map((row) => row.conversation)
+  for (const { user, conversation } of rows) found.get(user)!.push(conversation)
+  return found
 }

@@ -1,16 +1,21 @@
 /** Accounts. A row is never removed. */
-import { inArray } from 'drizzle-orm'
 import { ER_DUPLICATE, errnoOf } from './away.js'
-import type { Store } from './db.js'
-import { users } from './schema.js'
+import { by, inChunks } from './chunks.js'
+import { type Db, type Store, transaction } from './db.js'
+import type { users } from './schema.js'
 
 export type UserRow = typeof users.$inferSelect
 export type NewUser = Pick<UserRow, 'id' | 'displayName' | 'passwordHash' | 'createdAt'>
 
+const INSERT = 'INSERT INTO users (id, display_name, password_hash, created_at) VALUES ?'
+const valuesOf = (rows: readonly NewUser[]) => [
+  rows.map(({ id, displayName, passwordHash, createdAt }) => [id, displayName, passwordHash, createdAt]),
+]
+
 /** @returns false when the name is taken, by a deleted account too @throws AppError `unavailable` */
 export async function insertUser(store: Store, user: NewUser): Promise<boolean> {
   try {
-    await store.use(({ orm }) => orm.insert(users).values(user))
+    await store.use((db) => db.run(INSERT, valuesOf([user])))
     return true
   } catch (error) {
     if (errnoOf(error) !== ER_DUPLICATE) throw error
@@ -18,13 +23,29 @@ export async function insertUser(store: Store, user: NewUser): Promise<boolean> 
   }
 }
 
-/** Makes sure that there is a row, and answers it as it is. @throws AppError `unavailable` */
-export async function ensureUser(store: Store, user: NewUser): Promise<UserRow> {
-  const known = await findUser(store, user.id)
-  if (known) return known
-  await insertUser(store, user)
-  return (await findUser(store, user.id))!
+/** Makes sure that there are rows, and answers them as they are, in no order. @throws AppError `unavailable` */
+export async function ensureUsers(store: Store, wanted: readonly NewUser[]): Promise<UserRow[]> {
+  const known = await findUsers(
+    store,
+    wanted.map(({ id }) => id),
+  )
+  const there = new Set(known.map(({ id }) => id))
+  const missing = wanted.filter(({ id }) => !there.has(id))
+  if (missing.length === 0) return known
+  // By key, against deadlocks: another process may be seeing the same people.
+  await inChunks([...missing].sort(by('id')), (chunk) => transaction(store, (db) => insertMissing(db, chunk)))
+  return [
+    ...known,
+    ...(await findUsers(
+      store,
+      missing.map(({ id }) => id),
+    )),
+  ]
 }
+
+// Somebody else may have made the same row just now: then it stays as it is.
+const insertMissing = (db: Db, chunk: readonly NewUser[]): Promise<number> =>
+  db.run(`${INSERT} ON DUPLICATE KEY UPDATE id = VALUES(id)`, valuesOf(chunk))
 
 /** @throws AppError `unavailable` */
 export async function findUser(store: Store, id: string): Promise<UserRow | undefined> {
@@ -34,10 +55,8 @@ export async function findUser(store: Store, id: string): Promise<UserRow | unde
 /** Those of the users that exist, in no order. Index: the primary key. @throws AppError `unavailable` */
 export async function findUsers(store: Store, ids: readonly string[]): Promise<UserRow[]> {
   if (ids.length === 0) return []
-  return store.use(({ orm }) =>
-    orm
-      .select()
-      .from(users)
-      .where(inArray(users.id, [...ids])),
-  )
+  return store.use((db) => db.select<UserRow>(FIND, [[...ids]]))
 }
+
+const FIND = `SELECT id, display_name AS displayName, password_hash AS passwordHash, created_at AS createdAt,
+    disabled_at AS disabledAt, deleted_at AS deletedAt FROM users WHERE id IN (?)`

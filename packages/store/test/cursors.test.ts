@@ -1,7 +1,7 @@
 import t from 'tap'
 import {
   cursorsOf,
-  ensureUser,
+  ensureUsers,
   findUsers,
   fixPartitions,
   insertUser,
@@ -17,11 +17,11 @@ t.test('cursors move forward only and a device keeps when it was first seen', as
   const at = (conversation: string, seq: number) => ({ user: 'alice', device: 'phone', conversation, seq })
   await saveCursors(store, [at('dm:a:b', 5), at('dm:a:a', 2)], [{ user: 'alice', device: 'phone', firstSeen: 1_000 }])
   await saveCursors(store, [at('dm:a:b', 3), at('dm:a:a', 9)], [{ user: 'alice', device: 'phone', firstSeen: 2_000 }])
-  t.same(await cursorsOf(store, 'alice'), {
+  t.same(await cursorsOf(store, ['alice']), {
     devices: [{ user: 'alice', device: 'phone', firstSeen: 1_000 }],
     cursors: [at('dm:a:a', 9), at('dm:a:b', 5)],
   })
-  t.same(await cursorsOf(store, 'Alice'), { devices: [], cursors: [] }, 'byte for byte')
+  t.same(await cursorsOf(store, ['Alice']), { devices: [], cursors: [] }, 'byte for byte')
 })
 
 t.test('many cursors are stored in chunks', async (t) => {
@@ -32,7 +32,7 @@ t.test('many cursors are stored in chunks', async (t) => {
     seq: i + 1,
   }))
   await saveCursors(store, many, [])
-  t.equal((await cursorsOf(store, 'many')).cursors.length, 1_700)
+  t.equal((await cursorsOf(store, ['many'])).cursors.length, 1_700)
 })
 
 t.test('names that differ in case only are different users, and a taken name is refused', async (t) => {
@@ -45,7 +45,18 @@ t.test('names that differ in case only are different users, and a taken name is 
   t.equal(await insertUser(store, user('Bob')), true)
   t.equal(await insertUser(store, user('bob')), true)
   t.equal(await insertUser(store, user('bob')), false)
-  t.match(await ensureUser(store, user('Bob')), user('Bob'), 'times are kept to the millisecond, in UTC')
+  t.match(await ensureUsers(store, [user('Bob')]), [user('Bob')], 'times are kept to the millisecond, in UTC')
+  const seen = await Promise.all([
+    ensureUsers(store, ['Bob', 'new', 'next'].map(user)),
+    ensureUsers(store, ['next', 'new'].map(user)),
+  ])
+  t.same(
+    seen.map((rows) => rows.map(({ id }) => id).sort()),
+    [
+      ['Bob', 'new', 'next'],
+      ['new', 'next'],
+    ],
+  )
   t.equal((await findUsers(store, ['Bob', 'bob', 'BOB'])).length, 2)
 })
 

@@ -16,6 +16,7 @@ import { entryOf, freshDatabase } from './world.js'
 const { store } = await freshDatabase(t)
 const fenced = (...list: ReturnType<typeof entryOf>[]) => list.map((entry) => ({ partition: 1, fence: 1, entry }))
 const all = { after: 0, limit: 100 }
+const listed = async (user: string) => (await conversationsOf(store, [user])).get(user)
 
 t.test('a batch is stored as it was written: order, 64-bit ids, emoji, every byte of the content', async (t) => {
   const c = 'dm:alice:bytes'
@@ -105,8 +106,8 @@ t.test('entries of a partition with a newer owner are left out, those of others 
   })
   t.equal(await maxSeq(store, 'dm:alice:fenced'), 0)
   t.equal(await maxSeq(store, 'dm:alice:open'), 1)
-  t.same(await conversationsOf(store, 'fenced'), [])
-  t.same(await conversationsOf(store, 'open'), ['dm:alice:open'])
+  t.same(await listed('fenced'), [])
+  t.same(await listed('open'), ['dm:alice:open'])
   t.equal(await raiseFence(store, 'persist', 8, 2), 3, 'storing has raised the fence that nobody had raised')
 })
 
@@ -132,12 +133,12 @@ t.test('the parties of a direct conversation become its members with its first e
   await insertEntries(store, fenced(entryOf('dm:ann:ben', 1)), 'persist', ['dm:ann:ben'])
   await insertEntries(store, fenced(entryOf('dm:ann:ben', 2)), 'persist', ['dm:ann:ben'])
   await insertEntries(store, fenced(entryOf('dm:ann:ann', 1)), 'persist', ['dm:ann:ann'])
-  t.same(await conversationsOf(store, 'ann'), ['dm:ann:ann', 'dm:ann:ben'])
-  t.same(await conversationsOf(store, 'ben'), ['dm:ann:ben'])
-  t.same(await conversationsOf(store, 'Ben'), [], 'byte for byte')
+  t.same(await listed('ann'), ['dm:ann:ann', 'dm:ann:ben'])
+  t.same(await listed('ben'), ['dm:ann:ben'])
+  t.same(await listed('Ben'), [], 'byte for byte')
   const poison = entryOf('dm:ann:cat', 1, { clientId: 'ключ' })
   t.equal((await insertEntries(store, fenced(poison), 'persist', ['dm:ann:cat'])).conflicts.length, 1)
-  t.same(await conversationsOf(store, 'cat'), ['dm:ann:cat'], 'with a first entry that is refused too')
+  t.same(await listed('cat'), ['dm:ann:cat'], 'with a first entry that is refused too')
 })
 
 t.test('a tombstone is a void that gives way to its entry, and never replaces one', async (t) => {

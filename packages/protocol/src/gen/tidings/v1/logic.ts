@@ -264,12 +264,25 @@ export interface LogoutRequest {
 export interface LogoutResponse {
 }
 
-export interface SeeUserRequest {
-  user: string;
+/** Why one item of a call was not done; the others were. */
+export interface Refusal {
+  code: string;
+  message: string;
+  /** seconds; 0 when nothing is known */
+  retryAfter: number;
 }
 
-export interface SeeUserResponse {
-  user: User | undefined;
+export interface SeeUsersRequest {
+  users: string[];
+}
+
+export interface SeenUser {
+  refusal: Refusal | undefined;
+}
+
+/** One per user, in order. */
+export interface SeeUsersResponse {
+  users: SeenUser[];
 }
 
 export interface GetUserRequest {
@@ -356,9 +369,13 @@ export interface ReadHistoryResponse {
   complete: boolean;
 }
 
-export interface OpenDeviceRequest {
+export interface DeviceName {
   user: string;
   device: string;
+}
+
+export interface OpenDevicesRequest {
+  devices: DeviceName[];
 }
 
 export interface Position {
@@ -371,8 +388,15 @@ export interface Position {
   floor: number;
 }
 
-export interface OpenDeviceResponse {
+export interface OpenedDevice {
   positions: Position[];
+  /** then there are no positions */
+  refusal: Refusal | undefined;
+}
+
+/** One per device, in order. */
+export interface OpenDevicesResponse {
+  devices: OpenedDevice[];
 }
 
 export interface Ack {
@@ -3420,19 +3444,25 @@ export const LogoutResponse: MessageFns<LogoutResponse> = {
   },
 };
 
-function createBaseSeeUserRequest(): SeeUserRequest {
-  return { user: "" };
+function createBaseRefusal(): Refusal {
+  return { code: "", message: "", retryAfter: 0 };
 }
 
-export const SeeUserRequest: MessageFns<SeeUserRequest> = {
-  encode(message: SeeUserRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.user !== "") {
-      writer.uint32(10).string(message.user);
+export const Refusal: MessageFns<Refusal> = {
+  encode(message: Refusal, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.code !== "") {
+      writer.uint32(10).string(message.code);
+    }
+    if (message.message !== "") {
+      writer.uint32(18).string(message.message);
+    }
+    if (message.retryAfter !== 0) {
+      writer.uint32(24).uint32(message.retryAfter);
     }
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): SeeUserRequest {
+  decode(input: BinaryReader | Uint8Array, length?: number): Refusal {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -3441,7 +3471,7 @@ export const SeeUserRequest: MessageFns<SeeUserRequest> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseSeeUserRequest();
+      const message = createBaseRefusal();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -3450,7 +3480,23 @@ export const SeeUserRequest: MessageFns<SeeUserRequest> = {
               break;
             }
 
-            message.user = reader.string();
+            message.code = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.message = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.retryAfter = reader.uint32();
             continue;
           }
         }
@@ -3465,29 +3511,31 @@ export const SeeUserRequest: MessageFns<SeeUserRequest> = {
     }
   },
 
-  create(base?: DeepPartial<SeeUserRequest>): SeeUserRequest {
-    return SeeUserRequest.fromPartial(base ?? {});
+  create(base?: DeepPartial<Refusal>): Refusal {
+    return Refusal.fromPartial(base ?? {});
   },
-  fromPartial(object: DeepPartial<SeeUserRequest>): SeeUserRequest {
-    const message = createBaseSeeUserRequest();
-    message.user = object.user ?? "";
+  fromPartial(object: DeepPartial<Refusal>): Refusal {
+    const message = createBaseRefusal();
+    message.code = object.code ?? "";
+    message.message = object.message ?? "";
+    message.retryAfter = object.retryAfter ?? 0;
     return message;
   },
 };
 
-function createBaseSeeUserResponse(): SeeUserResponse {
-  return { user: undefined };
+function createBaseSeeUsersRequest(): SeeUsersRequest {
+  return { users: [] };
 }
 
-export const SeeUserResponse: MessageFns<SeeUserResponse> = {
-  encode(message: SeeUserResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.user !== undefined) {
-      User.encode(message.user, writer.uint32(10).fork()).join();
+export const SeeUsersRequest: MessageFns<SeeUsersRequest> = {
+  encode(message: SeeUsersRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.users) {
+      writer.uint32(10).string(v!);
     }
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): SeeUserResponse {
+  decode(input: BinaryReader | Uint8Array, length?: number): SeeUsersRequest {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -3496,7 +3544,7 @@ export const SeeUserResponse: MessageFns<SeeUserResponse> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseSeeUserResponse();
+      const message = createBaseSeeUsersRequest();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -3505,7 +3553,7 @@ export const SeeUserResponse: MessageFns<SeeUserResponse> = {
               break;
             }
 
-            message.user = User.decode(reader, reader.uint32());
+            message.users.push(reader.string());
             continue;
           }
         }
@@ -3520,12 +3568,124 @@ export const SeeUserResponse: MessageFns<SeeUserResponse> = {
     }
   },
 
-  create(base?: DeepPartial<SeeUserResponse>): SeeUserResponse {
-    return SeeUserResponse.fromPartial(base ?? {});
+  create(base?: DeepPartial<SeeUsersRequest>): SeeUsersRequest {
+    return SeeUsersRequest.fromPartial(base ?? {});
   },
-  fromPartial(object: DeepPartial<SeeUserResponse>): SeeUserResponse {
-    const message = createBaseSeeUserResponse();
-    message.user = (object.user !== undefined && object.user !== null) ? User.fromPartial(object.user) : undefined;
+  fromPartial(object: DeepPartial<SeeUsersRequest>): SeeUsersRequest {
+    const message = createBaseSeeUsersRequest();
+    message.users = object.users?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseSeenUser(): SeenUser {
+  return { refusal: undefined };
+}
+
+export const SeenUser: MessageFns<SeenUser> = {
+  encode(message: SeenUser, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.refusal !== undefined) {
+      Refusal.encode(message.refusal, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SeenUser {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSeenUser();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.refusal = Refusal.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SeenUser>): SeenUser {
+    return SeenUser.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SeenUser>): SeenUser {
+    const message = createBaseSeenUser();
+    message.refusal = (object.refusal !== undefined && object.refusal !== null)
+      ? Refusal.fromPartial(object.refusal)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseSeeUsersResponse(): SeeUsersResponse {
+  return { users: [] };
+}
+
+export const SeeUsersResponse: MessageFns<SeeUsersResponse> = {
+  encode(message: SeeUsersResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.users) {
+      SeenUser.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SeeUsersResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSeeUsersResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.users.push(SeenUser.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SeeUsersResponse>): SeeUsersResponse {
+    return SeeUsersResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SeeUsersResponse>): SeeUsersResponse {
+    const message = createBaseSeeUsersResponse();
+    message.users = object.users?.map((e) => SeenUser.fromPartial(e)) || [];
     return message;
   },
 };
@@ -4485,12 +4645,12 @@ export const ReadHistoryResponse: MessageFns<ReadHistoryResponse> = {
   },
 };
 
-function createBaseOpenDeviceRequest(): OpenDeviceRequest {
+function createBaseDeviceName(): DeviceName {
   return { user: "", device: "" };
 }
 
-export const OpenDeviceRequest: MessageFns<OpenDeviceRequest> = {
-  encode(message: OpenDeviceRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const DeviceName: MessageFns<DeviceName> = {
+  encode(message: DeviceName, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.user !== "") {
       writer.uint32(10).string(message.user);
     }
@@ -4500,7 +4660,7 @@ export const OpenDeviceRequest: MessageFns<OpenDeviceRequest> = {
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): OpenDeviceRequest {
+  decode(input: BinaryReader | Uint8Array, length?: number): DeviceName {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -4509,7 +4669,7 @@ export const OpenDeviceRequest: MessageFns<OpenDeviceRequest> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseOpenDeviceRequest();
+      const message = createBaseDeviceName();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -4541,13 +4701,68 @@ export const OpenDeviceRequest: MessageFns<OpenDeviceRequest> = {
     }
   },
 
-  create(base?: DeepPartial<OpenDeviceRequest>): OpenDeviceRequest {
-    return OpenDeviceRequest.fromPartial(base ?? {});
+  create(base?: DeepPartial<DeviceName>): DeviceName {
+    return DeviceName.fromPartial(base ?? {});
   },
-  fromPartial(object: DeepPartial<OpenDeviceRequest>): OpenDeviceRequest {
-    const message = createBaseOpenDeviceRequest();
+  fromPartial(object: DeepPartial<DeviceName>): DeviceName {
+    const message = createBaseDeviceName();
     message.user = object.user ?? "";
     message.device = object.device ?? "";
+    return message;
+  },
+};
+
+function createBaseOpenDevicesRequest(): OpenDevicesRequest {
+  return { devices: [] };
+}
+
+export const OpenDevicesRequest: MessageFns<OpenDevicesRequest> = {
+  encode(message: OpenDevicesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.devices) {
+      DeviceName.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OpenDevicesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOpenDevicesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.devices.push(DeviceName.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<OpenDevicesRequest>): OpenDevicesRequest {
+    return OpenDevicesRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<OpenDevicesRequest>): OpenDevicesRequest {
+    const message = createBaseOpenDevicesRequest();
+    message.devices = object.devices?.map((e) => DeviceName.fromPartial(e)) || [];
     return message;
   },
 };
@@ -4655,19 +4870,22 @@ export const Position: MessageFns<Position> = {
   },
 };
 
-function createBaseOpenDeviceResponse(): OpenDeviceResponse {
-  return { positions: [] };
+function createBaseOpenedDevice(): OpenedDevice {
+  return { positions: [], refusal: undefined };
 }
 
-export const OpenDeviceResponse: MessageFns<OpenDeviceResponse> = {
-  encode(message: OpenDeviceResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const OpenedDevice: MessageFns<OpenedDevice> = {
+  encode(message: OpenedDevice, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.positions) {
       Position.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.refusal !== undefined) {
+      Refusal.encode(message.refusal, writer.uint32(18).fork()).join();
     }
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): OpenDeviceResponse {
+  decode(input: BinaryReader | Uint8Array, length?: number): OpenedDevice {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -4676,7 +4894,7 @@ export const OpenDeviceResponse: MessageFns<OpenDeviceResponse> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseOpenDeviceResponse();
+      const message = createBaseOpenedDevice();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -4686,6 +4904,14 @@ export const OpenDeviceResponse: MessageFns<OpenDeviceResponse> = {
             }
 
             message.positions.push(Position.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.refusal = Refusal.decode(reader, reader.uint32());
             continue;
           }
         }
@@ -4700,12 +4926,70 @@ export const OpenDeviceResponse: MessageFns<OpenDeviceResponse> = {
     }
   },
 
-  create(base?: DeepPartial<OpenDeviceResponse>): OpenDeviceResponse {
-    return OpenDeviceResponse.fromPartial(base ?? {});
+  create(base?: DeepPartial<OpenedDevice>): OpenedDevice {
+    return OpenedDevice.fromPartial(base ?? {});
   },
-  fromPartial(object: DeepPartial<OpenDeviceResponse>): OpenDeviceResponse {
-    const message = createBaseOpenDeviceResponse();
+  fromPartial(object: DeepPartial<OpenedDevice>): OpenedDevice {
+    const message = createBaseOpenedDevice();
     message.positions = object.positions?.map((e) => Position.fromPartial(e)) || [];
+    message.refusal = (object.refusal !== undefined && object.refusal !== null)
+      ? Refusal.fromPartial(object.refusal)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseOpenDevicesResponse(): OpenDevicesResponse {
+  return { devices: [] };
+}
+
+export const OpenDevicesResponse: MessageFns<OpenDevicesResponse> = {
+  encode(message: OpenDevicesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.devices) {
+      OpenedDevice.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OpenDevicesResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOpenDevicesResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.devices.push(OpenedDevice.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<OpenDevicesResponse>): OpenDevicesResponse {
+    return OpenDevicesResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<OpenDevicesResponse>): OpenDevicesResponse {
+    const message = createBaseOpenDevicesResponse();
+    message.devices = object.devices?.map((e) => OpenedDevice.fromPartial(e)) || [];
     return message;
   },
 };
@@ -5826,12 +6110,12 @@ export const LogicDefinition = {
       responseStream: false,
       options: {},
     },
-    /** Makes sure that a user row exists for the subject of a valid token, and says whether the user may act. user_disabled. */
-    seeUser: {
-      name: "SeeUser",
-      requestType: SeeUserRequest as typeof SeeUserRequest,
+    /** Makes sure that a user row exists for the subjects of valid tokens, and says whether they may act. Each: user_disabled. */
+    seeUsers: {
+      name: "SeeUsers",
+      requestType: SeeUsersRequest as typeof SeeUsersRequest,
       requestStream: false,
-      responseType: SeeUserResponse as typeof SeeUserResponse,
+      responseType: SeeUsersResponse as typeof SeeUsersResponse,
       responseStream: false,
       options: {},
     },
@@ -5871,12 +6155,12 @@ export const LogicDefinition = {
       responseStream: false,
       options: {},
     },
-    /** The device's cursors beside the heads; fixes the start of a device that was never seen before. */
-    openDevice: {
-      name: "OpenDevice",
-      requestType: OpenDeviceRequest as typeof OpenDeviceRequest,
+    /** Each device's cursors beside the heads; fixes the start of a device that was never seen before. */
+    openDevices: {
+      name: "OpenDevices",
+      requestType: OpenDevicesRequest as typeof OpenDevicesRequest,
       requestStream: false,
-      responseType: OpenDeviceResponse as typeof OpenDeviceResponse,
+      responseType: OpenDevicesResponse as typeof OpenDevicesResponse,
       responseStream: false,
       options: {},
     },
@@ -6078,8 +6362,8 @@ export interface LogicServiceImplementation<CallContextExt = {}> {
   refresh(request: RefreshRequest, context: CallContext & CallContextExt): Promise<DeepPartial<RefreshResponse>>;
   /** Ends a session: its tokens stop working everywhere. Repeating it changes nothing. */
   logout(request: LogoutRequest, context: CallContext & CallContextExt): Promise<DeepPartial<LogoutResponse>>;
-  /** Makes sure that a user row exists for the subject of a valid token, and says whether the user may act. user_disabled. */
-  seeUser(request: SeeUserRequest, context: CallContext & CallContextExt): Promise<DeepPartial<SeeUserResponse>>;
+  /** Makes sure that a user row exists for the subjects of valid tokens, and says whether they may act. Each: user_disabled. */
+  seeUsers(request: SeeUsersRequest, context: CallContext & CallContextExt): Promise<DeepPartial<SeeUsersResponse>>;
   /** user_not_found. */
   getUser(request: GetUserRequest, context: CallContext & CallContextExt): Promise<DeepPartial<GetUserResponse>>;
   /** May this user write in this conversation now? user_not_found, forbidden, conversation_not_found. */
@@ -6094,11 +6378,11 @@ export interface LogicServiceImplementation<CallContextExt = {}> {
     request: ReadHistoryRequest,
     context: CallContext & CallContextExt,
   ): Promise<DeepPartial<ReadHistoryResponse>>;
-  /** The device's cursors beside the heads; fixes the start of a device that was never seen before. */
-  openDevice(
-    request: OpenDeviceRequest,
+  /** Each device's cursors beside the heads; fixes the start of a device that was never seen before. */
+  openDevices(
+    request: OpenDevicesRequest,
     context: CallContext & CallContextExt,
-  ): Promise<DeepPartial<OpenDeviceResponse>>;
+  ): Promise<DeepPartial<OpenDevicesResponse>>;
   /** Moves cursors forward. Cumulative; never backwards. */
   ack(request: AckRequest, context: CallContext & CallContextExt): Promise<DeepPartial<AckResponse>>;
   /** Moves a read position forward. Cumulative; never backwards. beyond_head. */
@@ -6179,8 +6463,8 @@ export interface LogicClient<CallOptionsExt = {}> {
   refresh(request: DeepPartial<RefreshRequest>, options?: CallOptions & CallOptionsExt): Promise<RefreshResponse>;
   /** Ends a session: its tokens stop working everywhere. Repeating it changes nothing. */
   logout(request: DeepPartial<LogoutRequest>, options?: CallOptions & CallOptionsExt): Promise<LogoutResponse>;
-  /** Makes sure that a user row exists for the subject of a valid token, and says whether the user may act. user_disabled. */
-  seeUser(request: DeepPartial<SeeUserRequest>, options?: CallOptions & CallOptionsExt): Promise<SeeUserResponse>;
+  /** Makes sure that a user row exists for the subjects of valid tokens, and says whether they may act. Each: user_disabled. */
+  seeUsers(request: DeepPartial<SeeUsersRequest>, options?: CallOptions & CallOptionsExt): Promise<SeeUsersResponse>;
   /** user_not_found. */
   getUser(request: DeepPartial<GetUserRequest>, options?: CallOptions & CallOptionsExt): Promise<GetUserResponse>;
   /** May this user write in this conversation now? user_not_found, forbidden, conversation_not_found. */
@@ -6195,11 +6479,11 @@ export interface LogicClient<CallOptionsExt = {}> {
     request: DeepPartial<ReadHistoryRequest>,
     options?: CallOptions & CallOptionsExt,
   ): Promise<ReadHistoryResponse>;
-  /** The device's cursors beside the heads; fixes the start of a device that was never seen before. */
-  openDevice(
-    request: DeepPartial<OpenDeviceRequest>,
+  /** Each device's cursors beside the heads; fixes the start of a device that was never seen before. */
+  openDevices(
+    request: DeepPartial<OpenDevicesRequest>,
     options?: CallOptions & CallOptionsExt,
-  ): Promise<OpenDeviceResponse>;
+  ): Promise<OpenDevicesResponse>;
   /** Moves cursors forward. Cumulative; never backwards. */
   ack(request: DeepPartial<AckRequest>, options?: CallOptions & CallOptionsExt): Promise<AckResponse>;
   /** Moves a read position forward. Cumulative; never backwards. beyond_head. */
