@@ -41,9 +41,8 @@ const MAX_BUFFERED_BYTES = 256 * 1024
 const CATCH_UPS_AT_ONCE = 64
 /** Catch-ups that wait for their turn before new sessions are sent away. */
 const CATCH_UPS_IN_LINE = 2_000
-/** Sessions that are opened at once; what comes beyond waits in a line that a few seconds work off. */
-const OPENINGS_AT_ONCE = 64
-const OPENINGS_IN_LINE = 512
+/** Sessions that are being opened; those beyond would wait for longer than their clients do. */
+const OPENINGS_AT_ONCE = 1_000
 /** Clients of a draining node come back spread over this time. */
 const RECONNECT_SPREAD_MS = 5_000
 
@@ -77,7 +76,7 @@ export async function startConnect(
       ...{ reader, logic: logic.client, slots, signal: stopper.signal, log },
       leaveRoom: sessions.leaveRoom,
     })
-    const openings = createSlots(OPENINGS_AT_ONCE, OPENINGS_IN_LINE)
+    const openings = createSlots(OPENINGS_AT_ONCE, 0)
     const acks = createAcks(logic.client, log)
     life.add('acks', () => acks.stop())
     const stored = createStoredReceipts({ redis, keys, logic: logic.client, log })
@@ -177,6 +176,7 @@ export async function startConnect(
     gauge(metrics, 'tidings_sessions', 'Live sessions of this node.', () => sessions.size)
     gauge(metrics, 'tidings_acks_waiting', 'Acks that wait to be written.', () => acks.waiting)
     gauge(metrics, 'tidings_stored_waiting', 'Sends whose stored receipt is due.', () => stored.waiting)
+    gauge(metrics, 'tidings_openings_running', 'Sessions that are being opened.', () => openings.running)
     gauge(metrics, 'tidings_catch_ups_running', 'Catch-ups that read now.', () => slots.running)
     gauge(metrics, 'tidings_catch_ups_waiting', 'Catch-ups that wait for a slot.', () => slots.waiting)
 

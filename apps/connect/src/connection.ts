@@ -5,7 +5,7 @@ import { Close, toAppError } from '@tidings/protocol'
 import { authenticate, closeCodeOf, deviceOf } from './admission.js'
 import { type FrameDeps, handleFrame } from './frames.js'
 import { createGate, type Gate } from './gate.js'
-import { type OpenDeps, openSession } from './open.js'
+import { beginSession, goLive, type OpenDeps, requireRoom, type Wishes } from './open.js'
 import { Session } from './session.js'
 import type { Socket, SocketEvents, UpgradeRequest } from './transport.js'
 
@@ -35,25 +35,35 @@ export class Connection implements SocketEvents {
   }
 
   async #admit(request: UpgradeRequest): Promise<void> {
-    const { edge, opening, onSessionClosed } = this.deps
+    const { opening } = this.deps
+    const wishes: Wishes = {
+      resume: request.query.get('resume') === 'client',
+      fromOldest: request.query.get('from') === 'oldest',
+    }
     try {
-      const identity = await authenticate(request, edge)
-      const device = deviceOf(request)
-      await edge.seenUsers.check(identity)
-      if (this.socket.closed) return
-      const session = new Session(identity.user, device, identity, this.socket, onSessionClosed)
-      session.wantsGaps = request.query.get('gap') === '1'
-      this.#session = session
-      const opened = openSession(opening, session, {
-        resume: request.query.get('resume') === 'client',
-        fromOldest: request.query.get('from') === 'oldest',
-      })
-      for (const frame of this.#early ?? []) this.#onFrame(session, frame)
-      this.#early = undefined
-      await opened
+      requireRoom(opening)
+      const session = await opening.openings.run(() => this.#begin(request, wishes))
+      if (session) await goLive(opening, session, wishes)
     } catch (thrown) {
       this.#refuse(thrown)
     }
+  }
+
+  /** @returns nothing when the socket has closed meanwhile */
+  async #begin(request: UpgradeRequest, wishes: Wishes): Promise<Session | undefined> {
+    const { edge, opening, onSessionClosed } = this.deps
+    const identity = await authenticate(request, edge)
+    const device = deviceOf(request)
+    await edge.seenUsers.check(identity)
+    if (this.socket.closed) return undefined
+    const session = new Session(identity.user, device, identity, this.socket, onSessionClosed)
+    session.wantsGaps = request.query.get('gap') === '1'
+    this.#session = session
+    const begun = beginSession(opening, session, wishes)
+    for (const frame of this.#early ?? []) this.#onFrame(session, frame)
+    this.#early = undefined
+    await begun
+    return session
   }
 
   #refuse(thrown: unknown): void {

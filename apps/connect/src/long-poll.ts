@@ -7,7 +7,7 @@ import { AppError, Close, type ErrorCode, requirePossibleParty, toAppError } fro
 import { authenticate, deviceOf } from './admission.js'
 import type { ConnectionDeps } from './connection.js'
 import type { FrameDeps } from './frames.js'
-import { openSession } from './open.js'
+import { beginSession, goLive, requireRoom } from './open.js'
 import { type HttpAnswer, problemAnswer } from './plain-answer.js'
 import { PollSocket } from './poll-socket.js'
 import { Session } from './session.js'
@@ -79,7 +79,9 @@ export function createLongPoll(deps: LongPollDeps): (request: PlainRequest, gone
   }
 
   function open(identity: Session['identity'], device: string, query: URLSearchParams): Poll {
+    requireRoom(opening)
     const key = keyOf(identity.user, device)
+    const wishes = { resume: false, fromOldest: query.get('from') === 'oldest' }
     const socket: PollSocket = new PollSocket(
       deps.maxBufferedBytes,
       () => session.onDrain(),
@@ -91,7 +93,9 @@ export function createLongPoll(deps: LongPollDeps): (request: PlainRequest, gone
     session.wantsGaps = query.get('gap') === '1'
     const opened = { session, socket, answers: 0 }
     polls.set(key, opened)
-    openSession(opening, session, { resume: false, fromOldest: query.get('from') === 'oldest' })
+    opening.openings
+      .run(() => beginSession(opening, session, wishes))
+      .then(() => goLive(opening, session, wishes))
       .catch((thrown: unknown) => {
         const error = toAppError(thrown)
         if (error.code === 'internal')

@@ -31,30 +31,38 @@ export interface OpenDeps {
   acks: Acks
   catchUp: CatchUp
   slots: Pick<Slots, 'full'>
-  /** For reading positions: more at once than logic can answer in time would all be in vain. When its line is full, who comes is sent away. */
-  openings: Slots
+  /** Who is between the first byte and `ready`. When too many are, who comes is sent away before anything is done for them. */
+  openings: Pick<Slots, 'full' | 'run'>
   sweep: Sweep
   log: Logger
 }
 
-/** @throws AppError `unavailable` when the positions cannot be read now, `overloaded` when too many wait: the client shall come back */
-export async function openSession(
-  deps: OpenDeps,
-  session: Session,
-  wishes: { resume: boolean; fromOldest: boolean },
-): Promise<void> {
-  if (deps.slots.full || deps.openings.full) {
-    throw new AppError('overloaded', 'Too many sessions are opening or catching up here. Come back shortly.', {
-      retryAfter: jitterSeconds(1, 5),
-    })
-  }
+export interface Wishes {
+  resume: boolean
+  fromOldest: boolean
+}
+
+/** @throws AppError `overloaded` when too many sessions are opening or catching up: the client shall come back */
+export function requireRoom({ slots, openings }: Pick<OpenDeps, 'slots' | 'openings'>): void {
+  if (!slots.full && !openings.full) return
+  throw new AppError('overloaded', 'Too many sessions are opening or catching up here. Come back shortly.', {
+    retryAfter: jitterSeconds(1, 5),
+  })
+}
+
+/** Lists the session and learns where it stands. @throws AppError `unavailable`, `overloaded`: the client shall come back */
+export async function beginSession(deps: OpenDeps, session: Session, wishes: Wishes): Promise<void> {
   await endOlder(deps, session)
   if (session.closed) return
-  const { sessions } = deps
   const { user, device } = session
-  const { positions } = await deps.openings.run(() => deps.logic.openDevice({ user, device }))
+  const { positions } = await deps.logic.openDevice({ user, device })
   session.begin(positions, wishes)
-  sessions.enterRooms(session)
+  deps.sessions.enterRooms(session)
+}
+
+/** Shows a session that has begun what it lacks, and lets it take part. @throws AppError `bad_frame` when its cursors do not come */
+export async function goLive(deps: OpenDeps, session: Session, wishes: Wishes): Promise<void> {
+  if (session.closed) return
   session.tell({
     op: 'ready',
     session: session.id,

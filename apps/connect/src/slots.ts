@@ -6,7 +6,7 @@ export interface Slots {
   run<T>(work: () => Promise<T>): Promise<T>
   readonly running: number
   readonly waiting: number
-  /** The line is full. */
+  /** Nothing more would be taken, not even into the line. */
   readonly full: boolean
 }
 
@@ -34,7 +34,7 @@ export function createSlots(most: number, longestLine: number): Slots {
       return line.length
     },
     get full() {
-      return line.length >= longestLine
+      return running >= most && line.length >= longestLine
     },
   }
 }

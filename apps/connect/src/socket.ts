@@ -5,6 +5,7 @@ import { type HttpAnswer, plainAnswer } from './plain-answer.js'
 import { portTaken, probePort } from './port.js'
 import {
   CLOSE_WAIT_MS,
+  HEADERS,
   type PlainRequest,
   type SendResult,
   type Socket,
@@ -87,16 +88,9 @@ class UwsSocket implements Socket {
   }
 }
 
-function readRequest(res: HttpResponse, req: HttpRequest): UpgradeRequest {
-  const headers = new Map<string, string>()
-  req.forEach((name, value) => {
-    headers.set(name, value)
-  })
-  return {
-    header: (name) => headers.get(name) ?? '',
-    query: new URLSearchParams(req.getQuery()),
-    address: Buffer.from(res.getRemoteAddressAsText()).toString(),
-  }
+function readRequest(req: HttpRequest): UpgradeRequest {
+  const headers = new Map(HEADERS.map((name) => [name, req.getHeader(name)]))
+  return { header: (name) => headers.get(name) ?? '', query: new URLSearchParams(req.getQuery()) }
 }
 
 const offers = (header: string, subprotocol: string): boolean =>
@@ -129,7 +123,7 @@ export async function startUwsTransport(uws: Uws, options: TransportOptions): Pr
     sendPingsAutomatically: false,
     compression: uws.DISABLED,
     upgrade(res, req, context) {
-      const request = readRequest(res, req)
+      const request = readRequest(req)
       const key = req.getHeader('sec-websocket-key')
       const offered = req.getHeader('sec-websocket-protocol')
       const extensions = req.getHeader('sec-websocket-extensions')
@@ -171,7 +165,7 @@ export async function startUwsTransport(uws: Uws, options: TransportOptions): Pr
     const method = req.getMethod().toUpperCase()
     if (req.getUrl() === path) return answer(res, plainAnswer(method === 'GET' ? 'not-an-upgrade' : 'method'))
     if (refusing) return answer(res, plainAnswer('draining'))
-    void answerLater(res, { ...readRequest(res, req), method, path: req.getUrl() })
+    void answerLater(res, { ...readRequest(req), method, path: req.getUrl() })
   })
 
   async function answerLater(res: HttpResponse, request: PlainRequest): Promise<void> {

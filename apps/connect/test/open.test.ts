@@ -1,74 +1,102 @@
+import type { Identity } from '@tidings/accept'
 import { createLogger } from '@tidings/service'
 import t from 'tap'
-import { type OpenDeps, openSession } from '../src/open.js'
-import { Session } from '../src/session.js'
+import { Connection, type ConnectionDeps } from '../src/connection.js'
+import type { OpenDeps } from '../src/open.js'
 import { createSessions } from '../src/sessions.js'
 import { createSlots } from '../src/slots.js'
-import type { Socket } from '../src/transport.js'
+import type { Socket, UpgradeRequest } from '../src/transport.js'
 
-const socket: Socket = {
-  send: () => 'sent',
-  sendAll: () => 'sent',
-  ping: () => undefined,
-  buffered: () => 0,
-  close: () => undefined,
-  closed: false,
-}
-const wishes = { resume: false, fromOldest: false }
-const session = (user: string): Session =>
-  new Session(user, 'd', { user, sessionId: undefined, expiresAt: 0, scopes: undefined }, socket, () => undefined)
+const turn = () => new Promise((resolve) => setImmediate(resolve))
 
-t.test(
-  'of many who come at once, logic is asked for a few, some wait, and the others are sent away at once',
-  async (t) => {
-    const asked: (() => void)[] = []
-    const listed: string[] = []
-    const deps: OpenDeps = {
-      node: 'connect-1',
-      heartbeatMs: 25_000,
-      maxFrameBytes: 1,
-      sessions: createSessions(),
-      lister: {
-        async list({ user }) {
-          listed.push(user)
-          return []
+t.test('of many who come at once a few are let in, and the others are sent away before anything is done', async (t) => {
+  const verified: string[] = []
+  const listed: string[] = []
+  const asked: (() => void)[] = []
+  const opening: OpenDeps = {
+    node: 'connect-1',
+    heartbeatMs: 25_000,
+    maxFrameBytes: 1,
+    sessions: createSessions(),
+    lister: {
+      async list({ user }) {
+        listed.push(user)
+        return []
+      },
+      unlist: () => undefined,
+      waiting: 0,
+      stop: async () => undefined,
+    },
+    nodes: new Map(),
+    rpcToken: '',
+    logic: {
+      openDevice: () => new Promise((resolve) => asked.push(() => resolve({ positions: [] }))),
+    },
+    acks: { add: () => undefined, flush: async () => undefined, waiting: 0, stop: async () => undefined },
+    catchUp: {
+      readAfter: async () => ({ entries: [], voids: [] }),
+      repair: async () => 0,
+      repairSoon: () => undefined,
+    },
+    slots: { full: false },
+    openings: createSlots(2, 0),
+    sweep: { soon: () => undefined, stop: async () => undefined },
+    log: createLogger({ app: 'connect', instance: 'test', level: 'silent' }),
+  }
+  const deps = {
+    opening,
+    edge: {
+      tokens: {
+        verify(token: string): Identity {
+          verified.push(token)
+          return { user: token, sessionId: undefined, expiresAt: Number.POSITIVE_INFINITY, scopes: undefined }
         },
-        unlist: () => undefined,
-        waiting: 0,
-        stop: async () => undefined,
       },
-      nodes: new Map(),
-      rpcToken: '',
-      logic: {
-        openDevice: () =>
-          new Promise((resolve) => {
-            asked.push(() => resolve({ positions: [] }))
-          }),
-      },
-      acks: { add: () => undefined, flush: async () => undefined, waiting: 0, stop: async () => undefined },
-      catchUp: {
-        readAfter: async () => ({ entries: [], voids: [] }),
-        repair: async () => 0,
-        repairSoon: () => undefined,
-      },
-      slots: { full: false },
-      openings: createSlots(2, 1),
-      sweep: { soon: () => undefined, stop: async () => undefined },
-      log: createLogger({ app: 'connect', instance: 'test', level: 'silent' }),
+      tickets: { issue: async () => '', redeem: () => Promise.reject(new Error('no tickets here')) },
+      seenUsers: { check: () => undefined },
+    },
+    rateLimits: true,
+    onSessionClosed: () => undefined,
+  } as unknown as ConnectionDeps
+
+  /** Connects as a user. @returns what the socket was sent, and the code that it was closed with */
+  function connect(user: string): { frames: string[]; code: number | undefined } {
+    const seen: ReturnType<typeof connect> = { frames: [], code: undefined }
+    const send = (frame: string | Uint8Array) => {
+      seen.frames.push((JSON.parse(String(frame)) as { op: string; code?: string }).code ?? 'frame')
+      return 'sent' as const
     }
-    const first = ['ann', 'ben', 'cat'].map((user) => openSession(deps, session(user), wishes))
-    await new Promise((resolve) => setImmediate(resolve))
-    t.equal(asked.length, 2)
-    await t.rejects(openSession(deps, session('dan'), wishes), { code: 'overloaded' })
-    t.same(listed, ['ann', 'ben', 'cat'], 'one who is sent away was not even listed')
-    for (const answer of asked.splice(0)) answer()
-    await Promise.all(first.slice(0, 2))
-    t.equal(asked.length, 1, 'the next in line')
-    for (const answer of asked.splice(0)) answer()
-    await first[2]
-    const late = openSession(deps, session('dan'), wishes)
-    await new Promise((resolve) => setImmediate(resolve))
-    for (const answer of asked.splice(0)) answer()
-    await late
-  },
-)
+    const socket: Socket = {
+      send,
+      sendAll: (frames) => frames.map(send)[0]!,
+      ping: () => undefined,
+      buffered: () => 0,
+      close: (code) => {
+        seen.code = code
+      },
+      closed: false,
+    }
+    const request: UpgradeRequest = {
+      header: (name) => (name === 'authorization' ? `Bearer ${user}` : ''),
+      query: new URLSearchParams(),
+    }
+    new Connection(deps, socket, request)
+    return seen
+  }
+
+  const [ann, ben, cat] = ['ann', 'ben', 'cat'].map(connect)
+  await turn()
+  t.same([cat!.frames, cat!.code], [['overloaded'], 1013])
+  t.same(verified, ['ann', 'ben'], 'nobody looked at the token of the one who was sent away')
+  t.same(listed, ['ann', 'ben'])
+  t.same([ann!.frames, ben!.frames], [[], []])
+  asked.shift()!()
+  await turn()
+  t.same(ann!.frames, ['frame', 'frame'], 'ready and synced')
+  const dan = connect('dan')
+  await turn()
+  t.equal(dan.code, undefined, 'there is room again')
+  for (const answer of asked) answer()
+  await turn()
+  t.equal(dan.frames.length, 2)
+})
