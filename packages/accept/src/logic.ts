@@ -5,8 +5,7 @@ import { gather } from '@tidings/service'
 
 const DEADLINE_MS = 2_000
 /** Newcomers and devices in one call: what logic and we do for so many must not hold up what else there is to do. */
-const PER_CALL = 32
-const CALLS_AT_ONCE = 2
+const BOUNDS = { mostPerCall: 32, callsAtOnce: 4, patienceMs: 20 }
 
 /** Methods that may run twice: a call that one process did not answer goes on to the next. */
 const REPEATABLE = new Set([
@@ -75,14 +74,13 @@ export async function connectLogic(registry: Registry, token: string): Promise<L
 }
 
 function together(calls: Calls): LogicClient {
-  const bounds = { mostPerCall: PER_CALL, callsAtOnce: CALLS_AT_ONCE }
   const seeUser = gather<string, unknown>(async (names) => {
     const { users } = await calls.seeUsers({ users: names })
     return users.map(({ refusal }) => refusal && fromRefusal(refusal))
-  }, bounds)
+  }, BOUNDS)
   const openDevice = gather<logicRpc.DeviceName, logicRpc.OpenedDevice>(async (names) => {
     const { devices } = await calls.openDevices({ devices: names })
     return devices.map((opened) => (opened.refusal ? fromRefusal(opened.refusal) : opened))
-  }, bounds)
+  }, BOUNDS)
   return { ...calls, seeUser: ({ user }) => seeUser(user), openDevice }
 }

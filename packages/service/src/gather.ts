@@ -1,4 +1,12 @@
-/** Many calls as one: what is asked in one turn of the event loop, or while earlier calls run, goes out together. */
+/** Many calls as one: what is asked in one turn of the event loop, or while an earlier call runs, goes out together. */
+
+export interface GatherBounds {
+  mostPerCall: number
+  /** Calls that may run at the same time. */
+  callsAtOnce: number
+  /** How long what is asked waits for a running call at most, as long as another one may run. */
+  patienceMs: number
+}
 
 interface Asked<Item, Answer> {
   item: Item
@@ -7,31 +15,41 @@ interface Asked<Item, Answer> {
 }
 
 /**
- * What waits here is bounded by those who ask: each waits for its answer.
+ * One call after the other makes the batches large; one that hangs must hold up no other, so after a while the next one goes all the
+ * same. What waits here is bounded by those who ask: each waits for its answer.
  * @param call answers each item, in their order; an Error is thrown to whoever asked for that item alone
- * @returns asks for one item. Alone it goes out at the end of the turn; when as many calls run as may, the next one takes all that waits.
+ * @returns asks for one item
  */
 export function gather<Item, Answer>(
   call: (items: Item[]) => Promise<readonly (Answer | Error)[]>,
-  { mostPerCall, callsAtOnce }: { mostPerCall: number; callsAtOnce: number },
+  { mostPerCall, callsAtOnce, patienceMs }: GatherBounds,
 ): (item: Item) => Promise<Answer> {
   const line: Asked<Item, Answer>[] = []
   let running = 0
+  /** Calls that are waited for. */
+  let young = 0
   let scheduled = false
 
   function schedule(): void {
-    if (scheduled || line.length === 0 || running >= callsAtOnce) return
+    if (scheduled || line.length === 0 || young > 0 || running >= callsAtOnce) return
     scheduled = true
     setImmediate(() => {
       scheduled = false
-      while (line.length > 0 && running < callsAtOnce) {
-        void send(line.splice(0, mostPerCall))
-      }
+      void send(line.splice(0, mostPerCall))
     })
   }
 
   async function send(batch: readonly Asked<Item, Answer>[]): Promise<void> {
     running++
+    young++
+    let grown = false
+    const grow = (): void => {
+      if (grown) return
+      grown = true
+      young--
+      schedule()
+    }
+    const patience = setTimeout(grow, patienceMs)
     try {
       const answers = await call(batch.map(({ item }) => item))
       for (const [i, { resolve, reject }] of batch.entries()) {
@@ -42,10 +60,11 @@ export function gather<Item, Answer>(
       }
     } catch (error) {
       for (const { reject } of batch) reject(error)
-    } finally {
-      running--
-      schedule()
     }
+    clearTimeout(patience)
+    running--
+    grow()
+    schedule()
   }
 
   return (item) =>
