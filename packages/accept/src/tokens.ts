@@ -2,7 +2,7 @@
  * Who is behind a token. One verifier for api and connect: our own and a team's HS256 tokens, an outside identity provider's key or
  * JWKS, and service tokens. The algorithm belongs to the key and is never taken from the token (RFC 8725, section 3.1).
  */
-import { createHash, createPublicKey, createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto'
+import { createHash, createPublicKey, type KeyObject, timingSafeEqual, webcrypto } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { AppError, USER_ID } from '@tidings/protocol'
 import { ConfigError, type ServiceToken } from '@tidings/service'
@@ -41,7 +41,9 @@ export interface Tokens {
 /** @throws ConfigError when the public key cannot be used */
 export function createTokens(settings: TokenSettings, isRevoked: (sessionId: string) => boolean): Tokens {
   const kept = new LRUCache<string, Known>({ max: MAX_KEPT })
-  const secret = createSecretKey(Buffer.from(settings.jwtSecret))
+  // Once: jose would make one of a KeyObject for each token that it verifies, which costs more than the verifying.
+  const hs256 = { name: 'HMAC', hash: 'SHA-256' }
+  const secret = webcrypto.subtle.importKey('raw', Buffer.from(settings.jwtSecret), hs256, false, ['verify'])
   const services = settings.serviceTokens.map(toService)
   const outside = outsideKeys(settings)
 
@@ -66,7 +68,10 @@ export function createTokens(settings: TokenSettings, isRevoked: (sessionId: str
     try {
       const { alg } = decodeProtectedHeader(token)
       if (alg === 'HS256') {
-        return { payload: (await jwtVerify(token, secret, { ...RULES, algorithms: ['HS256'] })).payload, own: true }
+        return {
+          payload: (await jwtVerify(token, await secret, { ...RULES, algorithms: ['HS256'] })).payload,
+          own: true,
+        }
       }
       for (const verify of outside) {
         if (verify.algorithms.includes(alg ?? '')) return { payload: await verify.run(token), own: false }
