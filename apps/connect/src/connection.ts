@@ -4,7 +4,7 @@ import type { Edge } from '@tidings/accept'
 import { Close, toAppError } from '@tidings/protocol'
 import { authenticate, closeCodeOf, deviceOf } from './admission.js'
 import { type FrameDeps, handleFrame } from './frames.js'
-import { createGate, type Gate } from './gate.js'
+import { Gate } from './gate.js'
 import { beginSession, goLive, type OpenDeps, requireRoom, type Wishes } from './open.js'
 import { Session } from './session.js'
 import type { Socket, SocketEvents, UpgradeRequest } from './transport.js'
@@ -78,7 +78,7 @@ export class Connection implements SocketEvents {
   }
 
   #onFrame(session: Session, frame: string): void {
-    this.#gate ??= createGate(this.deps.rateLimits)
+    this.#gate ??= new Gate(this.deps.rateLimits)
     if (session.closed || !this.#gate.admits(session, frame.length)) return
     if (handleFrame(this.deps.frames, session, frame)?.badFrame) this.#gate.bad(session)
   }

@@ -9,48 +9,39 @@ const FRAMES_BURST = 40
 const BYTES_PER_S = 64 * 1024
 const BYTES_BURST = 2 * BYTES_PER_S
 
-/** A bucket of tokens that fills steadily. */
-interface Bucket {
-  left: number
-  at: number
-}
+/** One per socket that has said something. Two buckets that fill steadily, of frames and of bytes. */
+export class Gate {
+  #frames = FRAMES_BURST
+  #bytes = BYTES_BURST
+  #at = performance.now()
+  /** When bad frames came. */
+  #faults: number[] | undefined
 
-export interface Gate {
+  /** @param limited false on trusted networks: then only bad frames count */
+  constructor(private readonly limited: boolean) {}
+
   /** May this frame pass? If not, the session is closed with 4429. */
-  admits(session: Session, bytes: number): boolean
+  admits(session: Session, bytes: number): boolean {
+    if (!this.limited) return true
+    const now = performance.now()
+    const seconds = (now - this.#at) / 1_000
+    this.#at = now
+    this.#frames = Math.min(FRAMES_BURST, this.#frames + seconds * FRAMES_PER_S)
+    this.#bytes = Math.min(BYTES_BURST, this.#bytes + seconds * BYTES_PER_S)
+    if (this.#frames >= 1 && this.#bytes >= bytes) {
+      this.#frames -= 1
+      this.#bytes -= bytes
+      return true
+    }
+    session.tell({ op: 'error', code: 'rate_limited', message: 'Too many frames.' })
+    session.close(Close.TooManyFrames, 'too many frames')
+    return false
+  }
+
   /** Counts a bad frame; the third within a minute closes the session with 4400. */
-  bad(session: Session): void
-}
-
-function take(bucket: Bucket, amount: number, perS: number, burst: number, now: number): boolean {
-  bucket.left = Math.min(burst, bucket.left + ((now - bucket.at) / 1_000) * perS)
-  bucket.at = now
-  if (bucket.left < amount) return false
-  bucket.left -= amount
-  return true
-}
-
-/** One per socket. @param limited false on trusted networks: then only bad frames count */
-export function createGate(limited: boolean): Gate {
-  const now = performance.now()
-  const frames: Bucket = { left: FRAMES_BURST, at: now }
-  const bytes: Bucket = { left: BYTES_BURST, at: now }
-  const faults: number[] = []
-  return {
-    admits(session, size) {
-      if (!limited) return true
-      const at = performance.now()
-      if (take(frames, 1, FRAMES_PER_S, FRAMES_BURST, at) && take(bytes, size, BYTES_PER_S, BYTES_BURST, at))
-        return true
-      session.tell({ op: 'error', code: 'rate_limited', message: 'Too many frames.' })
-      session.close(Close.TooManyFrames, 'too many frames')
-      return false
-    },
-    bad(session) {
-      const at = performance.now()
-      faults.push(at)
-      while (faults[0]! < at - BAD_FRAMES_WITHIN_MS) faults.shift()
-      if (faults.length >= BAD_FRAMES) session.close(Close.BadFrames, 'too many bad frames')
-    },
+  bad(session: Session): void {
+    const now = performance.now()
+    this.#faults = [...(this.#faults ?? []).filter((at) => at >= now - BAD_FRAMES_WITHIN_MS), now]
+    if (this.#faults.length >= BAD_FRAMES) session.close(Close.BadFrames, 'too many bad frames')
   }
 }

@@ -11,14 +11,37 @@ const PACE_BYTES = 64 * 1024
 /** A reader that takes nothing at all for this long, while bytes wait for it, is too slow. */
 const STUCK_MS = 5_000
 
+const ID_BYTES = 12
+let random = Buffer.alloc(0)
+
+/** 96 random bits. They are drawn for many at once: asking for them costs more than all else of a new session. */
+function newId(): string {
+  if (random.length === 0) random = randomBytes(256 * ID_BYTES)
+  const id = random.toString('base64url', 0, ID_BYTES)
+  random = random.subarray(ID_BYTES)
+  return id
+}
+
+/** Sessions with frames in their outbox. One task for all that the turn brought costs less than one each. */
+let due: Session[] = []
+
+function flushDue(): void {
+  const sessions = due
+  due = []
+  for (const session of sessions) session.flush()
+}
+
 export class Session extends Standing {
-  readonly id = randomBytes(12).toString('base64url')
+  readonly id = newId()
   /** performance.now() of the last sign of life. */
   lastHeard = performance.now()
   /** The newest backlog pages are wanted first; the rest is told as gaps (`?gap=1`). */
   wantsGaps = false
   /** Waiting for the client's own cursors (`?resume=client`). */
   resuming: { done(): void } | undefined
+  /** Where sessions.ts has put it. */
+  place = 0
+  #show: ((frame: Frame) => void) | undefined
   #outbox: Frame[] | undefined
   #outboxBytes = 0
   #drained: (() => void)[] | undefined
@@ -38,14 +61,22 @@ export class Session extends Standing {
     return this.state === 'closed'
   }
 
-  /** Puts a frame into the outbox; it leaves with `flush`, together with its neighbours. */
-  readonly show = (frame: Frame): void => {
+  /** Puts a frame into the outbox. Bound to the session, when somebody first needs it so: most sessions rest. */
+  get show(): (frame: Frame) => void {
+    this.#show ??= (frame) => this.#put(frame)
+    return this.#show
+  }
+
+  /** The frame leaves with `flush`, together with its neighbours. */
+  #put(frame: Frame): void {
     if (this.state === 'closed') return
-    this.#outbox ??= []
+    if (!this.#outbox) {
+      this.#outbox = []
+      if (due.push(this) === 1) queueMicrotask(flushDue)
+    }
     this.#outbox.push(frame)
     this.#outboxBytes += frame.length
     if (this.#outboxBytes >= PACE_BYTES) this.flush()
-    else if (this.#outbox.length === 1) queueMicrotask(this.flush)
   }
 
   /** More waits for the reader than should: nothing is pushed to it now, and nothing is queued for it here. */
@@ -54,7 +85,7 @@ export class Session extends Standing {
   }
 
   /** Sends what is in the outbox. The first frame that does not fit ends the session: its cursor brings it all again. */
-  readonly flush = (): void => {
+  flush(): void {
     const frames = this.#outbox
     if (!frames) return
     this.#outbox = undefined
@@ -66,7 +97,7 @@ export class Session extends Standing {
 
   /** Sends one control frame. */
   tell(frame: object): void {
-    this.show(JSON.stringify(frame))
+    this.#put(JSON.stringify(frame))
   }
 
   /** Resolves when the reader keeps pace, or the session has closed. One that is stuck is closed with 4508. */

@@ -29,10 +29,10 @@ export function createSessions(): Sessions {
   const byId = new Map<string, Session>()
   const byUser = new Map<string, Session[]>()
   const byRoom = new Map<string, Set<Session>>()
-  const slices = Array.from({ length: SLICES }, () => new Set<Session>())
+  const slices = Array.from({ length: SLICES }, (): Session[] => [])
   let turn = 0
   // Ids are random, so the slices are about alike.
-  const sliceOf = ({ id }: Session): Set<Session> => slices[(id.charCodeAt(0) + id.charCodeAt(1)) % SLICES]!
+  const sliceOf = ({ id }: Session): Session[] => slices[(id.charCodeAt(0) + id.charCodeAt(1)) % SLICES]!
   const none: readonly Session[] = []
 
   function leaveRoom(session: Session, room: string): void {
@@ -51,15 +51,22 @@ export function createSessions(): Sessions {
       const beside = byUser.get(session.user)
       if (beside) beside.push(session)
       else byUser.set(session.user, [session])
-      sliceOf(session).add(session)
+      const slice = sliceOf(session)
+      session.place = slice.length
+      slice.push(session)
     },
     remove(session) {
       if (!byId.delete(session.id)) return
       const left = (byUser.get(session.user) ?? []).filter((other) => other !== session)
       if (left.length > 0) byUser.set(session.user, left)
       else byUser.delete(session.user)
-      sliceOf(session).delete(session)
       for (const room of [...session.rooms()]) leaveRoom(session, room)
+      // The last one of the slice takes its place.
+      const slice = sliceOf(session)
+      const last = slice.pop()!
+      if (last === session) return
+      slice[session.place] = last
+      last.place = session.place
     },
     enterRooms(session) {
       if (session.closed) return
