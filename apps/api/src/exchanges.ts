@@ -1,5 +1,5 @@
 /** One request and its answer, from the outside: its id, its headers, its place among those in flight, its time. */
-import { randomUUID } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { AppError } from '@tidings/protocol'
 import { jitterSeconds } from '@tidings/service'
@@ -10,10 +10,25 @@ import type { RequestLog } from './request-log.js'
 
 const REQUEST_ID = /^[A-Za-z0-9_.:-]{1,128}$/
 
+const ID_DIGITS = 32
+let ids = ''
+let next = 0
+
+/** 128 random bits in hex, made for 256 requests at once: a UUID, put together from twenty pieces, cost a microsecond more. */
+function newRequestId(): string {
+  if (next === ids.length) {
+    ids = randomBytes(256 * (ID_DIGITS / 2)).toString('hex')
+    next = 0
+  }
+  const id = ids.slice(next, next + ID_DIGITS)
+  next += ID_DIGITS
+  return id
+}
+
 /** The caller's request id when it is well-formed, else a new one. */
 export function requestIdOf({ headers }: Pick<IncomingMessage, 'headers'>): string {
   const given = headers['x-request-id']
-  return typeof given === 'string' && REQUEST_ID.test(given) ? given : randomUUID()
+  return typeof given === 'string' && REQUEST_ID.test(given) ? given : newRequestId()
 }
 
 /** Headers of every answer but the documentation's, which may be kept. */

@@ -2,9 +2,10 @@
 import { AppError } from '@tidings/protocol'
 import { type Test, test } from 'tap'
 import { watchEventLoop } from '../src/event-loop.js'
+import { requestIdOf } from '../src/exchanges.js'
 import { isProblem, message, tokenOf, type World, world } from './world.js'
 
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+const MADE_ID = /^[0-9a-f]{32}$/
 
 test('a request id comes back on every answer, and a bad one is replaced', async (t) => {
   const { call } = await world(t)
@@ -21,11 +22,17 @@ test('a request id comes back on every answer, and a bad one is replaced', async
     const reply = await call(method, path, { headers: given })
     t.equal(reply.headers['x-request-id'], given['x-request-id'], `${method} ${path}`)
     t.equal(reply.headers['x-content-type-options'], 'nosniff', `${method} ${path}`)
-    t.match((await call(method, path)).headers['x-request-id'], UUID, `${method} ${path}`)
+    t.match((await call(method, path)).headers['x-request-id'], MADE_ID, `${method} ${path}`)
   }
   for (const bad of ['', 'a b', 'x'.repeat(129), 'a, b', '\u00e4', '<script>']) {
-    t.match((await call('GET', 'me', { headers: { 'x-request-id': bad } })).headers['x-request-id'], UUID, bad)
+    t.match((await call('GET', 'me', { headers: { 'x-request-id': bad } })).headers['x-request-id'], MADE_ID, bad)
   }
+})
+
+test('no two requests get the same id', async (t) => {
+  const ids = Array.from({ length: 2_000 }, () => requestIdOf({ headers: {} }))
+  t.ok(ids.every((id) => MADE_ID.test(id)))
+  t.equal(new Set(ids).size, ids.length)
 })
 
 test('a problem has every member of RFC 9457, and the path without its query', async (t) => {
