@@ -3,7 +3,7 @@
  * again until its entry is in the log: its clientId makes a repetition a duplicate. Several processes may do it at once for one room:
  * each goes in the order of the rows, so a newer entry never comes before an older one.
  */
-import { firstIdAt, parseConversation, type RoomEvent } from '@tidings/protocol'
+import { parseConversation, type RoomEvent } from '@tidings/protocol'
 import type { RoomNotices } from '@tidings/registry'
 import type { Logger } from '@tidings/service'
 import {
@@ -138,7 +138,7 @@ export function createOutbox(deps: OutboxDeps): Outbox {
     await orAway(Promise.all(joined.map((user) => redis.sadd(keys.conversations(user), row.conversation))))
     const made = row.createdAt.getTime()
     if (Date.now() - made > FRESH_MS) {
-      const stored = await findStored(store, row, firstIdAt(made - SKEW_MS))
+      const stored = await findStored(store, row, made - SKEW_MS)
       if (stored !== undefined) return { row, change, joined, seq: stored, generation: undefined }
     }
     const { seq, generation, duplicate } = await append(row, change)

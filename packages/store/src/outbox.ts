@@ -123,23 +123,30 @@ export async function isStoredAt(store: Store, row: Pick<OutboxRow, 'id'>, seq: 
 }
 
 /**
- * Where a row's entry is stored, when nobody knows its seq: it was appended by a process that died.
- * Index: entries_id, for ids rise with time.
- * @param sinceId the lowest id it can have
+ * Where a row's entry is stored, when nobody knows its seq: it was appended by a process that died. The conversation's rows are read
+ * downwards until they are older than that. Index: entries_pk.
+ * @param sinceMs the earliest that it can have been sent, milliseconds since 1970
  * @throws AppError `unavailable`
  */
 export async function findStored(
   store: Store,
-  row: Pick<OutboxRow, 'id'>,
-  sinceId: string,
+  { conversation, clientId, from, type }: Pick<OutboxRow, 'conversation' | 'clientId' | 'from' | 'type'>,
+  sinceMs: number,
 ): Promise<number | undefined> {
-  const [found] = await store.use((db) =>
-    db.select<{ seq: string }>(
-      `SELECT e.seq FROM outbox AS o JOIN entries AS e ON ${IS_STORED} AND e.id >= ? WHERE o.id = ? LIMIT 1`,
-      [sinceId, row.id],
-    ),
-  )
-  return found && Number(found.seq)
+  for (let below = Number.MAX_SAFE_INTEGER; ; ) {
+    const rows = await store.use((db) =>
+      db.select<{ seq: string; client_id: string; from_user: string; type: string; sent_at: string }>(
+        `SELECT seq, client_id, from_user, type, sent_at FROM entries
+          WHERE conversation = ? AND seq < ? ORDER BY seq DESC LIMIT ?`,
+        [conversation, below, PAGE],
+      ),
+    )
+    const found = rows.find((row) => row.client_id === clientId && row.from_user === from && row.type === type)
+    if (found) return Number(found.seq)
+    const last = rows.at(-1)
+    if (!last || rows.length < PAGE || Number(last.sent_at) < sinceMs) return undefined
+    below = Number(last.seq)
+  }
 }
 
 /** Rows whose entries are stored. Index: entries_pk, by whole keys. @throws AppError `unavailable` */

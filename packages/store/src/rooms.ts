@@ -72,19 +72,11 @@ export async function membersAfter(store: Store, room: string, after: string, li
   return rows.map((row) => ({ ...row, role: row.role as Role }))
 }
 
-/** Takes a page of an ended room's members off. @returns who they were; none at the end @throws AppError `unavailable` */
-export async function removeEndedMembers(store: Store, conversation: string, limit: number): Promise<string[]> {
-  return store.use(async (db) => {
-    const rows = await db.select<{ user: string }>(
-      'SELECT user FROM conversation_members WHERE conversation = ? ORDER BY user LIMIT ?',
-      [conversation, limit],
-    )
-    const users = rows.map(({ user }) => user)
-    if (users.length > 0) {
-      await db.run('DELETE FROM conversation_members WHERE user IN (?) AND conversation = ?', [users, conversation])
-    }
-    return users
-  })
+/** Takes members off a room that has ended. Index: conversation_members_pk. @throws AppError `unavailable` */
+export async function removeEndedMembers(store: Store, room: string, users: readonly string[]): Promise<void> {
+  await store.use((db) =>
+    db.run('DELETE FROM conversation_members WHERE user IN (?) AND conversation = ?', [users, roomConversation(room)]),
+  )
 }
 
 /** The banned in the order of their names. Index: room_bans_pk. @throws AppError `unavailable` */

@@ -19,20 +19,20 @@ export interface Changed {
 }
 
 /**
- * @param concerned whom it is about, beside the one who acts
+ * @param act `concerned`: whom it is about, beside the one who acts; `leaving`: who acts goes, so somebody may have to follow
  * @param decide sees the room as nobody else can change it
  * @throws AppError `room_not_found`, `user_disabled`; what `decide` throws; `outcome_unknown` when it is committed and not told yet;
  * `overloaded`, `unavailable`
  */
 export async function change(
   { store, outbox, turns }: RoomDeps,
-  act: { room: string; by: string; concerned?: readonly string[] },
+  act: { room: string; by: string; concerned?: readonly string[]; leaving?: boolean },
   decide: (known: Known) => Plan | undefined,
 ): Promise<Changed> {
-  const { room, by, concerned = [] } = act
+  const { room, by, concerned = [], leaving = false } = act
   const changed = await turns.take(room, () =>
     changeRoom(store, room, async (held) => {
-      const known = await readKnown(held, by, concerned)
+      const known = await readKnown(held, by, concerned, leaving)
       const plan = decide(known)
       const role = roleAfter(known, plan)
       return { role, room: plan ? await apply(held, plan, by) : held.row }
@@ -52,7 +52,7 @@ export async function changeBans(
 ): Promise<void> {
   const done = await turns.take(act.room, () =>
     changeRoom(store, act.room, async (held) => {
-      await decide(await readKnown(held, act.by, [act.user]), held)
+      await decide(await readKnown(held, act.by, [act.user], false), held)
       return true
     }),
   )
@@ -93,12 +93,13 @@ export async function tell(outbox: Outbox, room: string): Promise<void> {
   }
 }
 
-async function readKnown(held: HeldRoom, by: string, concerned: readonly string[]): Promise<Known> {
+async function readKnown(held: HeldRoom, by: string, concerned: readonly string[], leaving: boolean): Promise<Known> {
   const people = new Map((await held.people([...new Set([by, ...concerned])])).map((one) => [one.user, one]))
   const actor = people.get(by)
   if (!actor) throw new AppError('user_not_found', 'There is no such user.')
   if (!actor.active) throw new AppError('user_disabled', 'This account may not act any more.')
-  const successor = actor.member?.role === 'owner' ? await held.successor(by) : undefined
+  // All members are looked at for it.
+  const successor = leaving && actor.member?.role === 'owner' ? await held.successor(by) : undefined
   return { room: held.row, by, people, ...(successor && { successor }) }
 }
 

@@ -20,7 +20,7 @@ export async function joinRoom(deps: RoomDeps, request: logicRpc.JoinRoomRequest
 
 /** Nothing happens to one who is not in it. @throws AppError `room_not_found`, `invalid_request`, `outcome_unknown`, `unavailable` */
 export async function leaveRoom(deps: RoomDeps, request: logicRpc.LeaveRoomRequest): Promise<void> {
-  const act = { room: roomOf(request.room), by: userOf(request.user) }
+  const act = { room: roomOf(request.room), by: userOf(request.user), leaving: true }
   await repeatable(deps, act, ['left', 'deleted'], () => change(deps, act, planLeave))
 }
 
@@ -56,8 +56,9 @@ function mutingOf(value: number): number {
 /** @throws AppError `room_not_found`, `forbidden`, `invalid_request`, `outcome_unknown`, `unavailable` */
 export async function removeMember(deps: RoomDeps, request: logicRpc.RemoveMemberRequest): Promise<void> {
   const user = userOf(request.member)
-  const act = { room: roomOf(request.room), by: userOf(request.user), concerned: [user] }
-  const words = user === act.by ? ['left', 'deleted'] : []
+  const by = userOf(request.user)
+  const act = { room: roomOf(request.room), by, concerned: [user], leaving: user === by }
+  const words = act.leaving ? ['left', 'deleted'] : []
   await repeatable(deps, act, words, () => change(deps, act, (known) => planRemove(known, user)))
 }
 

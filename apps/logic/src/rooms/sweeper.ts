@@ -2,11 +2,12 @@
  * What rooms need when nobody calls: those whose time is over end, changes that their process left half-way reach their logs, and what has
  * arrived is taken out of the outbox. Every logic process does it; doing it twice changes nothing.
  */
-import { AppError } from '@tidings/protocol'
+import { AppError, parseConversation } from '@tidings/protocol'
 import { type Logger, pause, type Stoppable } from '@tidings/service'
 import {
   changeRoom,
   forgetOutbox,
+  membersAfter,
   outboxOverdue,
   outboxStored,
   outboxWaiting,
@@ -52,8 +53,28 @@ export function startRoomSweeper(deps: SweeperDeps, everyMs = EVERY_MS): RoomSwe
   let waiting = 0
 
   async function sweep(): Promise<void> {
-    for (const room of await roomsToEnd(store, new Date(), ENDED)) await endRoom(store, room)
-    await forget(deps)
+    await attempt('rooms whose time is over', async () => {
+      for (const room of await roomsToEnd(store, new Date(), ENDED)) {
+        await attempt(room, () => endRoom(store, room))
+      }
+    })
+    await attempt('changes that are stored', () => forget(deps))
+    await attempt('changes that wait', drainOverdue)
+  }
+
+  /** What fails for one does not hold up the others; the next sweep tries it again. */
+  async function attempt(what: string, work: () => Promise<void>): Promise<void> {
+    if (stopper.signal.aborted) return
+    try {
+      await work()
+    } catch (error) {
+      // Away is said by the stores themselves.
+      if (error instanceof AppError) log.debug({ err: error, what }, 'looking after the rooms failed')
+      else log.error({ err: error, what }, 'looking after the rooms failed')
+    }
+  }
+
+  async function drainOverdue(): Promise<void> {
     waiting = await outboxWaiting(store)
     for (let page = 0; page < PAGES && !stopper.signal.aborted; page++) {
       const now = Date.now()
@@ -68,24 +89,13 @@ export function startRoomSweeper(deps: SweeperDeps, everyMs = EVERY_MS): RoomSwe
   async function drainAll(conversations: readonly string[]): Promise<void> {
     for (let at = 0; at < conversations.length; at += DRAINED_AT_ONCE) {
       const some = conversations.slice(at, at + DRAINED_AT_ONCE)
-      const ends = await Promise.allSettled(some.map((conversation) => outbox.drain(conversation)))
-      for (const [i, end] of ends.entries()) {
-        if (end.status === 'fulfilled') continue
-        // One that cannot be told does not hold up the others; the next sweep tries it again.
-        if (end.reason instanceof AppError) log.debug({ err: end.reason, conversation: some[i] }, 'a change waits')
-        else log.error({ err: end.reason, conversation: some[i] }, 'a change of a room cannot be told')
-      }
+      await Promise.all(some.map((conversation) => attempt(conversation, () => outbox.drain(conversation))))
     }
   }
 
   async function run(): Promise<void> {
     while (!stopper.signal.aborted) {
-      try {
-        await sweep()
-      } catch (error) {
-        // Away is said by the stores themselves.
-        if (!(error instanceof AppError)) log.error({ err: error }, 'looking after the rooms failed')
-      }
+      await sweep()
       await pause(everyMs, stopper.signal)
     }
   }
@@ -124,10 +134,14 @@ async function forget({ store, redis, keys }: SweeperDeps): Promise<void> {
   await forgetOutbox(store, done)
 
   async function removeAll(conversation: string): Promise<boolean> {
+    const parsed = parseConversation(conversation)
+    if (parsed?.kind !== 'room') return true
     for (let removed = 0; removed < MEMBERS; removed += MEMBERS_AT_ONCE) {
-      const users = await removeEndedMembers(store, conversation, MEMBERS_AT_ONCE)
+      const users = (await membersAfter(store, parsed.room, '', MEMBERS_AT_ONCE)).map(({ user }) => user)
       if (users.length === 0) return true
+      // The rows last: as long as they are there, this is done again.
       await orAway(Promise.all(users.map((user) => redis.srem(keys.conversations(user), conversation))))
+      await removeEndedMembers(store, parsed.room, users)
     }
     return false
   }
