@@ -64,6 +64,7 @@ export interface Outbox {
   drain(conversation: string): Promise<void>
 }
 
+/** The outbox of one process. Those of other processes may drain the same conversations. */
 export function createOutbox(deps: OutboxDeps): Outbox {
   const { redis, keys, store, reader, log } = deps
   const running = new Map<string, Promise<void>>()
@@ -117,7 +118,7 @@ export function createOutbox(deps: OutboxDeps): Outbox {
   /** The log first, MySQL second: what is trimmed from the log in between is in MySQL by then. */
   async function arrived(row: OutboxRow): Promise<boolean> {
     const [entry] = await reader.after(row.conversation, row.seq! - 1, 1, row.seq!)
-    if (entry?.clientId === row.clientId && entry.from === row.from) return true
+    if (entry?.clientId === row.clientId && entry.from === row.from && entry.type === row.type) return true
     return isStoredAt(store, row, row.seq!)
   }
 

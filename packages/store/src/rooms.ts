@@ -16,6 +16,7 @@ export interface MemberRow {
   createdAt: Date
 }
 
+/** The conversation of a room. */
 export const roomConversation = (room: string): string => `room:${room}`
 
 const memberColumns = {

@@ -6,6 +6,7 @@ import { installMembers, type Keys, type Redis, type RoomHistory, type RoomMembe
 /** Members in one look into MySQL. */
 const PAGE = 5_000
 
+/** Alike for what is not there and what somebody is not in. */
 export const notInConversation = (): AppError =>
   new AppError('conversation_not_found', 'There is no such conversation, or you are not in it.')
 

@@ -31,6 +31,7 @@ export interface Plan {
 const RANK: Record<Role, number> = { owner: 3, admin: 2, member: 1 }
 const rankOf = (role: Role | undefined): number => (role ? RANK[role] : 0)
 
+/** Alike for what is not there and what does not show itself. */
 export const roomNotFound = (): AppError =>
   new AppError('room_not_found', 'There is no such room, or you are not in it.')
 const forbidden = (message: string): AppError => new AppError('forbidden', message)

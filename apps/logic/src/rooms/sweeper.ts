@@ -46,6 +46,7 @@ export interface RoomSweeper extends Stoppable {
   readonly waiting: number
 }
 
+/** Sweeps now and again and again. @param everyMs pause between two sweeps */
 export function startRoomSweeper(deps: SweeperDeps, everyMs = EVERY_MS): RoomSweeper {
   const { store, outbox, log } = deps
   const stopper = new AbortController()

@@ -9,6 +9,7 @@ export interface Turns {
   take<T>(room: string, work: () => Promise<T>): Promise<T>
 }
 
+/** @param maxWaiting changes of one room that may wait, the running one included */
 export function createTurns(maxWaiting = MAX_WAITING): Turns {
   const rooms = new Map<string, { last: Promise<unknown>; waiting: number }>()
   return {
