@@ -1,7 +1,7 @@
 /**
  * The way of a change of a room from MySQL, where it is committed, into the room's log. Row by row in their order, and a row again and
  * again until its entry is in the log: its clientId makes a repetition a duplicate. Several processes may do it at once for one room:
- * each goes in the order of the rows, so a newer entry never comes before an older one.
+ * each goes in the order of the rows, so a newer entry never comes before an older one, unless Redis forgets the older one in that moment.
  */
 import { parseConversation, type RoomEvent } from '@tidings/protocol'
 import type { RoomNotices } from '@tidings/registry'
@@ -62,6 +62,8 @@ export interface Outbox {
    * @throws AppError `unavailable`, `overloaded`, `outcome_unknown`: what is not in the log waits
    */
   drain(conversation: string): Promise<void>
+  /** As `drain`; and what Redis forgot in the middle of another run comes again, too. */
+  drainAll(conversation: string): Promise<void>
 }
 
 /** The outbox of one process. Those of other processes may drain the same conversations. */
@@ -69,6 +71,8 @@ export function createOutbox(deps: OutboxDeps): Outbox {
   const { redis, keys, store, reader, log } = deps
   const running = new Map<string, Promise<void>>()
   const next = new Map<string, Promise<void>>()
+  /** Conversations of which every row is looked at in the next run. */
+  const thorough = new Set<string>()
 
   /** One run at a time per conversation; whoever asks meanwhile gets one that begins after it. */
   function drain(conversation: string): Promise<void> {
@@ -93,7 +97,7 @@ export function createOutbox(deps: OutboxDeps): Outbox {
   }
 
   async function drainOnce(conversation: string): Promise<void> {
-    await appendLost(conversation)
+    await appendLost(conversation, thorough.delete(conversation))
     for (let rows: OutboxRow[] = []; ; ) {
       rows = await outboxPending(store, conversation, PAGE)
       await appendAll(rows)
@@ -103,10 +107,10 @@ export function createOutbox(deps: OutboxDeps): Outbox {
   }
 
   /** What Redis has forgotten before it was stored comes again, and before anything that is newer. */
-  async function appendLost(conversation: string): Promise<void> {
+  async function appendLost(conversation: string, every: boolean): Promise<void> {
     const newest = await outboxNewest(store, conversation)
-    // Redis forgets the ends of logs: with the newest there, all are.
-    if (!newest || (await arrived(newest))) return
+    // Redis forgets the ends of logs: with the newest there, all are, unless it was appended while an older one was forgotten.
+    if (!newest || (!every && (await arrived(newest)))) return
     for (let after = 0; ; ) {
       const rows = await outboxAppended(store, conversation, after, PAGE)
       if (rows.length === 0) return
@@ -224,5 +228,11 @@ export function createOutbox(deps: OutboxDeps): Outbox {
     }
   }
 
-  return { drain }
+  return {
+    drain,
+    drainAll(conversation) {
+      thorough.add(conversation)
+      return drain(conversation)
+    },
+  }
 }

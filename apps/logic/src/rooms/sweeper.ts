@@ -90,7 +90,7 @@ export function startRoomSweeper(deps: SweeperDeps, everyMs = EVERY_MS): RoomSwe
   async function drainAll(conversations: readonly string[]): Promise<void> {
     for (let at = 0; at < conversations.length; at += DRAINED_AT_ONCE) {
       const some = conversations.slice(at, at + DRAINED_AT_ONCE)
-      await Promise.all(some.map((conversation) => attempt(conversation, () => outbox.drain(conversation))))
+      await Promise.all(some.map((conversation) => attempt(conversation, () => outbox.drainAll(conversation))))
     }
   }
 
