@@ -1,7 +1,8 @@
 /**
  * The way of a change of a room from MySQL, where it is committed, into the room's log. Row by row in their order, and a row again and
  * again until its entry is in the log: its clientId makes a repetition a duplicate. Several processes may do it at once for one room:
- * each goes in the order of the rows, so a newer entry never comes before an older one, unless Redis forgets the older one in that moment.
+ * each goes in the order of the rows, so a newer entry never comes before an older one, unless Redis forgets
+ * the older one in that moment.
  */
 import { parseConversation, type RoomEvent } from '@tidings/protocol'
 import type { RoomNotices } from '@tidings/registry'

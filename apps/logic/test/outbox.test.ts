@@ -240,6 +240,19 @@ t.test('and also when nothing newer comes', async (t) => {
   await until(async () => (await waiting(conversation)).length === 0)
 })
 
+t.test('one that was forgotten while a later one was appended comes again', async (t) => {
+  const { id, conversation } = await make()
+  for (const user of ['bob', 'carol']) await members.joinRoom(deps, { user, room: id })
+  const [, lost] = await eventsOf(conversation)
+  await redis.xdel(keys.log(conversation), `${lost!.seq}-0`)
+  await redis.del(keys.once(conversation, '', roomEventClientId(2)))
+  await deps.outbox.drain(conversation)
+  t.equal((await eventsOf(conversation)).length, 2, 'not seen at a glance')
+  await deps.outbox.drainAll(conversation)
+  t.same((await eventsOf(conversation)).map(({ version }) => version).sort(), [1, 2, 3])
+  t.match(await standing(conversation, 'bob'), { joined: lost!.seq })
+})
+
 t.test('who is in rooms comes back after Redis forgot all: 5,001 people, and nobody else', async (t) => {
   const { id, conversation } = await make({ members: ['bob'] })
   await sayIn(id, 'bob', 'hello')
