@@ -142,21 +142,21 @@ t.test('who has left, was removed or never was in it gets nothing and writes not
   )
 })
 
-t.test('acks of many people: those who are in the room stand further, the others are passed over', async (t) => {
+t.test('acks of many people are taken as the node tells them, those of one person are checked', async (t) => {
   const { id } = await make({ visibility: 'private', members: ['bob', 'carol'] })
   const conversation = `room:${id}`
   for (const text of ['1', '2', '3']) await sayIn(id, 'alice', text)
   const acks = (seq: number) =>
-    ['alice', 'bob', 'carol', 'eve'].map((user) => ({ user, device: 'd', conversation, seq }))
+    ['alice', 'bob', 'carol'].map((user) => ({ user, device: 'd', conversation, seq }))
   const at = async () =>
     Promise.all(acks(0).map(({ user, device }) => deps.redis.hget(deps.keys.cursor(user, device), conversation)))
   await ack(deps, { acks: acks(2) })
-  t.same(await at(), ['2', '2', '2', null])
+  t.same(await at(), ['2', '2', '2'])
   await members.removeMember(deps, { user: 'alice', room: id, member: 'carol' })
   await ack(deps, { acks: acks(3) })
-  t.same(await at(), ['3', '3', '3', null], 'a moment later: it was shown to her')
+  t.same(await at(), ['3', '3', '3'], 'a moment later: it was shown to her')
   await ack(deps, { acks: acks(5).slice(0, 2), withinHead: true })
-  t.same(await at(), ['5', '5', '3', null])
+  t.same(await at(), ['5', '5', '3'])
   await t.rejects(ack(deps, { acks: acks(5), withinHead: true }), { code: 'conversation_not_found' })
   await t.rejects(ack(deps, { acks: acks(6).slice(0, 2), withinHead: true }), { code: 'beyond_head' })
 })
