@@ -46,6 +46,9 @@ export interface Keys {
   ticket(digest: string): string
 }
 
+/** The channel of what may be lost. No key: Redis keeps nothing of it. */
+export const ephemeralChannel = ({ namespace }: Pick<Keys, 'namespace'>): string => `${namespace}:ephemeral`
+
 /** @param namespace first word of every key, `tidings` unless instances share a Redis */
 export function createKeys(namespace: string, partitions: number): Keys {
   const of = (name: string): number => partitionOf(name, partitions)
