@@ -12,15 +12,17 @@ import {
   startOps,
   type Tracing,
 } from '@tidings/service'
-import { createLogReader } from '@tidings/stream'
+import { createEphemeralPublisher, createLogReader, subscribeEphemeral } from '@tidings/stream'
 import { createAcks } from './ack.js'
 import { refuseOrigin, SUBPROTOCOL } from './admission.js'
 import { createCatchUp } from './catch-up.js'
 import type { ConnectConfig } from './config.js'
 import { Connection, type ConnectionDeps } from './connection.js'
 import { createDeliver } from './deliver.js'
+import { createEphemeral } from './ephemeral.js'
 import type { FrameDeps } from './frames.js'
 import { startHeartbeat } from './heartbeat.js'
+import { createEphemeralMetrics } from './metrics.js'
 import { type OpenDeps, RECHECK_MS } from './open.js'
 import { createPushService } from './push-service.js'
 import { createRooms } from './rooms.js'
@@ -32,6 +34,7 @@ import { startWsTransport } from './socket-ws.js'
 import { createStoredReceipts } from './stored.js'
 import { startSweep } from './sweep.js'
 import type { Transport, TransportOptions } from './transport.js'
+import { createTyping } from './typing.js'
 
 export const WS_PATH = '/api/v1/ws'
 export const VERSION = '0.1.0'
@@ -101,6 +104,11 @@ export async function startConnect(
     life.add('rooms', () => rooms.stop())
     const roomWatch = await watchRooms(registry, rooms, log)
     life.add('room watch', () => roomWatch.stop())
+    const { dropped } = createEphemeralMetrics(metrics)
+    const bus = createEphemeralPublisher({ redis, keys, dropped, log })
+    const listener = createEphemeral({ sessions, dropped })
+    const hearing = await subscribeEphemeral({ redis, keys, listener, log })
+    life.add('ephemeral events', () => hearing.stop())
     const heartbeat = startHeartbeat(sessions, config.heartbeatMs)
     life.add('heartbeat', () => heartbeat.stop())
 
@@ -120,6 +128,7 @@ export async function startConnect(
       acks,
       catchUp,
       stored,
+      typing: createTyping(bus),
       logic: logic.client,
       log,
     }
