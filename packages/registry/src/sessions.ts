@@ -139,7 +139,7 @@ export async function createSessionLister(
   }
 }
 
-function parseSession(value: string): { node: string; device: string } | undefined {
+export function parseSession(value: string): { node: string; device: string } | undefined {
   try {
     const { node, device } = JSON.parse(value) as { node?: unknown; device?: unknown }
     return typeof node === 'string' && typeof device === 'string' ? { node, device } : undefined
