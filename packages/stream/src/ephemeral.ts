@@ -100,8 +100,8 @@ export async function subscribeEphemeral(deps: {
     try {
       await connection.connect()
       await connection.subscribe(channel)
+      if (heard || failures > 0) listener.missed()
       failures = 0
-      if (heard) listener.missed()
       heard = true
       first()
       for (;;) {
