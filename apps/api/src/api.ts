@@ -28,6 +28,7 @@ export type LogicCalls = Pick<
   | 'ack'
   | 'read'
   | 'readOffline'
+  | 'presence'
 >
 
 export interface ApiSettings {

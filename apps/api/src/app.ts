@@ -19,6 +19,7 @@ import { meRoutes } from './routes/me.js'
 import { messageRoutes } from './routes/messages.js'
 import { offlineRoutes } from './routes/offline.js'
 import { positionRoutes } from './routes/positions.js'
+import { presenceRoutes } from './routes/presence.js'
 import { SHARED_SCHEMAS } from './schemas.js'
 import { onClientError } from './socket-errors.js'
 import { validatorCompiler } from './validate.js'
@@ -56,6 +57,7 @@ export function buildApp(deps: ApiDeps): Api {
       conversationRoutes(scope, deps, authenticate)
       positionRoutes(scope, deps, authenticate)
       offlineRoutes(scope, deps, authenticate)
+      presenceRoutes(scope, deps, authenticate)
       done()
     },
     { prefix: '/api/v1' },

@@ -36,6 +36,7 @@ test('the document describes every route, fully', async (t) => {
       'GET /api/v1/conversations/{id}/messages',
       'GET /api/v1/me',
       'GET /api/v1/offline',
+      'GET /api/v1/presence',
       'GET /api/v1/users/{id}',
       'POST /api/v1/auth/login',
       'POST /api/v1/auth/logout',

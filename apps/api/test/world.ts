@@ -70,6 +70,7 @@ export interface World {
     listConversations(): logicRpc.ListConversationsResponse
     readHistory(): logicRpc.ReadHistoryResponse
     readOffline(): logicRpc.ReadOfflineResponse
+    presence(): logicRpc.PresenceResponse
     move(): void
   }
   call(method: string, path: string, options?: CallOptions): Promise<Reply>
@@ -103,6 +104,7 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
     listConversations: () => ({ conversations: [], nextCursor: '' }),
     readHistory: () => ({ entries: [], voids: [], head: 0, complete: true }),
     readOffline: () => ({ entries: [], voids: [], gaps: [], nextCursor: '' }),
+    presence: () => ({ people: [] }),
     move: () => {},
   }
   const noted = <Request extends object, Response>(method: string, answer: (request: Request) => Response) => {
@@ -163,6 +165,7 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
       listConversations: noted('listConversations', () => behind.listConversations()),
       readHistory: noted('readHistory', () => behind.readHistory()),
       readOffline: noted('readOffline', () => behind.readOffline()),
+      presence: noted('presence', () => behind.presence()),
       ack: noted('ack', () => {
         behind.move()
         return {}

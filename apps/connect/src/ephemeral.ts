@@ -1,5 +1,5 @@
 /** What all nodes are told and need not keep: each tells its own sessions, where it concerns one. */
-import type { Ephemeral, TypingEvent } from '@tidings/protocol'
+import type { Ephemeral, PresenceEvent, ReceiptEvent, TypingEvent } from '@tidings/protocol'
 import type { EphemeralListener } from '@tidings/stream'
 import type { Session } from './session.js'
 import type { Sessions } from './sessions.js'
@@ -15,10 +15,12 @@ export function tellLossy(session: Session, frame: string): void {
 /** @param dropped told of events that are not shown */
 export function createEphemeral(deps: {
   sessions: Pick<Sessions, 'concerned'>
+  receipts: { add(event: ReceiptEvent): void }
+  watch: { event(event: PresenceEvent): void; lookAgain(): void }
   dropped(events: number): void
   now?: () => number
 }): EphemeralListener {
-  const { sessions, dropped, now = () => performance.now() } = deps
+  const { sessions, receipts, watch, dropped, now = () => performance.now() } = deps
   let left = TYPING_FRAMES_PER_S
   let at = now()
 
@@ -44,6 +46,8 @@ export function createEphemeral(deps: {
 
   function one(event: Ephemeral): void {
     if (event.op === 'typing') typing(event)
+    else if (event.op === 'receipt') receipts.add(event)
+    else watch.event(event)
   }
 
   return {
@@ -51,6 +55,6 @@ export function createEphemeral(deps: {
       refill()
       for (const event of events) one(event)
     },
-    missed() {},
+    missed: () => watch.lookAgain(),
   }
 }

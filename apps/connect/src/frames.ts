@@ -26,6 +26,7 @@ import { coveredTo } from './repair.js'
 import type { Session } from './session.js'
 import type { StoredReceipts } from './stored.js'
 import type { Typing } from './typing.js'
+import { MAX_WATCHED, type Watch } from './watch.js'
 
 const SYNC_PAGE = 100
 const MAX_SYNC = 500
@@ -38,6 +39,7 @@ export interface FrameDeps {
   catchUp: CatchUp
   stored: StoredReceipts
   typing: Typing
+  watch: Pick<Watch, 'watch'>
   logic: Pick<LogicClient, 'read'>
   log: Logger
 }
@@ -97,6 +99,10 @@ const Token = Type.Object(
   exactly,
 )
 const Writing = Type.Object({ op: Type.Literal('typing'), conversation }, exactly)
+const Watching = Type.Object(
+  { op: Type.Literal('watch'), users: Type.Array(text(USER_ID), { maxItems: MAX_WATCHED }) },
+  exactly,
+)
 const Ping = Type.Object({ op: Type.Literal('ping') }, exactly)
 
 const OPS = new Map<string, Op>([
@@ -110,6 +116,12 @@ const OPS = new Map<string, Op>([
     'typing',
     op(Writing, '{"op":"typing","conversation":"dm:alice:bob"}', ({ typing }, session, frame) =>
       typing(session, frame.conversation),
+    ),
+  ],
+  [
+    'watch',
+    op(Watching, `{"op":"watch","users":["bob"]}, with up to ${MAX_WATCHED} users`, ({ watch }, session, frame) =>
+      watch.watch(session, frame.users),
     ),
   ],
   ['ping', op(Ping, '{"op":"ping"}', (_deps, session) => session.tell({ op: 'pong' }))],

@@ -45,6 +45,7 @@ t.test(
             asked.push(() => resolve({ positions: [] }))
           }),
       },
+      presence: { began: () => undefined },
       acks: { add: () => undefined, flush: async () => undefined, waiting: 0, stop: async () => undefined },
       catchUp: {
         readAfter: async () => ({ entries: [], voids: [] }),

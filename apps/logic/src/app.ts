@@ -1,10 +1,10 @@
 /** Puts a logic process together, and takes it apart in order. */
 import { randomUUID } from 'node:crypto'
 import { logicRpc, rpcToken, serve, startRpcServer } from '@tidings/protocol'
-import { connectRegistry } from '@tidings/registry'
+import { connectRegistry, createLiveDevices } from '@tidings/registry'
 import { ConfigError, Lifecycle, type Logger, type MetricsRegistry, startOps, type Tracing } from '@tidings/service'
 import { connectStore, fixPartitions, isAway, type Store } from '@tidings/store'
-import { checkRedis, connectRedis, createKeys, createLogReader } from '@tidings/stream'
+import { checkRedis, connectRedis, createEphemeralPublisher, createKeys, createLogReader } from '@tidings/stream'
 import type { LogicConfig } from './config.js'
 import { createDevices } from './devices.js'
 import { startForgetting } from './forget.js'
@@ -12,6 +12,7 @@ import { startGenerations } from './generations.js'
 import { createListingCursors } from './listing-cursor.js'
 import { createGenerationMetrics, createLogicMetrics } from './metrics.js'
 import { createPasswords } from './passwords.js'
+import { createReceipts } from './receipts.js'
 import { startRevocations } from './revocations.js'
 import { createLogicService } from './server.js'
 import { startWriteBehind } from './write-behind.js'
@@ -63,6 +64,8 @@ export async function startLogic(
     const forgetting = startForgetting(store, log)
     life.add('forgetting', () => forgetting.stop())
     const devices = createDevices({ redis, keys, store, writeBehind, log })
+    const bus = createEphemeralPublisher({ redis, keys, dropped: metrics.dropped, log })
+    const receipts = createReceipts({ redis, keys, publish: bus.publish, log })
 
     const registry = await connectRegistry({
       urls: config.etcdUrls,
@@ -78,6 +81,8 @@ export async function startLogic(
       reader,
       devices,
       writeBehind,
+      receipts,
+      liveDevices: createLiveDevices(registry),
       generations,
       revocations,
       listingCursors: createListingCursors(config.jwtSecret),

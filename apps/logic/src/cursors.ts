@@ -5,6 +5,7 @@ import type { Keys, LogReader, Redis } from '@tidings/stream'
 import type { Devices } from './devices.js'
 import { readHeads } from './heads.js'
 import { deviceOf, seqOf, userOf } from './input.js'
+import type { Receipts } from './receipts.js'
 import { loadScript } from './script.js'
 import type { WriteBehind } from './write-behind.js'
 
@@ -18,6 +19,8 @@ const moveForward = loadScript('ack.lua')
 enum Moved {
   Unlisted = -1,
   Forward = 1,
+  /** And no other device of the user has as much. */
+  Furthest = 2,
 }
 
 export interface CursorDeps {
@@ -27,6 +30,7 @@ export interface CursorDeps {
   reader: LogReader
   devices: Devices
   writeBehind: WriteBehind
+  receipts: Receipts
 }
 
 /** Where a device stands in every conversation of its user. @throws AppError `invalid_request`, `unavailable` */
@@ -113,13 +117,15 @@ async function move(deps: CursorDeps, cursors: readonly Cursor[]): Promise<Curso
   return (await Promise.all(chunks.map((chunk) => moveChunk(deps, chunk)))).flat()
 }
 
-async function moveChunk({ redis, keys, writeBehind }: CursorDeps, chunk: readonly Cursor[]): Promise<Cursor[]> {
+async function moveChunk(deps: CursorDeps, chunk: readonly Cursor[]): Promise<Cursor[]> {
+  const { redis, keys, writeBehind, receipts } = deps
   const answers = (await moveForward(
     redis,
     chunk.flatMap(({ user, device }) => [keys.devices(user), keys.cursor(user, device)]),
     chunk.flatMap(({ device, conversation, seq }) => [device, conversation, seq]),
   )) as number[]
-  const moved = chunk.filter((_, i) => answers[i] === Moved.Forward)
+  const moved = chunk.filter((_, i) => answers[i]! >= Moved.Forward)
+  for (const [i, cursor] of chunk.entries()) if (answers[i] === Moved.Furthest) receipts.delivered(cursor)
   await writeBehind.add(moved, [])
   return chunk.filter((_, i) => answers[i] === Moved.Unlisted)
 }

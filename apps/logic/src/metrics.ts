@@ -6,6 +6,8 @@ export interface LogicMetrics {
   method(name: string): StageMetrics
   /** @param read how many cursors, devices and read positions wait to be stored */
   watchWriteBehind(read: () => number): void
+  /** Receipts that nobody is told of. */
+  dropped(events: number): void
 }
 
 export interface GenerationMetrics {
@@ -30,4 +32,9 @@ export const createLogicMetrics = (registry: MetricsRegistry): LogicMetrics => (
       'Cursors, devices and read positions that wait to be stored in MySQL.',
       read,
     ),
+  dropped: counter(
+    registry,
+    'tidings_ephemeral_dropped_total',
+    'Receipts that were not told: Redis was away, or too many came.',
+  ),
 })

@@ -10,6 +10,7 @@ import { type HistoryDeps, readHistory } from './history.js'
 import type { LogicMetrics } from './metrics.js'
 import { type OfflineDeps, readOffline } from './offline.js'
 import { permit } from './permit.js'
+import { type PresenceDeps, presence } from './presence.js'
 import { read } from './reads.js'
 import { logout, refresh } from './sessions.js'
 import { getUser, seeUser } from './users.js'
@@ -18,7 +19,8 @@ export type LogicDeps = AccountDeps &
   CursorDeps &
   ConversationDeps &
   HistoryDeps &
-  OfflineDeps & { generations: Generations }
+  OfflineDeps &
+  PresenceDeps & { generations: Generations }
 
 export function createLogicService(
   deps: LogicDeps,
@@ -84,5 +86,6 @@ export function createLogicService(
     fateOf: measured('fateOf', async (request: logicRpc.FateOfRequest) => ({
       fates: await fateOf(deps.store, request),
     })),
+    presence: measured('presence', (request: logicRpc.PresenceRequest) => presence(deps, request)),
   }
 }

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { migrate } from '@tidings/migrations'
-import { dmId, type Entry } from '@tidings/protocol'
+import { dmId, type Entry, type ReceiptEvent } from '@tidings/protocol'
 import { createLogger, createMetrics } from '@tidings/service'
 import { connectStore, insertEntries, insertUser, raiseFence, type Store } from '@tidings/store'
 import {
@@ -22,6 +22,7 @@ import { startGenerations } from '../src/generations.js'
 import { createListingCursors } from '../src/listing-cursor.js'
 import { createGenerationMetrics } from '../src/metrics.js'
 import { createPasswords } from '../src/passwords.js'
+import { createReceipts } from '../src/receipts.js'
 import { startRevocations } from '../src/revocations.js'
 import type { LogicDeps } from '../src/server.js'
 import { startWriteBehind } from '../src/write-behind.js'
@@ -41,6 +42,10 @@ export interface World {
   store: Store
   mysqlUrl: string
   namespace: string
+  /** Receipts that were published. */
+  told: ReceiptEvent[]
+  /** Live devices by user, as etcd would list them. */
+  online: Map<string, number>
   /** As many users as there are names. */
   people(...names: string[]): Promise<void>
   /** Appends to the conversation of the two, as accept does. */
@@ -83,6 +88,9 @@ export async function world(t: Test): Promise<World> {
   const appender = createAppender({ redis, keys, replicas: 0, generations, metrics })
   let lastId = 7_261_234_567_890_123_456n
 
+  const told: ReceiptEvent[] = []
+  const online = new Map<string, number>()
+
   async function forgetRedis(): Promise<void> {
     const names = await redis.keys(`t-${unique}:*`)
     if (names.length > 0) await redis.del(...names)
@@ -107,6 +115,8 @@ export async function world(t: Test): Promise<World> {
       store,
       reader,
       writeBehind,
+      liveDevices: { of: async (users) => users.map((user) => online.get(user) ?? 0) },
+      receipts: createReceipts({ redis, keys, publish: (event) => void told.push(event), log }),
       generations,
       revocations,
       listingCursors: createListingCursors(`secret of ${unique}`),
@@ -122,6 +132,8 @@ export async function world(t: Test): Promise<World> {
     mysqlUrl: mysqlUrl.href,
     namespace: `t-${unique}`,
     forgetRedis,
+    told,
+    online,
     mysql: proxy,
     async people(...names) {
       for (const id of names) {

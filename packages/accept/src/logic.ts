@@ -21,6 +21,7 @@ const REPEATABLE = new Set([
   'read',
   'readOffline',
   'restoreMembers',
+  'presence',
   'getRoom',
   'searchRooms',
   'listMembers',
