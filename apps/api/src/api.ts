@@ -43,6 +43,7 @@ export type LogicCalls = Pick<
   | 'listBans'
   | 'ban'
   | 'unban'
+  | 'presence'
 >
 
 export interface ApiSettings {

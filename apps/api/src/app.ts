@@ -21,6 +21,7 @@ import { memberRoutes } from './routes/members.js'
 import { messageRoutes } from './routes/messages.js'
 import { offlineRoutes } from './routes/offline.js'
 import { positionRoutes } from './routes/positions.js'
+import { presenceRoutes } from './routes/presence.js'
 import { roomRoutes } from './routes/rooms.js'
 import { SHARED_SCHEMAS } from './schemas.js'
 import { onClientError } from './socket-errors.js'
@@ -61,6 +62,7 @@ export function buildApp(deps: ApiDeps): Api {
       offlineRoutes(scope, deps, authenticate)
       roomRoutes(scope, deps, authenticate)
       memberRoutes(scope, deps, authenticate)
+      presenceRoutes(scope, deps, authenticate)
       done()
     },
     { prefix: '/api/v1' },

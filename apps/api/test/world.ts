@@ -71,6 +71,7 @@ export interface World {
     listConversations(): logicRpc.ListConversationsResponse
     readHistory(): logicRpc.ReadHistoryResponse
     readOffline(): logicRpc.ReadOfflineResponse
+    presence(): logicRpc.PresenceResponse
     move(): void
     room(): logicRpc.Room
     member(): logicRpc.Member
@@ -111,6 +112,7 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
     listConversations: () => ({ conversations: [], nextCursor: '' }),
     readHistory: () => ({ entries: [], voids: [], head: 0, complete: true }),
     readOffline: () => ({ entries: [], voids: [], gaps: [], nextCursor: '' }),
+    presence: () => ({ people: [] }),
     move: () => {},
     room: () => roomOf({}),
     member: () => memberOf({}),
@@ -183,6 +185,7 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
       listConversations: noted('listConversations', () => behind.listConversations()),
       readHistory: noted('readHistory', () => behind.readHistory()),
       readOffline: noted('readOffline', () => behind.readOffline()),
+      presence: noted('presence', () => behind.presence()),
       ack: noted('ack', () => {
         behind.move()
         return {}

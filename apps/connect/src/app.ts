@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { startEdge } from '@tidings/accept'
 import { AppError, Close, MAX_FRAME_BYTES, nodeRpc, rpcToken, serve, startRpcServer } from '@tidings/protocol'
-import { createSessionLister, type NodeInfo, watchRooms } from '@tidings/registry'
+import { createLiveDevices, createSessionLister, type NodeInfo, watchRooms } from '@tidings/registry'
 import {
   gauge,
   Lifecycle,
@@ -12,19 +12,23 @@ import {
   startOps,
   type Tracing,
 } from '@tidings/service'
-import { createLogReader } from '@tidings/stream'
+import { createEphemeralPublisher, createLogReader, saveSeen, subscribeEphemeral } from '@tidings/stream'
 import { createAcks } from './ack.js'
 import { refuseOrigin, SUBPROTOCOL } from './admission.js'
 import { createCatchUp } from './catch-up.js'
 import type { ConnectConfig } from './config.js'
 import { Connection, type ConnectionDeps } from './connection.js'
 import { createDeliver } from './deliver.js'
+import { createEphemeral } from './ephemeral.js'
 import type { FrameDeps } from './frames.js'
 import { startHeartbeat } from './heartbeat.js'
 import { createHttp } from './http.js'
 import { createLongPoll } from './long-poll.js'
+import { createEphemeralMetrics } from './metrics.js'
 import { type OpenDeps, RECHECK_MS } from './open.js'
+import { createPresence } from './presence.js'
 import { createPushService } from './push-service.js'
+import { createReceipts } from './receipts.js'
 import { createRooms } from './rooms.js'
 import type { Session } from './session.js'
 import { createSessions } from './sessions.js'
@@ -34,6 +38,8 @@ import { startWsTransport } from './socket-ws.js'
 import { createStoredReceipts } from './stored.js'
 import { startSweep } from './sweep.js'
 import type { Transport, TransportOptions } from './transport.js'
+import { createTyping } from './typing.js'
+import { createWatch } from './watch.js'
 
 export const WS_PATH = '/api/v1/ws'
 export const VERSION = '0.1.0'
@@ -88,10 +94,13 @@ export async function startConnect(
     life.add('sweep', () => sweep.stop())
     // Whatever came while etcd did not list our sessions was pushed to nobody.
     await registry.onLease(async () => sweep.soon(RECHECK_MS))
+    const watch = createWatch({ logic: logic.client, live: createLiveDevices(registry), log })
+    life.add('watch', () => watch.stop())
     const nodes = new Map<string, NodeInfo>()
     await registry.watchNodes('connect', (listed) => {
       nodes.clear()
       for (const [name, info] of listed) nodes.set(name, info)
+      watch.nodes(nodes)
     })
     edge.revocations.onRevoked((sessionId) => {
       for (const session of sessions.all()) {
@@ -102,6 +111,16 @@ export async function startConnect(
     life.add('rooms', () => rooms.stop())
     const roomWatch = await watchRooms(registry, rooms, log)
     life.add('room watch', () => roomWatch.stop())
+    const { dropped } = createEphemeralMetrics(metrics)
+    const bus = createEphemeralPublisher({ redis, keys, dropped, log })
+    const receipts = createReceipts({ sessions, dropped })
+    life.add('receipts', () => receipts.stop())
+    const save = (seen: ReadonlyMap<string, number>): Promise<void> => saveSeen(redis, keys, seen)
+    const presence = createPresence({ sessions, publish: bus.publish, save, log })
+    life.add('presence', () => presence.stop())
+    const listener = createEphemeral({ sessions, receipts, watch, dropped })
+    const hearing = await subscribeEphemeral({ redis, keys, listener, log })
+    life.add('ephemeral events', () => hearing.stop())
     const heartbeat = startHeartbeat(sessions, config.heartbeatMs)
     life.add('heartbeat', () => heartbeat.stop())
 
@@ -121,6 +140,8 @@ export async function startConnect(
       acks,
       catchUp,
       stored,
+      typing: createTyping(bus),
+      watch,
       logic: logic.client,
       log,
     }
@@ -137,12 +158,15 @@ export async function startConnect(
       catchUp,
       slots,
       openings,
+      presence,
       sweep,
       log,
     }
 
     function onSessionClosed(session: Session, code: number): void {
       sessions.remove(session)
+      presence.ended(session.user)
+      watch.forget(session)
       if (acks.waiting > 0) void acks.flush()
       log.debug({ session: session.id, code }, 'session closed')
       if (stopper.signal.aborted) return
@@ -174,6 +198,7 @@ export async function startConnect(
     life.add('transport', () => transport.stop())
 
     gauge(metrics, 'tidings_sessions', 'Live sessions of this node.', () => sessions.size)
+    gauge(metrics, 'tidings_watched_users', 'Users whose presence is watched here.', () => watch.size)
     gauge(metrics, 'tidings_acks_waiting', 'Acks that wait to be written.', () => acks.waiting)
     gauge(metrics, 'tidings_stored_waiting', 'Sends whose stored receipt is due.', () => stored.waiting)
     gauge(metrics, 'tidings_openings_running', 'Sessions that are being opened.', () => openings.running)

@@ -25,6 +25,8 @@ import type { CatchUp } from './catch-up.js'
 import { coveredTo } from './repair.js'
 import type { Session } from './session.js'
 import type { StoredReceipts } from './stored.js'
+import type { Typing } from './typing.js'
+import { MAX_WATCHED, type Watch } from './watch.js'
 
 const SYNC_PAGE = 100
 const MAX_SYNC = 500
@@ -36,6 +38,8 @@ export interface FrameDeps {
   acks: Acks
   catchUp: CatchUp
   stored: StoredReceipts
+  typing: Typing
+  watch: Pick<Watch, 'watch'>
   logic: Pick<LogicClient, 'read'>
   log: Logger
 }
@@ -94,6 +98,11 @@ const Token = Type.Object(
   { op: Type.Literal('token'), token: Type.String({ minLength: 1, maxLength: 8_192 }) },
   exactly,
 )
+const Writing = Type.Object({ op: Type.Literal('typing'), conversation }, exactly)
+const Watching = Type.Object(
+  { op: Type.Literal('watch'), users: Type.Array(text(USER_ID), { maxItems: MAX_WATCHED }) },
+  exactly,
+)
 const Ping = Type.Object({ op: Type.Literal('ping') }, exactly)
 
 const OPS = new Map<string, Op>([
@@ -103,6 +112,18 @@ const OPS = new Map<string, Op>([
   ['sync', op(Sync, '{"op":"sync","conversation":"dm:alice:bob","after":0,"limit":100}', sync)],
   ['resume', op(Resume, '{"op":"resume","cursors":{"dm:alice:bob":42},"done":true}', resume)],
   ['token', op(Token, '{"op":"token","token":"..."}', renew)],
+  [
+    'typing',
+    op(Writing, '{"op":"typing","conversation":"dm:alice:bob"}', ({ typing }, session, frame) =>
+      typing(session, frame.conversation),
+    ),
+  ],
+  [
+    'watch',
+    op(Watching, `{"op":"watch","users":["bob"]}, with up to ${MAX_WATCHED} users`, ({ watch }, session, frame) =>
+      watch.watch(session, frame.users),
+    ),
+  ],
   ['ping', op(Ping, '{"op":"ping"}', (_deps, session) => session.tell({ op: 'pong' }))],
 ])
 

@@ -8,6 +8,7 @@ import type { NodeInfo, SessionLister } from '@tidings/registry'
 import { jitterSeconds, type Logger, withBound } from '@tidings/service'
 import type { Acks } from './ack.js'
 import type { CatchUp } from './catch-up.js'
+import type { Presence } from './presence.js'
 import type { Session } from './session.js'
 import type { Sessions } from './sessions.js'
 import type { Slots } from './slots.js'
@@ -33,6 +34,7 @@ export interface OpenDeps {
   slots: Pick<Slots, 'full'>
   /** Who is between the first byte and `ready`. When too many are, who comes is sent away before anything is done for them. */
   openings: Pick<Slots, 'full' | 'run'>
+  presence: Pick<Presence, 'began'>
   sweep: Sweep
   log: Logger
 }
@@ -84,6 +86,7 @@ async function endOlder(deps: OpenDeps, session: Session): Promise<void> {
   const { sessions, lister, acks, log } = deps
   const here = sessions.ofDevice(session.user, session.device)
   sessions.add(session)
+  deps.presence.began(session.user)
   if (here) {
     here.close(Close.Replaced, 'replaced by a newer session of the device')
     await acks.flush()

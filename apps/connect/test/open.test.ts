@@ -39,6 +39,7 @@ t.test('of many who come at once a few are let in, and the others are sent away 
       repairSoon: () => undefined,
     },
     slots: { full: false },
+    presence: { began: () => undefined },
     openings: createSlots(2, 0),
     sweep: { soon: () => undefined, stop: async () => undefined },
     log: createLogger({ app: 'connect', instance: 'test', level: 'silent' }),

@@ -1,13 +1,14 @@
 /** Puts a logic process together, and takes it apart in order. */
 import { randomUUID } from 'node:crypto'
 import { logicRpc, rpcToken, serve, startRpcServer } from '@tidings/protocol'
-import { claimWorkerId, connectRegistry, createIds, createRoomNotices } from '@tidings/registry'
+import { claimWorkerId, connectRegistry, createIds, createLiveDevices, createRoomNotices } from '@tidings/registry'
 import { ConfigError, Lifecycle, type Logger, type MetricsRegistry, startOps, type Tracing } from '@tidings/service'
 import { connectStore, fixPartitions, isAway, type Store } from '@tidings/store'
 import {
   checkRedis,
   connectRedis,
   createAppender,
+  createEphemeralPublisher,
   createKeys,
   createLogReader,
   createStreamMetrics,
@@ -20,6 +21,7 @@ import { createListingCursors } from './listing-cursor.js'
 import { createGenerationMetrics, createLogicMetrics } from './metrics.js'
 import { createOutbox } from './outbox.js'
 import { createPasswords } from './passwords.js'
+import { createReceipts } from './receipts.js'
 import { startRevocations } from './revocations.js'
 import { startRoomSweeper } from './rooms/sweeper.js'
 import { createTurns } from './rooms/turns.js'
@@ -73,6 +75,8 @@ export async function startLogic(
     const forgetting = startForgetting(store, log)
     life.add('forgetting', () => forgetting.stop())
     const devices = createDevices({ redis, keys, store, writeBehind, log })
+    const bus = createEphemeralPublisher({ redis, keys, dropped: metrics.dropped, log })
+    const receipts = createReceipts({ redis, keys, publish: bus.publish, log })
 
     const registry = await connectRegistry({
       urls: config.etcdUrls,
@@ -104,6 +108,8 @@ export async function startLogic(
       reader,
       devices,
       writeBehind,
+      receipts,
+      liveDevices: createLiveDevices(registry),
       generations,
       outbox,
       turns: createTurns(),

@@ -6,6 +6,7 @@ import type { Devices, OpenedDevice } from './devices.js'
 import { readHeads } from './heads.js'
 import { deviceOf, seqOf, userOf } from './input.js'
 import { andThen, type Outcome, outcomes, unwrap } from './outcome.js'
+import type { Receipts } from './receipts.js'
 import { type MembershipDeps, membershipsOf, requireMember } from './rooms/membership.js'
 import { loadScript } from './script.js'
 import type { WriteBehind } from './write-behind.js'
@@ -22,6 +23,8 @@ const moveForward = loadScript('ack.lua')
 enum Moved {
   Unlisted = -1,
   Forward = 1,
+  /** And no other device of the user has as much. */
+  Furthest = 2,
 }
 
 export interface CursorDeps extends MembershipDeps {
@@ -31,6 +34,7 @@ export interface CursorDeps extends MembershipDeps {
   reader: LogReader
   devices: Devices
   writeBehind: WriteBehind
+  receipts: Receipts
 }
 
 /** Where devices stand in every conversation of their users. Failures of each: AppError `invalid_request`, `unavailable`, `overloaded`. */
@@ -175,13 +179,15 @@ async function move(deps: CursorDeps, cursors: readonly Cursor[]): Promise<Curso
   return (await Promise.all(chunks.map((chunk) => moveChunk(deps, chunk)))).flat()
 }
 
-async function moveChunk({ redis, keys, writeBehind }: CursorDeps, chunk: readonly Cursor[]): Promise<Cursor[]> {
+async function moveChunk(deps: CursorDeps, chunk: readonly Cursor[]): Promise<Cursor[]> {
+  const { redis, keys, writeBehind, receipts } = deps
   const answers = (await moveForward(
     redis,
     chunk.flatMap(({ user, device }) => [keys.devices(user), keys.cursor(user, device)]),
     chunk.flatMap(({ device, conversation, seq }) => [device, conversation, seq]),
   )) as number[]
-  const moved = chunk.filter((_, i) => answers[i] === Moved.Forward)
+  const moved = chunk.filter((_, i) => answers[i]! >= Moved.Forward)
+  for (const [i, cursor] of chunk.entries()) if (answers[i] === Moved.Furthest) receipts.delivered(cursor)
   await writeBehind.add(moved, [])
   return chunk.filter((_, i) => answers[i] === Moved.Unlisted)
 }

@@ -8,6 +8,8 @@ export interface LogicMetrics {
   watchWriteBehind(read: () => number): void
   /** @param read how many changes of rooms are on their way into their logs */
   watchOutbox(read: () => number): void
+  /** Receipts that nobody is told of. */
+  dropped(events: number): void
 }
 
 export interface GenerationMetrics {
@@ -34,4 +36,9 @@ export const createLogicMetrics = (registry: MetricsRegistry): LogicMetrics => (
     ),
   watchOutbox: (read) =>
     gauge(registry, 'tidings_outbox_waiting', 'Changes of rooms that are not in their logs yet.', read),
+  dropped: counter(
+    registry,
+    'tidings_ephemeral_dropped_total',
+    'Receipts that were not told: Redis was away, or too many came.',
+  ),
 })

@@ -4,6 +4,7 @@ import { type Read, type ReadPosition, readEntries, readPositions, type Store } 
 import { type Keys, type LogReader, type Redis, together } from '@tidings/stream'
 import { readHeads } from './heads.js'
 import { seqOf, userOf } from './input.js'
+import type { Receipts } from './receipts.js'
 import { orAway } from './replies.js'
 import { floorOf, type MembershipDeps } from './rooms/membership.js'
 import { loadScript } from './script.js'
@@ -21,6 +22,7 @@ export interface ReadDeps {
   store: Store
   reader: LogReader
   writeBehind: WriteBehind
+  receipts: Receipts
 }
 
 /**
@@ -43,7 +45,9 @@ export async function read(deps: ReadDeps & MembershipDeps, request: logicRpc.Re
     if (stored && stored.seq > seq) target = stored
     moved = await move(deps, id, user, target, true)
   }
-  if (moved === Moved.Forward) await deps.writeBehind.add([], [], [{ user, conversation: id, ...target }])
+  if (moved !== Moved.Forward) return
+  deps.receipts.read({ user, conversation: id, seq: target.seq })
+  await deps.writeBehind.add([], [], [{ user, conversation: id, ...target }])
 }
 
 const move = async ({ redis, keys }: ReadDeps, conversation: string, user: string, to: ReadPosition, fresh: boolean) =>
@@ -80,7 +84,7 @@ export async function countUpTo(
  * @throws AppError `overloaded`, `unavailable`
  */
 export async function readUpTo(
-  { redis, keys, store, writeBehind }: Omit<ReadDeps, 'reader'>,
+  { redis, keys, store, writeBehind }: Omit<ReadDeps, 'reader' | 'receipts'>,
   user: string,
   conversations: readonly string[],
 ): Promise<ReadPosition[]> {

@@ -11,6 +11,7 @@ import type { LogicMetrics } from './metrics.js'
 import { type OfflineDeps, readOffline } from './offline.js'
 import type { Outcome } from './outcome.js'
 import { permit } from './permit.js'
+import { type PresenceDeps, presence } from './presence.js'
 import { read } from './reads.js'
 import type { RoomDeps } from './rooms/change.js'
 import { roomMethods } from './rooms/service.js'
@@ -22,7 +23,8 @@ export type LogicDeps = AccountDeps &
   ConversationDeps &
   HistoryDeps &
   OfflineDeps &
-  RoomDeps & { generations: Generations }
+  RoomDeps &
+  PresenceDeps & { generations: Generations }
 
 export function createLogicService(
   deps: LogicDeps,
@@ -115,5 +117,6 @@ export function createLogicService(
     fateOf: measured('fateOf', async (request: logicRpc.FateOfRequest) => ({
       fates: await fateOf(deps.store, request),
     })),
+    presence: measured('presence', (request: logicRpc.PresenceRequest) => presence(deps, request)),
   }
 }

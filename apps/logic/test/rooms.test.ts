@@ -146,8 +146,7 @@ t.test('acks of many people are taken as the node tells them, those of one perso
   const { id } = await make({ visibility: 'private', members: ['bob', 'carol'] })
   const conversation = `room:${id}`
   for (const text of ['1', '2', '3']) await sayIn(id, 'alice', text)
-  const acks = (seq: number) =>
-    ['alice', 'bob', 'carol'].map((user) => ({ user, device: 'd', conversation, seq }))
+  const acks = (seq: number) => ['alice', 'bob', 'carol'].map((user) => ({ user, device: 'd', conversation, seq }))
   const at = async () =>
     Promise.all(acks(0).map(({ user, device }) => deps.redis.hget(deps.keys.cursor(user, device), conversation)))
   await ack(deps, { acks: acks(2) })

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { migrate } from '@tidings/migrations'
-import { dmId, type Entry, type logicRpc } from '@tidings/protocol'
+import { dmId, type Entry, type logicRpc, type ReceiptEvent } from '@tidings/protocol'
 import { createIds, type RoomNotice } from '@tidings/registry'
 import { createLogger, createMetrics } from '@tidings/service'
 import { connectStore, insertEntries, insertUser, raiseFence, type Store } from '@tidings/store'
@@ -26,6 +26,7 @@ import { createGenerationMetrics } from '../src/metrics.js'
 import { createOutbox, type OutboxDeps } from '../src/outbox.js'
 import { unwrap } from '../src/outcome.js'
 import { createPasswords } from '../src/passwords.js'
+import { createReceipts } from '../src/receipts.js'
 import { startRevocations } from '../src/revocations.js'
 import { createTurns } from '../src/rooms/turns.js'
 import type { LogicDeps } from '../src/server.js'
@@ -46,6 +47,10 @@ export interface World {
   store: Store
   mysqlUrl: string
   namespace: string
+  /** Receipts that were published. */
+  told: ReceiptEvent[]
+  /** Live devices by user, as etcd would list them. */
+  online: Map<string, number>
   /** As many users as there are names. */
   people(...names: string[]): Promise<void>
   /** Appends to the conversation of the two, as accept does. */
@@ -109,6 +114,9 @@ export async function world(t: Test): Promise<World> {
       ...other,
     })
 
+  const told: ReceiptEvent[] = []
+  const online = new Map<string, number>()
+
   async function forgetRedis(): Promise<void> {
     const names = await redis.keys(`t-${unique}:*`)
     if (names.length > 0) await redis.del(...names)
@@ -149,6 +157,8 @@ export async function world(t: Test): Promise<World> {
     refreshTokenS: 3_600,
     outbox: newOutbox(),
     turns: createTurns(),
+    liveDevices: { of: async (users) => users.map((user) => online.get(user) ?? 0) },
+    receipts: createReceipts({ redis, keys, publish: (event) => void told.push(event), log }),
   }
   return {
     deps,
@@ -160,6 +170,8 @@ export async function world(t: Test): Promise<World> {
     mysqlUrl: mysqlUrl.href,
     namespace: `t-${unique}`,
     forgetRedis,
+    told,
+    online,
     mysql: proxy,
     async people(...names) {
       for (const id of names) {

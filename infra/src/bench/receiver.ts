@@ -43,7 +43,7 @@ interface MessageFrame {
   op: 'message'
   message: ShownMessage
 }
-type ServerFrame = MessageFrame | AnswerFrame | { op: 'ready' | 'synced' | 'stored' | 'gap' }
+type ServerFrame = MessageFrame | AnswerFrame | { op: 'ready' | 'synced' | 'stored' | 'receipt' | 'gap' }
 
 /** One WebSocket that is through its backlog. */
 export class Receiver {
@@ -118,6 +118,8 @@ export class Receiver {
         break
       case 'ready':
       case 'synced':
+      // How far the other one has got.
+      case 'receipt':
         break
       case 'sent':
       case 'error':

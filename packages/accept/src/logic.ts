@@ -24,6 +24,7 @@ const REPEATABLE = new Set([
   'read',
   'readOffline',
   'restoreMembers',
+  'presence',
   'getRoom',
   'searchRooms',
   'listMembers',

@@ -46,6 +46,7 @@ const CALLS: Record<string, Calls> = {
     { query: '?device=phone&from=oldest&limit=500' },
     { query: `?device=phone&cursor=${cursor}` },
   ],
+  'GET /api/v1/presence': ({ a, b }) => [a, b, `${a},${b}`].map((users) => ({ query: `?users=${users}` })),
   'POST /api/v1/messages': ({ a, b }) => [
     { body: { to: { user: b }, from: a, content: {}, clientId: 'c-1' } },
     { body: { to: { room: 'abcdefghij012345' }, content: {}, clientId: 'c-1' } },
@@ -75,9 +76,14 @@ const FRAMES: Record<string, (target: Target) => object[]> = {
   read: ({ conversation }) => seqs.map((seq) => ({ op: 'read', conversation, seq })),
   sync: ({ conversation }) => seqs.map((after) => ({ op: 'sync', conversation, after, limit: 500 })),
   resume: ({ conversation }) => [{ op: 'resume', cursors: { [conversation]: 0 }, done: true }],
+  typing: ({ conversation }) => [{ op: 'typing', conversation }],
+  watch: ({ a, b }) => [{ op: 'watch', users: [a, b] }],
   ping: () => [],
   token: () => [],
 }
+
+/** Ops that strangers are not answered at all. */
+const SILENT = new Set(['watch'])
 
 /** A reply or frames as text, without what is in it by chance, and with the target's names made equal. */
 function neutral(text: string, { a, b, conversation }: Target): string {
@@ -274,7 +280,7 @@ async function sayAll(w: World, target: Target, token: string | undefined, shown
       if (op !== 'resume') await socket.synced()
       for (const frame of frames(target)) {
         socket.send(frame)
-        await socket.next(op === 'resume' ? 'synced' : 'error')
+        if (!SILENT.has(op)) await socket.next(op === 'resume' ? 'synced' : 'error')
       }
       socket.send(op === 'token' ? { op, token: target.token } : { op: 'ping' })
       if (op === 'token') await socket.closed()

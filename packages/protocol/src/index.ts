@@ -1,4 +1,5 @@
 export * from './entry.js'
+export * from './ephemeral.js'
 export * from './errors.js'
 export * as logicRpc from './gen/tidings/v1/logic.js'
 export * as nodeRpc from './gen/tidings/v1/node.js'

@@ -169,7 +169,7 @@ function firstOf<K, V>(map: ReadonlyMap<K, V>, most: number): [K, V][] {
   return found
 }
 
-function parseSession(value: string): { node: string; device: string } | undefined {
+export function parseSession(value: string): { node: string; device: string } | undefined {
   try {
     const { node, device } = JSON.parse(value) as { node?: unknown; device?: unknown }
     return typeof node === 'string' && typeof device === 'string' ? { node, device } : undefined

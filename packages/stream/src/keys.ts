@@ -42,11 +42,16 @@ export interface Keys {
   devices(user: string): string
   /** hash: conversation to the seq that the device has acknowledged */
   cursor(user: string, device: string): string
+  /** string, 90 days: milliseconds when the user was last here */
+  seen(user: string): string
   /** sorted set: revoked session ids by the time, in ms, when they were revoked */
   revoked(): string
   /** string, 60 s: whom a one-use WebSocket ticket stands for; by the ticket's digest */
   ticket(digest: string): string
 }
+
+/** The channel of what may be lost. No key: Redis keeps nothing of it. */
+export const ephemeralChannel = ({ namespace }: Pick<Keys, 'namespace'>): string => `${namespace}:ephemeral`
 
 /** @param namespace first word of every key, `tidings` unless instances share a Redis */
 export function createKeys(namespace: string, partitions: number): Keys {
@@ -72,6 +77,7 @@ export function createKeys(namespace: string, partitions: number): Keys {
     conversations: (u) => key(of(u), `conversations:${u}`),
     devices: (u) => key(of(u), `devices:${u}`),
     cursor: (u, device) => key(of(u), `cursor:${u}:${device}`),
+    seen: (u) => key(of(u), `seen:${u}`),
     revoked: () => key(0, 'revoked'),
     ticket: (digest) => key(of(digest), `ticket:${digest}`),
   }

@@ -485,6 +485,25 @@ export interface FateOfResponse {
   fates: Fate[];
 }
 
+export interface PresenceRequest {
+  /** who asks */
+  user: string;
+  users: string[];
+}
+
+export interface PersonPresence {
+  user: string;
+  online: boolean;
+  /** with a live session */
+  devices: number;
+  /** milliseconds since 1970; 0: online, or not known */
+  lastSeen: number;
+}
+
+export interface PresenceResponse {
+  people: PersonPresence[];
+}
+
 function createBaseRoom(): Room {
   return {
     id: "",
@@ -6068,6 +6087,219 @@ export const FateOfResponse: MessageFns<FateOfResponse> = {
   },
 };
 
+function createBasePresenceRequest(): PresenceRequest {
+  return { user: "", users: [] };
+}
+
+export const PresenceRequest: MessageFns<PresenceRequest> = {
+  encode(message: PresenceRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    for (const v of message.users) {
+      writer.uint32(18).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PresenceRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePresenceRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.users.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PresenceRequest>): PresenceRequest {
+    return PresenceRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PresenceRequest>): PresenceRequest {
+    const message = createBasePresenceRequest();
+    message.user = object.user ?? "";
+    message.users = object.users?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBasePersonPresence(): PersonPresence {
+  return { user: "", online: false, devices: 0, lastSeen: 0 };
+}
+
+export const PersonPresence: MessageFns<PersonPresence> = {
+  encode(message: PersonPresence, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    if (message.online !== false) {
+      writer.uint32(16).bool(message.online);
+    }
+    if (message.devices !== 0) {
+      writer.uint32(24).uint32(message.devices);
+    }
+    if (message.lastSeen !== 0) {
+      writer.uint32(32).uint64(message.lastSeen);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PersonPresence {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePersonPresence();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.online = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.devices = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.lastSeen = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PersonPresence>): PersonPresence {
+    return PersonPresence.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PersonPresence>): PersonPresence {
+    const message = createBasePersonPresence();
+    message.user = object.user ?? "";
+    message.online = object.online ?? false;
+    message.devices = object.devices ?? 0;
+    message.lastSeen = object.lastSeen ?? 0;
+    return message;
+  },
+};
+
+function createBasePresenceResponse(): PresenceResponse {
+  return { people: [] };
+}
+
+export const PresenceResponse: MessageFns<PresenceResponse> = {
+  encode(message: PresenceResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.people) {
+      PersonPresence.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PresenceResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePresenceResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.people.push(PersonPresence.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PresenceResponse>): PresenceResponse {
+    return PresenceResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PresenceResponse>): PresenceResponse {
+    const message = createBasePresenceResponse();
+    message.people = object.people?.map((e) => PersonPresence.fromPartial(e)) || [];
+    return message;
+  },
+};
+
 /** The rules: accounts, sessions, permits, history, cursors. Served by every logic process alike; any one may answer. */
 export type LogicDefinition = typeof LogicDefinition;
 export const LogicDefinition = {
@@ -6215,6 +6447,15 @@ export const LogicDefinition = {
       requestType: FateOfRequest as typeof FateOfRequest,
       requestStream: false,
       responseType: FateOfResponse as typeof FateOfResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Who of these people is online. Those who share no conversation with the caller are left out. invalid_request, unavailable. */
+    presence: {
+      name: "Presence",
+      requestType: PresenceRequest as typeof PresenceRequest,
+      requestStream: false,
+      responseType: PresenceResponse as typeof PresenceResponse,
       responseStream: false,
       options: {},
     },
@@ -6401,6 +6642,8 @@ export interface LogicServiceImplementation<CallContextExt = {}> {
   leap(request: LeapRequest, context: CallContext & CallContextExt): Promise<DeepPartial<LeapResponse>>;
   /** What became of entries that were accepted before Redis forgot, as MySQL knows it. */
   fateOf(request: FateOfRequest, context: CallContext & CallContextExt): Promise<DeepPartial<FateOfResponse>>;
+  /** Who of these people is online. Those who share no conversation with the caller are left out. invalid_request, unavailable. */
+  presence(request: PresenceRequest, context: CallContext & CallContextExt): Promise<DeepPartial<PresenceResponse>>;
   /** Makes a room; the caller owns it. invalid_request, user_not_found. */
   createRoom(
     request: CreateRoomRequest,
@@ -6502,6 +6745,8 @@ export interface LogicClient<CallOptionsExt = {}> {
   leap(request: DeepPartial<LeapRequest>, options?: CallOptions & CallOptionsExt): Promise<LeapResponse>;
   /** What became of entries that were accepted before Redis forgot, as MySQL knows it. */
   fateOf(request: DeepPartial<FateOfRequest>, options?: CallOptions & CallOptionsExt): Promise<FateOfResponse>;
+  /** Who of these people is online. Those who share no conversation with the caller are left out. invalid_request, unavailable. */
+  presence(request: DeepPartial<PresenceRequest>, options?: CallOptions & CallOptionsExt): Promise<PresenceResponse>;
   /** Makes a room; the caller owns it. invalid_request, user_not_found. */
   createRoom(
     request: DeepPartial<CreateRoomRequest>,
