@@ -1,7 +1,7 @@
 /** What the parts of this app share: the needs of its routes, its bounds, and the type of the server. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
-import type { Accepted, Draft, Identity, LogicClient, Tickets, Tokens } from '@tidings/accept'
+import type { Accepted, Draft, Identity, LogicClient, SeenUsers, Tickets, Tokens } from '@tidings/accept'
 import type { Logger, MetricsRegistry, Tracing } from '@tidings/service'
 import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify'
 import type { EventLoop } from './event-loop.js'
@@ -21,8 +21,9 @@ export type LogicCalls = Pick<
   | 'login'
   | 'refresh'
   | 'logout'
-  | 'seeUser'
   | 'getUser'
+  | 'updateUser'
+  | 'deleteUser'
   | 'listConversations'
   | 'readHistory'
   | 'ack'
@@ -76,6 +77,7 @@ export interface ApiDeps {
   limits?: Partial<ApiLimits>
   logic: LogicCalls
   tokens: Tokens
+  seenUsers: Pick<SeenUsers, 'check'>
   tickets: Pick<Tickets, 'issue'>
   acceptor: { accept(draft: Draft): Promise<Accepted> }
   eventLoop: Pick<EventLoop, 'p99Ms'>

@@ -2,7 +2,6 @@
 import type { Server } from 'node:http'
 import jwt from '@fastify/jwt'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
-import { createSeenUsers } from '@tidings/accept'
 import { fastify } from 'fastify'
 import { type Api, type ApiDeps, type ApiLimits, LIMITS } from './api.js'
 import { createAuthenticate } from './auth.js'
@@ -25,7 +24,7 @@ import { validatorCompiler } from './validate.js'
 
 /** @returns the server, not yet listening; `inject` works on it */
 export function buildApp(deps: ApiDeps): Api {
-  const { settings, logic, tokens } = deps
+  const { settings, tokens, seenUsers } = deps
   const limits = { ...LIMITS, ...deps.limits }
   const app = createServer(settings.trustProxy, limits)
   const log = createRequestLog(deps.log)
@@ -46,8 +45,7 @@ export function buildApp(deps: ApiDeps): Api {
   })
   for (const schema of SHARED_SCHEMAS) app.addSchema(schema)
   describe(app)
-  const seen = createSeenUsers((user) => logic.seeUser({ user }))
-  const authenticate = createAuthenticate(tokens, seen)
+  const authenticate = createAuthenticate(tokens, seenUsers)
   app.register(
     (scope, _options, done) => {
       authRoutes(scope, deps, authenticate)

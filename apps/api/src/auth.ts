@@ -7,7 +7,7 @@ import type { onRequestHookHandler } from 'fastify'
 const BEARER = /^bearer +([^\s,]+)$/i
 
 /** @returns the hook of every route that needs a token; it sets `request.identity`. Nothing waits where everything is known. */
-export function createAuthenticate(tokens: Tokens, seen: SeenUsers): onRequestHookHandler {
+export function createAuthenticate(tokens: Tokens, seen: Pick<SeenUsers, 'check'>): onRequestHookHandler {
   return function authenticate(request, _reply, done) {
     function admit(identity: Identity): void {
       request.identity = identity

@@ -34,7 +34,7 @@ export async function startApi(
     const edge = await startEdge(config.edge, env)
     life.add('edge', () => edge.stop())
     life.add('accepted sends', () => edge.idle())
-    const { redis, registry, logic, tokens, tickets, acceptor } = edge
+    const { redis, registry, logic, tokens, tickets, acceptor, seenUsers } = edge
     const { jwtSecret, accessTokenS, instance } = config.edge
     const { origins, trustProxy } = config
 
@@ -44,6 +44,7 @@ export async function startApi(
       settings: { jwtSecret, accessTokenS, origins, trustProxy },
       logic: logic.client,
       tokens,
+      seenUsers,
       tickets,
       acceptor,
       eventLoop,

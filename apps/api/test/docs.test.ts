@@ -32,11 +32,13 @@ test('the document describes every route, fully', async (t) => {
   t.same(
     operations.map(({ name }) => name).sort(),
     [
+      'DELETE /api/v1/me',
       'GET /api/v1/conversations',
       'GET /api/v1/conversations/{id}/messages',
       'GET /api/v1/me',
       'GET /api/v1/offline',
       'GET /api/v1/users/{id}',
+      'PATCH /api/v1/me',
       'POST /api/v1/auth/login',
       'POST /api/v1/auth/logout',
       'POST /api/v1/auth/refresh',

@@ -1,7 +1,7 @@
 /** The edge alone: the parts behind it are small objects that remember their calls and answer as they are told. */
 import { createHmac } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
-import { type Accepted, createTokens, type Draft, type Identity } from '@tidings/accept'
+import { type Accepted, createSeenUsers, createTokens, type Draft, type Identity } from '@tidings/accept'
 import { AppError, type logicRpc } from '@tidings/protocol'
 import { createLogger, createMetrics, type MetricsRegistry, noTracing, type Tracing } from '@tidings/service'
 import type { Response as Injected, InjectOptions } from 'light-my-request'
@@ -136,6 +136,10 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
     },
     ...(options.limits && { limits: options.limits }),
     tokens,
+    seenUsers: createSeenUsers(async (user) => {
+      calls.push(['seeUser', { user }])
+      await behind.seeUser(user)
+    }),
     tickets: {
       async issue(identity) {
         ticketed.push(identity)
@@ -154,12 +158,14 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
       login: noted('login', () => ({ grant: behind.grant() })),
       refresh: noted('refresh', () => ({ grant: behind.grant() })),
       logout: noted('logout', () => ({})),
-      async seeUser({ user = '' }) {
-        calls.push(['seeUser', { user }])
-        await behind.seeUser(user)
-        return { user: userNamed(user) }
-      },
       getUser: noted('getUser', async ({ user = '' }: { user?: string }) => ({ user: await behind.getUser(user) })),
+      updateUser: noted(
+        'updateUser',
+        async ({ user = '', displayName = '' }: { user?: string; displayName?: string }) => ({
+          user: { ...(await behind.getUser(user)), displayName },
+        }),
+      ),
+      deleteUser: noted('deleteUser', () => ({})),
       listConversations: noted('listConversations', () => behind.listConversations()),
       readHistory: noted('readHistory', () => behind.readHistory()),
       readOffline: noted('readOffline', () => behind.readOffline()),

@@ -92,6 +92,11 @@ export async function startConnect(
       nodes.clear()
       for (const [name, info] of listed) nodes.set(name, info)
     })
+    edge.revocations.onUsers((users) => {
+      for (const user of users) {
+        for (const session of [...sessions.of(user)]) session.close(Close.Forbidden, 'the user may not act any more')
+      }
+    })
     edge.revocations.onRevoked((sessionId) => {
       for (const session of sessions.all()) {
         if (session.identity.sessionId === sessionId) session.close(Close.Kicked, 'logged out')

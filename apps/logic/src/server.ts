@@ -12,7 +12,7 @@ import { type OfflineDeps, readOffline } from './offline.js'
 import { permit } from './permit.js'
 import { read } from './reads.js'
 import { logout, refresh } from './sessions.js'
-import { getUser, seeUser } from './users.js'
+import { deleteUser, getUser, seeUser, setUserDisabled, updateUser } from './users.js'
 
 export type LogicDeps = AccountDeps &
   CursorDeps &
@@ -58,6 +58,17 @@ export function createLogicService(
     getUser: measured('getUser', async (request: logicRpc.GetUserRequest) => ({
       user: await getUser(deps.store, request),
     })),
+    updateUser: measured('updateUser', async (request: logicRpc.UpdateUserRequest) => ({
+      user: await updateUser(deps.store, request),
+    })),
+    deleteUser: measured('deleteUser', async (request: logicRpc.DeleteUserRequest) => {
+      await deleteUser(deps, request)
+      return {}
+    }),
+    setUserDisabled: measured('setUserDisabled', async (request: logicRpc.SetUserDisabledRequest) => {
+      await setUserDisabled(deps, request)
+      return {}
+    }),
     permit: measured('permit', (request: logicRpc.PermitRequest) => permit(deps.store, request)),
     listConversations: measured('listConversations', (request: logicRpc.ListConversationsRequest) =>
       listConversations(deps, request),

@@ -54,6 +54,8 @@ const CALLS: Record<string, Calls> = {
     { body: { messages: [{ to: { user: b }, from: a, content: {}, clientId: 'c-1' }] } },
   ],
   'GET /api/v1/me': plain,
+  'PATCH /api/v1/me': ({ a }) => [{ body: { id: a, displayName: 'mine' } }],
+  'DELETE /api/v1/me': ({ a }) => [{ query: `?user=${a}` }],
   'POST /api/v1/auth/logout': plain,
   'POST /api/v1/auth/refresh': ({ token }) => [{ body: { refreshToken: token } }],
   'POST /api/v1/auth/login': ({ a }) => [{ body: { username: a, password: 'not the password' } }],
