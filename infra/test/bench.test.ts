@@ -192,7 +192,6 @@ test('options name suites, in the order in which they run, and nothing unknown',
   t.same(parseOptions([]).suites, ['direct', 'batch', 'ws-send', 'latency', 'idle'])
   t.same(parseOptions(['--suite', 'idle,direct', '--quick']).suites, ['direct', 'idle'])
   t.throws(() => parseOptions(['--suite', 'speed']), { message: /no suite "speed"/ })
-  t.throws(() => parseOptions(['--suite', 'fanout']), { message: /waits for rooms/ })
   t.throws(() => parseOptions(['--fast']), { message: /npm run bench -- / })
 })
 

@@ -1,10 +1,11 @@
 /** What the parts of this app share: the needs of its routes, its bounds, and the type of the server. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
-import type { Accepted, Draft, Identity, LogicClient, SeenUsers, Tickets, Tokens } from '@tidings/accept'
+import type { AcceptedAt, Draft, Identity, LogicClient, SeenUsers, Tickets, Tokens } from '@tidings/accept'
 import type { Logger, MetricsRegistry, Tracing } from '@tidings/service'
 import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify'
 import type { EventLoop } from './event-loop.js'
+import type { Persisted } from './persisted.js'
 
 export type Api = FastifyInstance<
   RawServerDefault,
@@ -29,6 +30,20 @@ export type LogicCalls = Pick<
   | 'ack'
   | 'read'
   | 'readOffline'
+  | 'createRoom'
+  | 'searchRooms'
+  | 'getRoom'
+  | 'updateRoom'
+  | 'deleteRoom'
+  | 'joinRoom'
+  | 'leaveRoom'
+  | 'listMembers'
+  | 'addMembers'
+  | 'setMember'
+  | 'removeMember'
+  | 'listBans'
+  | 'ban'
+  | 'unban'
 >
 
 export interface ApiSettings {
@@ -79,7 +94,8 @@ export interface ApiDeps {
   tokens: Tokens
   seenUsers: Pick<SeenUsers, 'check'>
   tickets: Pick<Tickets, 'issue'>
-  acceptor: { accept(draft: Draft): Promise<Accepted> }
+  acceptor: { accept(draft: Draft): Promise<AcceptedAt> }
+  persisted: Pick<Persisted, 'wait'>
   eventLoop: Pick<EventLoop, 'p99Ms'>
   log: Logger
   metrics: MetricsRegistry

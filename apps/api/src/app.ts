@@ -12,12 +12,15 @@ import { COMMON_HEADERS, requestIdOf, watchExchanges } from './exchanges.js'
 import { answerUnknown } from './not-found.js'
 import { fromFastify, problemHandler, sendProblem } from './problem.js'
 import { createRequestLog } from './request-log.js'
+import { ROOM_SCHEMAS } from './room-json.js'
 import { authRoutes } from './routes/auth.js'
 import { conversationRoutes } from './routes/conversations.js'
 import { meRoutes } from './routes/me.js'
+import { memberRoutes } from './routes/members.js'
 import { messageRoutes } from './routes/messages.js'
 import { offlineRoutes } from './routes/offline.js'
 import { positionRoutes } from './routes/positions.js'
+import { roomRoutes } from './routes/rooms.js'
 import { SHARED_SCHEMAS } from './schemas.js'
 import { onClientError } from './socket-errors.js'
 import { validatorCompiler } from './validate.js'
@@ -43,7 +46,7 @@ export function buildApp(deps: ApiDeps): Api {
     secret: settings.jwtSecret,
     sign: { algorithm: 'HS256', header: { alg: 'HS256', typ: 'at+jwt' } },
   })
-  for (const schema of SHARED_SCHEMAS) app.addSchema(schema)
+  for (const schema of [...SHARED_SCHEMAS, ...ROOM_SCHEMAS]) app.addSchema(schema)
   describe(app)
   const authenticate = createAuthenticate(tokens, seenUsers)
   app.register(
@@ -54,6 +57,8 @@ export function buildApp(deps: ApiDeps): Api {
       conversationRoutes(scope, deps, authenticate)
       positionRoutes(scope, deps, authenticate)
       offlineRoutes(scope, deps, authenticate)
+      roomRoutes(scope, deps, authenticate)
+      memberRoutes(scope, deps, authenticate)
       done()
     },
     { prefix: '/api/v1' },

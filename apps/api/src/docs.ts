@@ -29,6 +29,7 @@ export function describe(app: Api): void {
         { name: 'users', description: 'Profiles.' },
         { name: 'messages', description: 'Sending.' },
         { name: 'conversations', description: 'Reading.' },
+        { name: 'rooms', description: 'Rooms, who is in them, and who may not come back.' },
       ],
       components: {
         securitySchemes: {

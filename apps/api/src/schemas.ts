@@ -10,6 +10,8 @@ export const matching = (pattern: RegExp, description: string) => Type.String({ 
 
 export const UserId = matching(USER_ID, 'A user: 1 to 64 of A-Z, a-z, 0-9, _, ., @ and -. Upper and lower case differ.')
 
+export const RoomId = matching(ROOM_ID, 'A room: 16 of A-Z, a-z, 0-9, _ and -.')
+
 export const User = Type.Object(
   {
     id: UserId,
@@ -29,6 +31,11 @@ export const Sent = Type.Object(
     seq: Type.Integer({ description: SEQ }),
     sentAt: Type.Integer({ description: 'Milliseconds since 1970.' }),
     duplicate: Type.Boolean({ description: 'True when an earlier send with the same clientId was answered.' }),
+    reached: Type.Optional(
+      Type.Enum(['accepted', 'persisted'], {
+        description: 'Where wait was given: persisted when MySQL has it; accepted when that was not known in time.',
+      }),
+    ),
   },
   {
     $id: 'Sent',
@@ -92,6 +99,7 @@ export const Problem = Type.Object(
     instance: Type.Optional(Type.String({ description: 'The path of the request.' })),
     requestId: Type.Optional(Type.String({ description: 'The x-request-id of the request, as the logs show it.' })),
     retryAfter: Type.Optional(Type.Integer({ description: 'With 429 and 503: seconds until a retry makes sense.' })),
+    mutedUntil: Type.Optional(Type.Integer({ description: 'With muted: until when, in milliseconds since 1970.' })),
     errors: Type.Optional(
       Type.Array(
         Type.Object({
@@ -121,7 +129,7 @@ export const named = <T extends TSchema>(schema: T, description?: string) =>
 const Recipient = Type.Object(
   {
     user: Type.Optional(UserId),
-    room: Type.Optional(matching(ROOM_ID, 'A room: 16 of A-Z, a-z, 0-9, _ and -.')),
+    room: Type.Optional(RoomId),
   },
   { minProperties: 1, maxProperties: 1, description: 'A user, or a room.', ...strict },
 )
@@ -139,7 +147,16 @@ export const SendMessage = Type.Object(
     ),
     wait: Type.Optional(
       Type.Enum(['accepted', 'persisted'], {
-        description: 'What the answer waits for. accepted when left out; persisted is not offered yet.',
+        description:
+          'What the answer waits for. With persisted it comes when MySQL has the message, or at the deadline; reached says which. The ' +
+          'message is accepted either way.',
+      }),
+    ),
+    waitMs: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 30_000,
+        description: 'The deadline of wait, in milliseconds. 5,000 when left out.',
       }),
     ),
   },

@@ -43,8 +43,8 @@ export function toDraft(
 ): Draft {
   const from = senderOf(message, identity)
   const type = typeOf(message)
-  if (message.wait === 'persisted')
-    throw invalid('wait: "persisted" is not offered yet. Leave it out, and read the message back to know it is stored.')
+  if (message.waitMs !== undefined && message.wait !== 'persisted')
+    throw invalid('waitMs is the deadline of wait: "persisted". Give both, or neither.')
   const { user, room } = message.to
   return {
     from,

@@ -9,6 +9,7 @@ import { buildApp } from './app.js'
 import type { ApiConfig } from './config.js'
 import { VERSION } from './docs.js'
 import { watchEventLoop } from './event-loop.js'
+import { createPersisted } from './persisted.js'
 
 /** How long requests that run may go on when the process stops. */
 const DRAIN_MS = 2_000
@@ -34,10 +35,12 @@ export async function startApi(
     const edge = await startEdge(config.edge, env)
     life.add('edge', () => edge.stop())
     life.add('accepted sends', () => edge.idle())
-    const { redis, registry, logic, tokens, tickets, acceptor, seenUsers } = edge
+    const { redis, keys, registry, logic, tokens, tickets, acceptor, seenUsers } = edge
     const { jwtSecret, accessTokenS, instance } = config.edge
     const { origins, trustProxy } = config
 
+    const persisted = createPersisted({ redis, keys, log })
+    life.add('waits', () => persisted.stop())
     const eventLoop = watchEventLoop()
     life.add('event loop', () => eventLoop.stop())
     const app = buildApp({
@@ -47,6 +50,7 @@ export async function startApi(
       seenUsers,
       tickets,
       acceptor,
+      persisted,
       eventLoop,
       log,
       metrics,

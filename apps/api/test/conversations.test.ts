@@ -1,7 +1,7 @@
 /** Reading. */
 import { AppError, type logicRpc } from '@tidings/protocol'
 import { test } from 'tap'
-import { isProblem, SEND_TOKEN, world } from './world.js'
+import { isProblem, ROOM, SEND_TOKEN, world } from './world.js'
 
 const entry = (over: Partial<logicRpc.HistoryEntry> = {}): logicRpc.HistoryEntry => ({
   id: '7261234567890123456',
@@ -114,7 +114,7 @@ test('what is not mine, and what cannot be, is 404 alike (19, 20)', async (t) =>
     'dm:Alice:bob',
     'dm::alice',
     'room:',
-    'room:abcdefghijklmno_',
+    'room:abcdefghijklmno',
     'feed:bob',
     'feed:',
     'nonsense',
@@ -132,6 +132,8 @@ test('what is not mine, and what cannot be, is 404 alike (19, 20)', async (t) =>
   t.equal(bodies.size, 1, 'one text for all')
   t.notOk(calls.some(([method]) => method === 'readHistory'))
   t.equal((await call('GET', 'conversations/feed:alice/messages')).status, 200, 'my feed')
+  t.equal((await call('GET', `conversations/room:${ROOM}/messages`)).status, 200, 'whether it is my room, logic knows')
+  t.match(calls.at(-1), ['readHistory', { user: 'alice', conversation: `room:${ROOM}` }])
   t.equal((await call('GET', 'conversations/dm:alice:alice/messages')).status, 200, 'my notes')
 })
 

@@ -1,7 +1,7 @@
 /** The OpenAPI document tells the truth, and its pages need nothing from elsewhere. */
 import { errorTable } from '@tidings/protocol'
 import { test } from 'tap'
-import { world } from './world.js'
+import { ROOM, world } from './world.js'
 
 interface Operation {
   operationId: string
@@ -33,12 +33,20 @@ test('the document describes every route, fully', async (t) => {
     operations.map(({ name }) => name).sort(),
     [
       'DELETE /api/v1/me',
+      'DELETE /api/v1/rooms/{id}',
+      'DELETE /api/v1/rooms/{id}/bans/{user}',
+      'DELETE /api/v1/rooms/{id}/members/{user}',
       'GET /api/v1/conversations',
       'GET /api/v1/conversations/{id}/messages',
       'GET /api/v1/me',
       'GET /api/v1/offline',
+      'GET /api/v1/rooms',
+      'GET /api/v1/rooms/{id}',
+      'GET /api/v1/rooms/{id}/bans',
+      'GET /api/v1/rooms/{id}/members',
       'GET /api/v1/users/{id}',
       'PATCH /api/v1/me',
+      'PATCH /api/v1/rooms/{id}',
       'POST /api/v1/auth/login',
       'POST /api/v1/auth/logout',
       'POST /api/v1/auth/refresh',
@@ -48,6 +56,12 @@ test('the document describes every route, fully', async (t) => {
       'POST /api/v1/conversations/{id}/read',
       'POST /api/v1/messages',
       'POST /api/v1/messages/batch',
+      'POST /api/v1/rooms',
+      'POST /api/v1/rooms/{id}/join',
+      'POST /api/v1/rooms/{id}/leave',
+      'POST /api/v1/rooms/{id}/members',
+      'PUT /api/v1/rooms/{id}/bans/{user}',
+      'PUT /api/v1/rooms/{id}/members/{user}',
     ],
     'every route, and nothing else',
   )
@@ -76,7 +90,7 @@ test('schemas have names, references lead somewhere, and nothing of the tools sh
   const { call } = await world(t)
   const { text, body } = await call('GET', 'openapi.json', { as: false })
   const { schemas } = (body as Document).components
-  t.same(Object.keys(schemas).sort(), ['Message', 'Problem', 'Sent', 'User'])
+  t.same(Object.keys(schemas).sort(), ['Member', 'Message', 'Problem', 'Room', 'Sent', 'User'])
   t.notMatch(text, /def-\d|schema-\d|\$id|~kind|localhost|file:/)
   const references = [...text.matchAll(/"\$ref":"#\/components\/schemas\/([^"]+)"/g)].map(([, name]) => name!)
   t.ok(references.length > 20)
@@ -92,6 +106,17 @@ test('the answers of the server are what the document says', async (t) => {
   t.equal(sent.status, 202, 'the example of a message works')
   const batch = paths['/api/v1/messages/batch']!.post!.requestBody!.content['application/json']!.example
   t.match((await call('POST', 'messages/batch', { body: batch })).body.results, [{ seq: Number }, { seq: Number }])
+  const ofRooms = [
+    ['post', '', 201],
+    ['patch', '/{id}', 200],
+    ['post', '/{id}/members', 200],
+    ['put', '/{id}/members/{user}', 200],
+  ] as const
+  for (const [method, path, status] of ofRooms) {
+    const body = paths[`/api/v1/rooms${path}`]![method]!.requestBody!.content['application/json']!.example
+    const at = `rooms${path.replace('{id}', ROOM).replace('{user}', 'bob')}`
+    t.equal((await call(method.toUpperCase(), at, { body })).status, status, `the example of ${method} ${path} works`)
+  }
   for (const path of ['register', 'login', 'refresh']) {
     const body = paths[`/api/v1/auth/${path}`]!.post!.requestBody!.content['application/json']!.example
     t.match(

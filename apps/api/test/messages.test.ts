@@ -261,10 +261,27 @@ test('only a service token with the scope send speaks for others', async (t) => 
   )
 })
 
-test('wait: persisted is refused with a sentence, for now', async (t) => {
+test('wait is answered with what was reached', async (t) => {
   const w = await world(t)
-  t.equal((await w.send(message({ wait: 'accepted' }))).status, 202)
-  await isRefused(t, w, message({ wait: 'persisted' }), [400, 'invalid_request'], 'persisted')
+  t.notOk('reached' in (await w.send(message())).body)
+  t.match(await w.send(message({ wait: 'accepted' })), { status: 202, body: { reached: 'accepted' } })
+  const asked: number[] = []
+  w.behind.persisted = async (withinMs) => {
+    asked.push(withinMs)
+    return withinMs > 100
+  }
+  t.match(await w.send(message({ wait: 'persisted' })), { status: 202, body: { reached: 'persisted' } })
+  t.match(await w.send(message({ wait: 'persisted', waitMs: 100 })), { status: 202, body: { reached: 'accepted' } })
+  t.same(asked, [5_000, 100])
+  const messages = [message({ wait: 'persisted' }), message()]
+  const batch = await w.call('POST', 'messages/batch', { body: { messages } })
+  t.same(
+    (batch.body.results as { reached?: string }[]).map(({ reached }) => reached),
+    ['persisted', undefined],
+  )
+  await isRefused(t, w, message({ waitMs: 100 }), [400, 'invalid_request'], 'a deadline of nothing')
+  await isRefused(t, w, message({ wait: 'persisted', waitMs: 0 }), [400, 'invalid_request'], 'no time')
+  await isRefused(t, w, message({ wait: 'persisted', waitMs: 30_001 }), [400, 'invalid_request'], 'too long')
   await isRefused(t, w, message({ wait: 'stored' }), [400, 'invalid_request'], 'another word')
 })
 

@@ -1,7 +1,7 @@
 /** Acknowledging, reading, and what a device missed. */
 import { AppError } from '@tidings/protocol'
 import { test } from 'tap'
-import { away, isProblem, SEND_TOKEN, world } from './world.js'
+import { away, isProblem, ROOM, SEND_TOKEN, world } from './world.js'
 
 const ACK = 'conversations/dm:alice:bob/ack'
 const READ = 'conversations/dm:alice:bob/read'
@@ -52,7 +52,7 @@ test('a seq that is none, and a device that is none, are 400 and logic is not as
 })
 
 test('ack and read of what is not mine, and of what cannot be, are 404 alike (19, 20)', async (t) => {
-  const { call, calls } = await world(t)
+  const { call, calls, behind } = await world(t)
   const bodies = new Set<string>()
   for (const id of [
     'dm:bob:carol',
@@ -74,6 +74,15 @@ test('ack and read of what is not mine, and of what cannot be, are 404 alike (19
   }
   t.equal(bodies.size, 1, 'one text for all')
   t.notOk(calls.some(([method]) => method === 'ack' || method === 'read'))
+  t.equal((await call('POST', `conversations/room:${ROOM}/ack`, { body: { seq: 1, device: 'd' } })).status, 204)
+  t.match(calls.at(-1), ['ack', { acks: [{ conversation: `room:${ROOM}` }] }], 'whether it is my room, logic knows')
+  t.equal((await call('POST', `conversations/room:${ROOM}/read`, { body: { seq: 1 } })).status, 204)
+  t.match(calls.at(-1), ['read', { conversation: `room:${ROOM}` }])
+  behind.move = () => {
+    throw new AppError('conversation_not_found')
+  }
+  const foreign = await call('POST', `conversations/room:${ROOM}/read`, { body: { seq: 1 } })
+  isProblem(t, foreign, 404, 'conversation_not_found', 'a room that is not mine')
   isProblem(t, await call('POST', READ, { body: { seq: 1 }, token: SEND_TOKEN }), 403, 'forbidden', 'a service')
   isProblem(t, await call('POST', READ, { body: { seq: 1 }, as: false }), 401, 'unauthenticated', 'nobody')
 })

@@ -64,6 +64,7 @@ export interface World {
   /** What the parts behind do; a test replaces what it needs. */
   behind: {
     accept(draft: Draft): Promise<Accepted>
+    persisted(withinMs: number): Promise<boolean>
     seeUser(user: string): Promise<void>
     grant(): logicRpc.Grant
     getUser(user: string): Promise<logicRpc.User>
@@ -71,6 +72,12 @@ export interface World {
     readHistory(): logicRpc.ReadHistoryResponse
     readOffline(): logicRpc.ReadOfflineResponse
     move(): void
+    room(): logicRpc.Room
+    member(): logicRpc.Member
+    searchRooms(): logicRpc.SearchRoomsResponse
+    listMembers(): logicRpc.ListMembersResponse
+    listBans(): logicRpc.ListBansResponse
+    changeRoom(): void
   }
   call(method: string, path: string, options?: CallOptions): Promise<Reply>
   /** POST /messages as alice. */
@@ -97,6 +104,7 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
       sentAt: 1_000,
       duplicate: false,
     }),
+    persisted: async () => true,
     seeUser: async () => {},
     grant: () => ({ user: userNamed('alice'), sessionId: 'session-1', refreshToken: 'refresh-1' }),
     getUser: async (user) => userNamed(user),
@@ -104,6 +112,17 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
     readHistory: () => ({ entries: [], voids: [], head: 0, complete: true }),
     readOffline: () => ({ entries: [], voids: [], gaps: [], nextCursor: '' }),
     move: () => {},
+    room: () => roomOf({}),
+    member: () => memberOf({}),
+    searchRooms: () => ({ rooms: [], nextCursor: '' }),
+    listMembers: () => ({ members: [], nextCursor: '' }),
+    listBans: () => ({ users: [], nextCursor: '' }),
+    changeRoom: () => {},
+  }
+  const room = () => ({ room: behind.room() })
+  const changed = () => {
+    behind.changeRoom()
+    return {}
   }
   const noted = <Request extends object, Response>(method: string, answer: (request: Request) => Response) => {
     return async (request: Request): Promise<Awaited<Response>> => {
@@ -147,11 +166,12 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
       },
     },
     acceptor: {
-      accept(draft) {
+      async accept(draft) {
         drafts.push(draft)
-        return behind.accept(draft)
+        return { ...(await behind.accept(draft)), streamId: '1-1', partition: 0, generation: 1 }
       },
     },
+    persisted: { wait: (_, withinMs) => behind.persisted(withinMs) },
     eventLoop,
     logic: {
       register: noted('register', () => ({ grant: behind.grant() })),
@@ -177,6 +197,20 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
         behind.move()
         return {}
       }),
+      createRoom: noted('createRoom', room),
+      getRoom: noted('getRoom', room),
+      updateRoom: noted('updateRoom', room),
+      joinRoom: noted('joinRoom', room),
+      addMembers: noted('addMembers', room),
+      setMember: noted('setMember', () => ({ member: behind.member() })),
+      searchRooms: noted('searchRooms', () => behind.searchRooms()),
+      listMembers: noted('listMembers', () => behind.listMembers()),
+      listBans: noted('listBans', () => behind.listBans()),
+      deleteRoom: noted('deleteRoom', changed),
+      leaveRoom: noted('leaveRoom', changed),
+      removeMember: noted('removeMember', changed),
+      ban: noted('ban', changed),
+      unban: noted('unban', changed),
     },
     log,
     metrics,
@@ -230,6 +264,32 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
 }
 
 export const userNamed = (id: string): logicRpc.User => ({ id, displayName: id, createdAt: 1_700_000_000_000 })
+
+export const ROOM = 'gQ3vX0aLk81ZpR_e'
+
+/** As logic answers with it. */
+export const roomOf = (over: Partial<logicRpc.Room>): logicRpc.Room => ({
+  id: ROOM,
+  name: 'Team',
+  kind: 'permanent',
+  visibility: 'private',
+  history: 'joined',
+  members: 2,
+  createdAt: 1_763_700_000_000,
+  endsAt: 0,
+  version: 1,
+  role: 'owner',
+  ...over,
+})
+
+export const memberOf = (over: Partial<logicRpc.Member>): logicRpc.Member => ({
+  user: 'bob',
+  displayName: 'Bob',
+  role: 'member',
+  mutedUntil: 0,
+  joinedAt: 1_763_700_000_000,
+  ...over,
+})
 
 /** Checks that a reply is a problem document with this code. */
 export function isProblem(t: Test, reply: Reply, status: number, code: string | RegExp, about: string): void {

@@ -1,13 +1,13 @@
 /** Who may open a session: the checks between an upgrade and `ready`. */
 import type { Identity, Tickets, Tokens } from '@tidings/accept'
 import { AppError, Close, DEVICE } from '@tidings/protocol'
-import { type PlainAnswer, problemAnswer } from './plain-answer.js'
+import { type HttpAnswer, problemAnswer } from './plain-answer.js'
 import type { UpgradeRequest } from './transport.js'
 
 export const SUBPROTOCOL = 'tidings.v1'
 
 /** Refusals that are known before the upgrade. A request without an Origin is not from a web page. */
-export function refuseOrigin(request: UpgradeRequest, origins: readonly string[]): PlainAnswer | undefined {
+export function refuseOrigin(request: UpgradeRequest, origins: readonly string[]): HttpAnswer | undefined {
   const origin = request.header('origin')
   if (origin === '' || origins.includes('*') || origins.includes(origin)) return undefined
   if (sameHost(origin, request.header('host'))) return undefined

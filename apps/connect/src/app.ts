@@ -21,6 +21,8 @@ import { Connection, type ConnectionDeps } from './connection.js'
 import { createDeliver } from './deliver.js'
 import type { FrameDeps } from './frames.js'
 import { startHeartbeat } from './heartbeat.js'
+import { createHttp } from './http.js'
+import { createLongPoll } from './long-poll.js'
 import { type OpenDeps, RECHECK_MS } from './open.js'
 import { createPushService } from './push-service.js'
 import { createRooms } from './rooms.js'
@@ -169,6 +171,10 @@ export async function startConnect(
       path: WS_PATH,
       refuse: (request) => refuseOrigin(request, config.origins),
       open: (socket, request) => new Connection(connections, socket, request),
+      http: createHttp(
+        createLongPoll({ edge, opening: openDeps, onSessionClosed, acks, maxBufferedBytes: MAX_BUFFERED_BYTES }),
+        config.origins,
+      ),
       onError: (err) => log.error({ err }, 'an event of a socket failed'),
     })
     life.add('transport', () => transport.stop())

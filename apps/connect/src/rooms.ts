@@ -4,7 +4,7 @@
  */
 import type { LogicClient } from '@tidings/accept'
 import { AppError } from '@tidings/protocol'
-import type { RoomChange } from '@tidings/registry'
+import type { RoomNotice } from '@tidings/registry'
 import { backoffMs, type Logger, type Stoppable } from '@tidings/service'
 import type { CatchUp } from './catch-up.js'
 import type { Session } from './session.js'
@@ -16,7 +16,7 @@ const PATIENCE_MS = 1_000
 const RETRY = { firstMs: 500, maxMs: 5_000 }
 
 export interface Rooms extends Stoppable {
-  changed(room: string, change: RoomChange): void
+  changed(room: string, change: RoomNotice): void
   /** Changes may have passed unseen: all sessions are compared. */
   missed(): void
 }
@@ -75,15 +75,16 @@ export function createRooms(deps: {
   }
 
   return {
-    changed(room, { joined, left }) {
+    changed(room, { joined, left, ended }) {
       const conversation = `room:${room}`
-      if (![...joined, ...left].some((user) => sessions.of(user).length > 0)) return
+      if (!ended && ![...joined, ...left].some((user) => sessions.of(user).length > 0)) return
       later(PATIENCE_MS, () => {
         const unaware = (user: string, isIn: boolean): Session[] =>
           sessions.of(user).filter((session) => (session.joinedAt(conversation) !== undefined) !== isIn)
         const concerned = [
           ...joined.flatMap((user) => unaware(user, true)),
           ...left.flatMap((user) => unaware(user, false)),
+          ...(ended ? sessions.concerned(conversation) : []),
         ]
         for (const session of concerned) compareSoon(session)
       })

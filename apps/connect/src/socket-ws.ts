@@ -3,10 +3,11 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo, Socket as NetSocket } from 'node:net'
 import { Close } from '@tidings/protocol'
 import { type RawData, WebSocket, WebSocketServer } from 'ws'
-import { type PlainAnswer, plainAnswer } from './plain-answer.js'
+import { type HttpAnswer, plainAnswer } from './plain-answer.js'
 import { portTaken } from './port.js'
 import {
   CLOSE_WAIT_MS,
+  type PlainRequest,
   type SendResult,
   type Socket,
   type Transport,
@@ -84,10 +85,11 @@ const STATUS_TEXT: Record<number, string> = {
   503: 'Service Unavailable',
 }
 
-function refuseUpgrade(socket: NetSocket, { status, body }: PlainAnswer): void {
+function refuseUpgrade(socket: NetSocket, { status, headers, body }: HttpAnswer): void {
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
   socket.end(
-    `HTTP/1.1 ${status} ${STATUS_TEXT[status] ?? 'Refused'}\r\ncontent-type: application/problem+json\r\n` +
-      `content-length: ${Buffer.byteLength(body)}\r\n${status === 503 ? 'retry-after: 1\r\n' : ''}connection: close\r\n\r\n${body}`,
+    `HTTP/1.1 ${status} ${STATUS_TEXT[status] ?? 'Refused'}\r\n${lines.join('')}` +
+      `content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
   )
 }
 
@@ -101,9 +103,24 @@ export async function startWsTransport(options: TransportOptions): Promise<Trans
     handleProtocols: (offered) => (offered.has(subprotocol) ? subprotocol : false),
   })
   const server = createServer((request, response) => {
-    const known = request.url?.split('?')[0] === path
-    answer(response, plainAnswer(!known ? 'not-found' : request.method === 'GET' ? 'not-an-upgrade' : 'method'))
+    const { method = 'GET' } = request
+    const asked = request.url?.split('?')[0] ?? '/'
+    if (asked === path) return answer(response, plainAnswer(method === 'GET' ? 'not-an-upgrade' : 'method'))
+    if (refusing) return answer(response, plainAnswer('draining'))
+    void answerLater(response, { ...readRequest(request), method, path: asked })
   })
+
+  async function answerLater(response: ServerResponse, request: PlainRequest): Promise<void> {
+    const gone = new AbortController()
+    response.on('close', () => gone.abort())
+    try {
+      const answered = await options.http(request, gone.signal)
+      if (!gone.signal.aborted) answer(response, answered)
+    } catch (error) {
+      onError(error)
+      response.destroy()
+    }
+  }
 
   server.on('upgrade', (request: IncomingMessage, net: NetSocket, head: Buffer) => {
     net.on('error', () => net.destroy())
@@ -156,10 +173,7 @@ export async function startWsTransport(options: TransportOptions): Promise<Trans
   }
 }
 
-function answer(response: ServerResponse, { status, body }: PlainAnswer): void {
-  response.writeHead(status, {
-    'content-type': 'application/problem+json',
-    ...(status === 426 && { upgrade: 'websocket' }),
-  })
+function answer(response: ServerResponse, { status, headers, body }: HttpAnswer): void {
+  response.writeHead(status, headers)
   response.end(body)
 }

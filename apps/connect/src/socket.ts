@@ -1,10 +1,11 @@
 /** The transport on uWebSockets.js. The only file that knows it. */
 import type { HttpRequest, HttpResponse, us_listen_socket, WebSocket } from 'uWebSockets.js'
 import { Close } from '@tidings/protocol'
-import { plainAnswer } from './plain-answer.js'
+import { type HttpAnswer, plainAnswer } from './plain-answer.js'
 import { portTaken, probePort } from './port.js'
 import {
   CLOSE_WAIT_MS,
+  type PlainRequest,
   type SendResult,
   type Socket,
   type SocketEvents,
@@ -167,9 +168,23 @@ export async function startUwsTransport(uws: Uws, options: TransportOptions): Pr
     },
   })
   app.any('/*', (res, req) => {
-    if (req.getUrl() !== path) return answer(res, plainAnswer('not-found'))
-    answer(res, plainAnswer(req.getMethod() === 'get' ? 'not-an-upgrade' : 'method'))
+    const method = req.getMethod().toUpperCase()
+    if (req.getUrl() === path) return answer(res, plainAnswer(method === 'GET' ? 'not-an-upgrade' : 'method'))
+    if (refusing) return answer(res, plainAnswer('draining'))
+    void answerLater(res, { ...readRequest(res, req), method, path: req.getUrl() })
   })
+
+  async function answerLater(res: HttpResponse, request: PlainRequest): Promise<void> {
+    const gone = new AbortController()
+    res.onAborted(() => gone.abort())
+    try {
+      const answered = await options.http(request, gone.signal)
+      if (!gone.signal.aborted) answer(res, answered)
+    } catch (error) {
+      onError(error)
+      if (!gone.signal.aborted) res.close()
+    }
+  }
 
   // uWebSockets.js shares a taken port with its owner (SO_REUSEPORT) instead of failing: so ask first.
   await probePort(options.host, options.port)
@@ -196,11 +211,10 @@ export async function startUwsTransport(uws: Uws, options: TransportOptions): Pr
   }
 }
 
-function answer(res: HttpResponse, { status, body }: { status: number; body: string }): void {
+function answer(res: HttpResponse, { status, headers, body }: HttpAnswer): void {
   res.cork(() => {
-    res.writeStatus(String(status)).writeHeader('content-type', 'application/problem+json')
-    if (status === 426) res.writeHeader('upgrade', 'websocket')
-    if (status === 503) res.writeHeader('retry-after', '1')
-    res.end(body, true)
+    res.writeStatus(String(status))
+    for (const [name, value] of Object.entries(headers)) res.writeHeader(name, value)
+    res.end(body, status >= 400)
   })
 }

@@ -6,7 +6,7 @@
 import type { LogicClient } from '@tidings/accept'
 import { logicRpc } from '@tidings/protocol'
 import type { Logger, Stoppable } from '@tidings/service'
-import { type Keys, parseGeneration, type Redis } from '@tidings/stream'
+import { isBelow, type Keys, parseGeneration, parseStreamId, type Redis, type StreamId } from '@tidings/stream'
 import type { Session } from './session.js'
 
 const POLL_MS = 250
@@ -38,11 +38,6 @@ export interface StoredReceipts extends Stoppable {
   /** A session's send was accepted; the receipt follows when it is stored. */
   expect(session: Session, sent: Sent): void
   readonly waiting: number
-}
-
-const parseId = (id: string): { ms: number; n: number } => {
-  const dash = id.indexOf('-')
-  return { ms: Number(id.slice(0, dash)), n: Number(id.slice(dash + 1)) }
 }
 
 const placeOf = ({ session, conversation }: Waiting): string => `${session.id} ${conversation}`
@@ -83,12 +78,12 @@ export function createStoredReceipts(deps: {
       const [mark, record] = answer.value
       const generation = parseGeneration(record ?? '')?.number
       // Not known just now: nothing can be said of what was sent under any.
-      if (generation !== undefined) compare(partition, generation, mark ? parseId(mark) : { ms: 0, n: 0 })
+      if (generation !== undefined) compare(partition, generation, mark ? parseStreamId(mark) : { ms: 0, n: 0 })
     }
     if (doubtful.length > 0 && performance.now() >= askAt) await askMysql()
   }
 
-  function compare(partition: number, generation: number, mark: { ms: number; n: number }): void {
+  function compare(partition: number, generation: number, mark: StreamId): void {
     const left: Waiting[] = []
     const stored: Waiting[] = []
     const inDoubt = new Set(doubtful.map(placeOf))
@@ -97,8 +92,8 @@ export function createStoredReceipts(deps: {
       else if (one.generation !== generation || inDoubt.has(placeOf(one))) {
         inDoubt.add(placeOf(one))
         doubtful.push(one)
-      } else if (one.ms > mark.ms || (one.ms === mark.ms && one.n >= mark.n)) left.push(one)
-      else stored.push(one)
+      } else if (isBelow(one, mark)) stored.push(one)
+      else left.push(one)
     }
     if (left.length > 0) due.set(partition, left)
     else due.delete(partition)
@@ -199,7 +194,7 @@ export function createStoredReceipts(deps: {
       if (count >= limit) return leaveOut(session, sent)
       count++
       const waiting = due.get(sent.partition)
-      const one: Waiting = { session, ...sent, ...parseId(sent.streamId) }
+      const one: Waiting = { session, ...sent, ...parseStreamId(sent.streamId) }
       if (waiting) waiting.push(one)
       else due.set(sent.partition, [one])
     },

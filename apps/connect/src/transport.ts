@@ -1,5 +1,7 @@
 /** What connect needs of a WebSocket server, whichever stands behind it: uWebSockets.js (socket.ts) or ws (socket-ws.ts). */
 
+import type { HttpAnswer } from './plain-answer.js'
+
 /** What a client asked for when it connected, copied out of the request. */
 export interface UpgradeRequest {
   /** By lower-case name; '' when missing. */
@@ -7,6 +9,13 @@ export interface UpgradeRequest {
   query: URLSearchParams
   /** Address of the other end of the socket. */
   address: string
+}
+
+/** A request that is no upgrade. */
+export interface PlainRequest extends UpgradeRequest {
+  /** In upper case. */
+  method: string
+  path: string
 }
 
 /** `dropped`: the socket's buffer is full and the frame is gone; nothing more must be sent. */
@@ -44,10 +53,15 @@ export interface TransportOptions {
   maxBufferedBytes: number
   /** Subprotocol that is confirmed when a client offers it. */
   subprotocol: string
-  /** Path of the WebSocket; all else is answered with a problem. */
+  /** Path of the WebSocket. */
   path: string
   /** Refuses an upgrade with an HTTP status and a problem document, or lets it pass with undefined. Must not wait. */
-  refuse(request: UpgradeRequest): { status: number; body: string } | undefined
+  refuse(request: UpgradeRequest): HttpAnswer | undefined
+  /**
+   * Answers a request that is no upgrade, on any other path.
+   * @param gone the client has hung up: nobody reads the answer
+   */
+  http(request: PlainRequest, gone: AbortSignal): HttpAnswer | Promise<HttpAnswer>
   /** A socket is open; the answer is told of all that happens to it. */
   open(socket: Socket, request: UpgradeRequest): SocketEvents
   /** An event handler threw: a bug. The socket is closed. */

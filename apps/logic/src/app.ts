@@ -1,18 +1,27 @@
 /** Puts a logic process together, and takes it apart in order. */
 import { randomUUID } from 'node:crypto'
 import { logicRpc, rpcToken, serve, startRpcServer } from '@tidings/protocol'
-import { connectRegistry } from '@tidings/registry'
+import { claimWorkerId, connectRegistry, createIds, createRoomNotices } from '@tidings/registry'
 import { ConfigError, Lifecycle, type Logger, type MetricsRegistry, startOps, type Tracing } from '@tidings/service'
 import { connectStore, fixPartitions, isAway, type Store } from '@tidings/store'
-import { checkRedis, connectRedis, createKeys, createLogReader } from '@tidings/stream'
+import {
+  checkRedis,
+  connectRedis,
+  createAppender,
+  createKeys,
+  createLogReader,
+  createStreamMetrics,
+} from '@tidings/stream'
 import type { LogicConfig } from './config.js'
 import { createDevices } from './devices.js'
 import { startForgetting } from './forget.js'
 import { startGenerations } from './generations.js'
 import { createListingCursors } from './listing-cursor.js'
 import { createGenerationMetrics, createLogicMetrics } from './metrics.js'
+import { createOutbox } from './outbox.js'
 import { createPasswords } from './passwords.js'
 import { startRevocations } from './revocations.js'
+import { startRoomSweeper } from './rooms/sweeper.js'
 import { createLogicService } from './server.js'
 import { startWriteBehind } from './write-behind.js'
 
@@ -71,6 +80,21 @@ export async function startLogic(
       log,
     })
     life.add('registry', () => registry.stop())
+    const worker = await claimWorkerId(registry, config.instance, log)
+    life.add('worker id', () => worker.stop())
+    const notices = createRoomNotices(registry, log)
+    life.add('room notices', () => notices.stop())
+    const outbox = createOutbox({
+      ...{ redis, keys, store, reader, notices, log },
+      appender: createAppender({
+        ...{ redis, keys, replicas: 0, metrics: createStreamMetrics(env.metrics) },
+        generations: { ...generations, restoreMembers: generations.restoreEndedToo },
+      }),
+      nextId: createIds(worker),
+      restoreMembers: generations.restoreEndedToo,
+    })
+    const sweeper = startRoomSweeper({ store, redis, keys, outbox, log })
+    life.add('rooms', () => sweeper.stop())
     const deps = {
       redis,
       keys,
@@ -79,6 +103,7 @@ export async function startLogic(
       devices,
       writeBehind,
       generations,
+      outbox,
       revocations,
       listingCursors: createListingCursors(config.jwtSecret),
       log,

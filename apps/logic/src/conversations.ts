@@ -1,11 +1,12 @@
-/** The conversations of a user, newest first. */
+/** The conversations of a user, newest first. A room is there while the user is in it. */
 import { AppError, type Entry, type logicRpc, parseConversation } from '@tidings/protocol'
-import { findUsers, newestEntries, readEntries, type Store } from '@tidings/store'
-import { GENERATION_SEQS, type Keys, type LogReader, type Redis } from '@tidings/stream'
+import { findRooms, findUsers, newestEntries, readEntries, type Store } from '@tidings/store'
+import { GENERATION_SEQS, type Keys, type LogReader, type Membership, type Redis } from '@tidings/stream'
 import type { Devices } from './devices.js'
 import { toHistoryEntry } from './history.js'
 import { limitOf, userOf } from './input.js'
 import { countUpTo, readUpTo } from './reads.js'
+import { type MembershipDeps, membershipsOf } from './rooms/membership.js'
 import type { WriteBehind } from './write-behind.js'
 
 const LIMIT = { default: 50, max: 100 }
@@ -14,7 +15,7 @@ const CHUNK = 200
 /** How far below a void its conversation's last message is looked for. */
 const PAST_VOIDS = 20
 
-export interface ConversationDeps {
+export interface ConversationDeps extends MembershipDeps {
   redis: Redis
   keys: Keys
   store: Store
@@ -45,13 +46,19 @@ export async function listConversations(
   const user = userOf(request.user)
   const limit = limitOf(request.limit, LIMIT)
   const after = request.cursor === '' ? undefined : decodeCursor(request.cursor)
-  const listed = await withNewest(deps, await deps.devices.conversationsOf(user))
+  const conversations = await deps.devices.conversationsOf(user)
+  const memberships = await membershipsOf(deps, user, conversations)
+  const listed = await withNewest(
+    deps,
+    conversations.filter((one) => kindOf(one) !== 'room' || memberships.has(one)),
+    memberships,
+  )
   listed.sort(newestFirst)
   const rest = after ? listed.filter((one) => newestFirst(after, one) < 0) : listed
   const page = rest.slice(0, limit)
   const last = page.at(-1)
   return {
-    conversations: await toViews(deps, user, page),
+    conversations: await toViews(deps, user, page, memberships),
     nextCursor: last && rest.length > limit ? encodeCursor(last) : '',
   }
 }
@@ -75,7 +82,13 @@ function decodeCursor(cursor: string): Place {
 }
 
 /** Every conversation that has an entry, with its newest. */
-async function withNewest({ reader, store }: ConversationDeps, conversations: readonly string[]): Promise<Listed[]> {
+async function withNewest(
+  { reader, store }: ConversationDeps,
+  conversations: readonly string[],
+  memberships: ReadonlyMap<string, Membership>,
+): Promise<Listed[]> {
+  const below = (conversation: string, head: number, n: number): Promise<Listed> =>
+    belowVoids(store, conversation, head, n, memberships.get(conversation)?.floor ?? 0)
   const listed: Listed[] = []
   const missing: string[] = []
   for (let at = 0; at < conversations.length; at += CHUNK) {
@@ -84,13 +97,13 @@ async function withNewest({ reader, store }: ConversationDeps, conversations: re
     for (const [i, conversation] of chunk.entries()) {
       const entry = newest[i]
       if (!entry) missing.push(conversation)
-      else if (entry.type === 'void') listed.push(await belowVoids(store, conversation, entry.seq, entry.n))
+      else if (entry.type === 'void') listed.push(await below(conversation, entry.seq, entry.n))
       else listed.push({ conversation, last: entry.id, head: entry.seq, n: entry.n, message: entry })
     }
   }
   for (let at = 0; at < missing.length; at += CHUNK) {
     for (const [conversation, { entry, void: range }] of await newestEntries(store, missing.slice(at, at + CHUNK))) {
-      if (range) listed.push(await belowVoids(store, conversation, range.to, entry.n))
+      if (range) listed.push(await below(conversation, range.to, entry.n))
       else listed.push({ conversation, last: entry.id, head: entry.seq, n: entry.n, message: entry })
     }
   }
@@ -98,9 +111,9 @@ async function withNewest({ reader, store }: ConversationDeps, conversations: re
 }
 
 /** A conversation that ends in a void is listed by the last entry that a person can see. */
-async function belowVoids(store: Store, conversation: string, head: number, n: number): Promise<Listed> {
+async function belowVoids(store: Store, conversation: string, head: number, n: number, floor: number): Promise<Listed> {
   const rows = await readEntries(store, conversation, { before: head + 1, limit: PAST_VOIDS })
-  const message = rows.findLast(({ void: range }) => !range)?.entry
+  const message = rows.findLast(({ entry, void: range }) => !range && entry.seq > floor)?.entry
   return { conversation, last: message?.id ?? '', head, n, message }
 }
 
@@ -108,6 +121,7 @@ async function toViews(
   deps: ConversationDeps,
   user: string,
   page: readonly Listed[],
+  memberships: ReadonlyMap<string, Membership>,
 ): Promise<logicRpc.ConversationView[]> {
   const conversations = page.map(({ conversation }) => conversation)
   const [delivered, read, titles] = await Promise.all([
@@ -115,10 +129,15 @@ async function toViews(
     readUpTo(deps, user, conversations),
     titlesOf(deps.store, user, conversations),
   ])
+  // What was there before one joined is read, also when nobody remembers that it was said so.
+  const readUpToSeq = page.map(({ conversation }, i) =>
+    Math.max(read[i]!.seq, memberships.get(conversation)?.joined ?? 0),
+  )
   const counted = await Promise.all(
     page.map(({ conversation, head }, i) => {
       const { seq, n } = read[i]!
-      return leaptBetween(seq, head) ? countUpTo(deps, conversation, seq) : n
+      const upTo = readUpToSeq[i]!
+      return seq < upTo || leaptBetween(seq, head) ? countUpTo(deps, conversation, upTo) : n
     }),
   )
   return page.map(({ conversation, head, n, message }, i) => ({
@@ -127,7 +146,7 @@ async function toViews(
     title: titles[i]!,
     head,
     delivered: Math.min(delivered[i]!, head),
-    read: read[i]!.seq,
+    read: readUpToSeq[i]!,
     unread: Math.max(0, n - counted[i]!),
     lastMessage: message && toHistoryEntry(message),
   }))
@@ -144,12 +163,23 @@ const kindOf = (conversation: string): string => conversation.slice(0, conversat
 
 /** A direct conversation is called as the other person is; with oneself, as one is. */
 async function titlesOf(store: Store, user: string, conversations: readonly string[]): Promise<string[]> {
-  const others = conversations.map((id) => {
+  const subjects = conversations.map((id) => {
     const conversation = parseConversation(id)
+    if (conversation?.kind === 'room') return conversation.room
     if (conversation?.kind !== 'dm') return undefined
     return conversation.users[0] === user ? conversation.users[1] : conversation.users[0]
   })
-  const rows = await findUsers(store, [...new Set(others.filter((other) => other !== undefined))])
-  const names = new Map(rows.map(({ id, displayName }) => [id, displayName]))
-  return others.map((other, i) => (other === undefined ? conversations[i]! : (names.get(other) ?? other)))
+  const ofKind = (kind: string): string[] => [
+    ...new Set(subjects.filter((one, i): one is string => one !== undefined && kindOf(conversations[i]!) === kind)),
+  ]
+  const [users, rooms] = await Promise.all([findUsers(store, ofKind('dm')), findRooms(store, ofKind('room'))])
+  const names = {
+    dm: new Map(users.map(({ id, displayName }) => [id, displayName])),
+    room: new Map(rooms.map(({ id, name }) => [id, name])),
+  }
+  return subjects.map((subject, i) => {
+    const id = conversations[i]!
+    if (subject === undefined) return id
+    return names[kindOf(id) === 'room' ? 'room' : 'dm'].get(subject) ?? subject
+  })
 }

@@ -1,10 +1,11 @@
 /** Where devices stand: opened with a start that is fixed once, moved forward by acks. */
-import { AppError, type logicRpc, requireParty } from '@tidings/protocol'
+import { AppError, type logicRpc, parseConversation, requirePossibleParty } from '@tidings/protocol'
 import type { Cursor, Store } from '@tidings/store'
 import type { Keys, LogReader, Redis } from '@tidings/stream'
 import type { Devices } from './devices.js'
 import { readHeads } from './heads.js'
 import { deviceOf, seqOf, userOf } from './input.js'
+import { type MembershipDeps, membershipsOf, requireMember } from './rooms/membership.js'
 import { loadScript } from './script.js'
 import type { WriteBehind } from './write-behind.js'
 
@@ -20,7 +21,7 @@ enum Moved {
   Forward = 1,
 }
 
-export interface CursorDeps {
+export interface CursorDeps extends MembershipDeps {
   redis: Redis
   keys: Keys
   store: Store
@@ -34,21 +35,42 @@ export async function openDevice(
   deps: CursorDeps,
   request: logicRpc.OpenDeviceRequest,
 ): Promise<logicRpc.OpenDeviceResponse> {
-  const { cursors, conversations } = await deps.devices.open(userOf(request.user), deviceOf(request.device))
+  const user = userOf(request.user)
+  const standings = await standingsOf(deps, user, deviceOf(request.device))
   // Heads last: an entry that comes in between is then behind the head, not unknown.
-  const heads = await readHeads(deps, conversations)
-  return {
-    positions: conversations.map((conversation) => ({
-      conversation,
-      cursor: cursors.get(conversation) ?? 0,
-      head: heads.get(conversation)!,
-    })),
-  }
+  const heads = await readHeads(
+    deps,
+    standings.map(({ conversation }) => conversation),
+  )
+  return { positions: standings.map((one) => ({ ...one, head: heads.get(one.conversation)! })) }
 }
 
 /**
- * Moves cursors forward; a seq beyond the head counts as the head, or is refused where the caller wants it so. Cumulative: repeating
- * it changes nothing.
+ * A device's cursor in each conversation of its user; in a room it is never below the joining, and a room that the user is not in is
+ * left out. @throws AppError `unavailable`
+ */
+export async function standingsOf(
+  deps: MembershipDeps & Pick<CursorDeps, 'devices'>,
+  user: string,
+  device: string,
+): Promise<Omit<logicRpc.Position, 'head'>[]> {
+  const { cursors, conversations } = await deps.devices.open(user, device)
+  const memberships = await membershipsOf(deps, user, conversations)
+  return conversations.flatMap((conversation) => {
+    const cursor = cursors.get(conversation) ?? 0
+    if (!isRoom(conversation)) return [{ conversation, cursor, joined: 0, floor: 0 }]
+    const member = memberships.get(conversation)
+    if (!member) return []
+    const { joined, floor } = member
+    return [{ conversation, cursor: Math.max(cursor, joined - 1), joined, floor }]
+  })
+}
+
+const isRoom = (conversation: string): boolean => parseConversation(conversation)?.kind === 'room'
+
+/**
+ * Moves cursors forward; a seq beyond the head counts as the head, or is refused where the caller wants it so, as is a room that the
+ * user is not in. Cumulative: repeating it changes nothing.
  * @throws AppError `invalid_request`, `conversation_not_found`, `beyond_head`: nothing has moved; `overloaded`, `unavailable`: some may
  * have moved; repeat all
  */
@@ -58,7 +80,11 @@ export async function ack(
 ): Promise<void> {
   if (request.acks.length > MAX_ACKS)
     throw new AppError('invalid_request', `At most ${MAX_ACKS} acknowledgements in one call.`)
-  const wanted = await clamp(deps, newestOf(request.acks.map(checkAck)), request.withinHead ?? false)
+  const strict = request.withinHead ?? false
+  const newest = newestOf(request.acks.map(checkAck))
+  // A node tells only of what it has shown. Whoever has left the room since moves a cursor that counts for nothing.
+  if (strict) await requireMembers(deps, newest)
+  const wanted = await clamp(deps, newest, strict)
   const unlisted = await move(deps, wanted)
   if (unlisted.length === 0) return
   // A device that acknowledges before it was opened, or that Redis has forgotten: it gets its start first.
@@ -72,7 +98,7 @@ export async function ack(
 
 function checkAck(given: logicRpc.Ack): Cursor {
   const user = userOf(given.user)
-  const { id } = requireParty(given.conversation, user)
+  const { id } = requirePossibleParty(given.conversation, user)
   return { user, device: deviceOf(given.device), conversation: id, seq: seqOf('seq', given.seq) }
 }
 
@@ -84,6 +110,15 @@ function newestOf(cursors: readonly Cursor[]): Cursor[] {
     if (!known || known.seq < cursor.seq) newest.set(key, cursor)
   }
   return [...newest.values()]
+}
+
+/** @throws AppError `conversation_not_found`, `unavailable` */
+async function requireMembers(deps: CursorDeps, cursors: readonly Cursor[]): Promise<void> {
+  await Promise.all(
+    cursors
+      .filter(({ conversation }) => isRoom(conversation))
+      .map((one) => requireMember(deps, one.user, one.conversation)),
+  )
 }
 
 async function clamp(deps: CursorDeps, cursors: readonly Cursor[], withinHead: boolean): Promise<Cursor[]> {

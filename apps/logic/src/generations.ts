@@ -3,7 +3,7 @@
  * does it, for it alone may ask both Redis and MySQL. It also looks by itself, so that what MySQL has and Redis forgot reaches the
  * devices although nobody sends anything.
  */
-import { AppError, firstIdAt, logicRpc, parseConversation } from '@tidings/protocol'
+import { AppError, firstIdAt, logicRpc, parseConversation, roomEventOf } from '@tidings/protocol'
 import { backoffMs, type Logger, pause, type Stoppable } from '@tidings/service'
 import {
   anyNewerThanGeneration,
@@ -12,11 +12,13 @@ import {
   fatesOf,
   generationLedger,
   generationNumbers,
+  isRoomNewerThanGeneration,
   newestEntries,
   newestSends,
   type Store,
 } from '@tidings/store'
 import {
+  CHANGES_OF_MEMBERS,
   type Generations,
   type Keys,
   type LogReader,
@@ -29,6 +31,7 @@ import {
   type StoredFacts,
 } from '@tidings/stream'
 import type { GenerationMetrics } from './metrics.js'
+import { restoreMembersOf } from './rooms/restore-members.js'
 
 /** Conversations of one call that leap at the same time. */
 const LEAPS_AT_ONCE = 8
@@ -56,6 +59,8 @@ export interface GenerationDeps {
 }
 
 export interface GenerationKeeper extends Generations, Stoppable {
+  /** As `restoreMembers`; an ended room is put back as one that nobody is in. */
+  restoreEndedToo(conversation: string): Promise<void>
   /** Told the partitions whose Redis may have forgotten something. */
   onLost(listener: (partition: number) => void): void
 }
@@ -65,6 +70,7 @@ export function startGenerations(deps: GenerationDeps): GenerationKeeper {
   const stopper = new AbortController()
   const listeners: ((partition: number) => void)[] = []
   const opening = new Map<number, Promise<void>>()
+  const restoring = new Map<string, Promise<void>>()
   /** Partitions whose conversations are still to be compared with MySQL. */
   const behind = new Set<number>()
   /** Number of each partition's generation, as this process knows it. */
@@ -123,6 +129,19 @@ export function startGenerations(deps: GenerationDeps): GenerationKeeper {
     } catch (error) {
       throw redisAway(error)
     }
+  }
+
+  /** Who is in a room, once for all who ask at the same moment. */
+  function restore(conversation: string, endedToo: boolean): Promise<void> {
+    const key = `${conversation} ${endedToo}`
+    let running = restoring.get(key)
+    if (!running) {
+      running = open(keys.partitionOf(conversation))
+        .then(() => restoreMembersOf(deps, conversation, endedToo))
+        .finally(() => restoring.delete(key))
+      restoring.set(key, running)
+    }
+    return running
   }
 
   /** Rows that Redis does not know of: their conversations leap now, so that the sweep of every node finds them. */
@@ -224,6 +243,8 @@ export function startGenerations(deps: GenerationDeps): GenerationKeeper {
   return {
     open,
     leap,
+    restoreMembers: (conversation) => restore(conversation, false),
+    restoreEndedToo: (conversation) => restore(conversation, true),
     onLost: (listener) => void listeners.push(listener),
     async stop() {
       clearInterval(timer)
@@ -234,6 +255,7 @@ export function startGenerations(deps: GenerationDeps): GenerationKeeper {
   }
 }
 
+/** Of a room they stand in MySQL, and its joins have listed it. */
 function usersOf(conversation: string): readonly string[] {
   const parsed = parseConversation(conversation)
   if (parsed?.kind === 'dm') return [...new Set(parsed.users)]
@@ -243,10 +265,8 @@ function usersOf(conversation: string): readonly string[] {
 /** What MySQL knows of a conversation whose head in Redis is `head`. @throws AppError `unavailable` */
 async function storedAbove({ store, keys }: GenerationDeps, conversation: string, head: number): Promise<StoredFacts> {
   const newest = (await newestEntries(store, [conversation])).get(conversation)?.entry
-  const users = usersOf(conversation)
   if (!newest) {
-    const partition = keys.partitionOf(conversation)
-    const newer = head === 0 && users.length > 0 && (await anyNewerThanGeneration(store, partition, users))
+    const newer = head === 0 && (await isNewer(store, keys.partitionOf(conversation), conversation))
     return { seq: 0, n: 0, sends: [], newer }
   }
   if (newest.seq <= head) return { seq: newest.seq, n: newest.n, sends: [], newer: false }
@@ -255,9 +275,22 @@ async function storedAbove({ store, keys }: GenerationDeps, conversation: string
   return {
     seq: newest.seq,
     n: newest.n,
-    sends: sends.map((send) => ({ ...send, value: onceValue(send), ageMs: Math.max(0, now - send.sentAt) })),
+    sends: sends.map((send) => ({
+      ...send,
+      from: roomEventOf(send) ? CHANGES_OF_MEMBERS : send.from,
+      value: onceValue(send),
+      ageMs: Math.max(0, now - send.sentAt),
+    })),
     newer: false,
   }
+}
+
+/** Can it not have existed before its partition's generation began? */
+async function isNewer(store: Store, partition: number, conversation: string): Promise<boolean> {
+  const parsed = parseConversation(conversation)
+  if (parsed?.kind === 'room') return isRoomNewerThanGeneration(store, partition, parsed.room)
+  const users = usersOf(conversation)
+  return users.length > 0 && anyNewerThanGeneration(store, partition, users)
 }
 
 /** @throws AppError `invalid_request`, `unavailable` */

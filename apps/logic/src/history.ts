@@ -1,18 +1,28 @@
 /** Ranges of a conversation: the newest entries from its log in Redis, those below from MySQL, as one. */
-import { AppError, type Conversation, type Entry, type logicRpc, requireParty } from '@tidings/protocol'
+import { AppError, type Conversation, type Entry, type logicRpc, requirePossibleParty } from '@tidings/protocol'
 import { findUser, readEntries, type Store, type StoredEntry } from '@tidings/store'
 import type { LogReader } from '@tidings/stream'
 import { readHeads } from './heads.js'
 import { limitOf, seqOf, userOf } from './input.js'
 import { type Gathered, gatherDown, gatherUp, type Span } from './range.js'
+import { floorOf, type MembershipDeps } from './rooms/membership.js'
 
 const LIMIT = { default: 50, max: 200 }
 /** Voids of leaps that may lie between the entries of a log: it is read that much further. */
 const LOG_EXTRA = 8
 
-export interface HistoryDeps {
+export interface HistoryDeps extends MembershipDeps {
   store: Store
   reader: LogReader
+}
+
+/** What of a conversation is read. */
+export interface Range {
+  /** 0: none. */
+  before: number
+  after: number
+  fromStart: boolean
+  limit: number
 }
 
 export function toHistoryEntry({ trace: _, ...entry }: Entry): logicRpc.HistoryEntry {
@@ -20,6 +30,7 @@ export function toHistoryEntry({ trace: _, ...entry }: Entry): logicRpc.HistoryE
 }
 
 /**
+ * Of a room, what lies above the reader's floor: below it there is nothing.
  * @throws AppError `conversation_not_found`, `invalid_request`, `unavailable` when a source that is needed is away: what comes back is
  * never short for that reason
  */
@@ -31,17 +42,32 @@ export async function readHistory(
   const before = seqOf('before', request.before)
   const after = seqOf('after', request.after)
   const limit = limitOf(request.limit, LIMIT)
-  const upwards = after > 0 || request.fromStart
-  if (before > 0 && upwards) throw new AppError('invalid_request', 'Give before or after, not both.')
-  const conversation = requireParty(request.conversation, user)
-  const head = (await readHeads(deps, [conversation.id])).get(conversation.id)!
-  if (head === 0) {
-    await requireOtherParty(deps.store, conversation, user)
-    return { entries: [], voids: [], head, complete: true }
+  if (before > 0 && (after > 0 || request.fromStart)) {
+    throw new AppError('invalid_request', 'Give before or after, not both.')
   }
-  const gathered = upwards
-    ? await readUp(deps, conversation.id, after, head, limit)
-    : await readDown(deps, conversation.id, before > 0 ? Math.min(before, head + 1) : head + 1, limit)
+  const conversation = requirePossibleParty(request.conversation, user)
+  const floor = await floorOf(deps, user, conversation)
+  const page = await readRange(deps, conversation.id, floor, { before, after, fromStart: request.fromStart, limit })
+  if (page.head === 0) await requireOtherParty(deps.store, conversation, user)
+  return page
+}
+
+/**
+ * For one who may read what is above `floor`; who may is asked before.
+ * @throws AppError `unavailable`
+ */
+export async function readRange(
+  deps: Pick<HistoryDeps, 'store' | 'reader'>,
+  conversation: string,
+  floor: number,
+  { before, after, fromStart, limit }: Range,
+): Promise<logicRpc.ReadHistoryResponse> {
+  const head = (await readHeads(deps, [conversation])).get(conversation)!
+  if (head === 0) return { entries: [], voids: [], head, complete: true }
+  const gathered =
+    after > 0 || fromStart
+      ? await readUp(deps, conversation, Math.max(after, floor), head, limit)
+      : await readDown(deps, conversation, before > 0 ? Math.min(before, head + 1) : head + 1, floor, limit)
   return toResponse(gathered, head)
 }
 
@@ -62,29 +88,31 @@ function toResponse({ rows, voids, complete }: Gathered, head: number): logicRpc
 }
 
 /**
- * The newest rows below `upper`. The log first, MySQL second: what is trimmed from the log in between is in MySQL by then.
+ * The newest rows below `upper` and above `floor`. The log first, MySQL second: what is trimmed from the log in between is in MySQL by then.
  * MySQL is not asked when the log holds all of it.
  */
 async function readDown(
-  { store, reader }: HistoryDeps,
+  { store, reader }: Pick<HistoryDeps, 'store' | 'reader'>,
   conversation: string,
   upper: number,
+  floor: number,
   limit: number,
 ): Promise<Gathered> {
+  if (upper <= floor + 1) return { rows: [], voids: [], complete: true }
   const log = (await reader.before(conversation, upper, limit + LOG_EXTRA)).flatMap(fromLog)
-  const alone = gatherDown(log, upper, limit)
+  const alone = gatherDown(log, upper, limit, floor)
   if (alone.complete) return alone
-  const stored = await storedBelow(store, conversation, upper, limit)
-  const both = gatherDown([...log, ...stored], upper, limit)
+  const stored = await storedBelow(store, conversation, upper, floor, limit)
+  const both = gatherDown([...log, ...stored], upper, limit, floor)
   if (both.complete) return both
   // What lies below `upper` may be the inside of a void that ends at or above it.
   const around = (await readEntries(store, conversation, { after: upper - 1, limit: 1 })).map(fromStore)
-  return gatherDown([...log, ...stored, ...around], upper, limit)
+  return gatherDown([...log, ...stored, ...around], upper, limit, floor)
 }
 
 /** The oldest rows above `after`, up to the head. */
 async function readUp(
-  { store, reader }: HistoryDeps,
+  { store, reader }: Pick<HistoryDeps, 'store' | 'reader'>,
   conversation: string,
   after: number,
   head: number,
@@ -98,13 +126,19 @@ async function readUp(
   return gatherUp([...log, ...stored], after, head, limit)
 }
 
-/** Rows below `upper` until `limit` of them are entries, or there are no more. */
-async function storedBelow(store: Store, conversation: string, upper: number, limit: number): Promise<Span[]> {
+/** Rows below `upper` until `limit` of them are entries, or there are no more above `floor`. */
+async function storedBelow(
+  store: Store,
+  conversation: string,
+  upper: number,
+  floor: number,
+  limit: number,
+): Promise<Span[]> {
   const spans: Span[] = []
   for (let before = upper, left = limit; left > 0; ) {
     const rows = (await readEntries(store, conversation, { before, limit: left })).map(fromStore)
     spans.unshift(...rows)
-    if (rows.length < left) break
+    if (rows.length < left || rows[0]!.from <= floor + 1) break
     before = rows[0]!.to
     left -= rows.filter(({ entry }) => entry).length
   }

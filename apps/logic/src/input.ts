@@ -39,12 +39,23 @@ export function passwordOf(value: string): string {
   return normal
 }
 
-export function displayNameOf(value: string): string {
+export const displayNameOf = (value: string): string => shownName('A display name', value)
+/** Of a room. */
+export const nameOf = (value: string): string => shownName('A name', value)
+
+function shownName(what: string, value: string): string {
   const length = value.length > 2 * DISPLAY_NAME_MAX ? value.length : [...value].length
   if (value.trim() === '' || length > DISPLAY_NAME_MAX || NOT_IN_NAMES.test(value)) {
-    throw refuse(`A display name has 1 to ${DISPLAY_NAME_MAX} characters, without control characters.`)
+    throw refuse(`${what} has 1 to ${DISPLAY_NAME_MAX} characters, without control characters.`)
   }
   return value
+}
+
+/** @param name the field, for the message */
+export function oneOf<const Word extends string>(name: string, words: readonly Word[], value: string): Word {
+  const word = words.find((one) => one === value)
+  if (word === undefined) throw refuse(`${name} is one of ${words.join(', ')}.`)
+  return word
 }
 
 /** @param name the field, for the message */

@@ -7,9 +7,10 @@
  * then the listing of that conversation ends before it, and says so by a gap; the next listing goes on there.
  */
 import { AppError, type logicRpc, voidRange } from '@tidings/protocol'
+import { standingsOf } from './cursors.js'
 import type { Devices } from './devices.js'
 import { readHeads } from './heads.js'
-import { type HistoryDeps, readHistory } from './history.js'
+import { type HistoryDeps, readRange } from './history.js'
 import { deviceOf, limitOf, userOf } from './input.js'
 import type { ListingCursors } from './listing-cursor.js'
 
@@ -29,6 +30,8 @@ export interface OfflineDeps extends HistoryDeps {
 /** The seqs `after + 1` to `to` of a conversation, which reaches to `head`. */
 interface Part {
   conversation: string
+  /** The user may read what is above it. */
+  floor: number
   after: number
   to: number
   head: number
@@ -56,16 +59,20 @@ export async function readOffline(
   const limit = limitOf(request.limit, LIMIT)
   const from = request.cursor === '' ? undefined : deps.listingCursors.open(request.cursor, user, device)
   const oldest = from?.oldest ?? request.fromOldest
-  const { cursors, conversations } = await deps.devices.open(user, device)
-  const toCome = conversations.filter((conversation) => !from || conversation >= from.conversation).sort()
-  const heads = await readHeads(deps, toCome)
-  const parts = toCome.flatMap((conversation): Part[] => {
-    const start = oldest ? 0 : (cursors.get(conversation) ?? 0)
+  const toCome = (await standingsOf(deps, user, device))
+    .filter(({ conversation }) => !from || conversation >= from.conversation)
+    .sort((a, b) => (a.conversation < b.conversation ? -1 : 1))
+  const heads = await readHeads(
+    deps,
+    toCome.map(({ conversation }) => conversation),
+  )
+  const parts = toCome.flatMap(({ conversation, cursor, floor }): Part[] => {
+    const start = oldest ? floor : cursor
     const after = conversation === from?.conversation ? Math.max(start, from.seq) : start
     const head = heads.get(conversation)!
-    return head > after ? [{ conversation, after, to: head, head }] : []
+    return head > after ? [{ conversation, floor, after, to: head, head }] : []
   })
-  const { end, ...page } = await readPage(deps, user, withinLimit(parts, limit))
+  const { end, ...page } = await readPage(deps, withinLimit(parts, limit))
   const last = parts.at(-1)
   const atEnd = !end || (end.conversation === last?.conversation && end.seq >= last.head)
   return { ...page, nextCursor: atEnd ? '' : deps.listingCursors.seal({ ...end, oldest }, user, device) }
@@ -84,7 +91,7 @@ function withinLimit(parts: readonly Part[], limit: number): Part[] {
   return taken
 }
 
-async function readPage(deps: OfflineDeps, user: string, parts: readonly Part[]) {
+async function readPage(deps: OfflineDeps, parts: readonly Part[]) {
   const entries: logicRpc.HistoryEntry[] = []
   const voids: logicRpc.OfflineVoids[] = []
   const gaps: logicRpc.OfflineGap[] = []
@@ -92,7 +99,7 @@ async function readPage(deps: OfflineDeps, user: string, parts: readonly Part[])
   let length = 0
   for (let at = 0; at < parts.length; at += AT_ONCE) {
     const some = parts.slice(at, at + AT_ONCE)
-    const listed = await Promise.all(some.map((part) => readPart(deps, user, part)))
+    const listed = await Promise.all(some.map((part) => readPart(deps, part)))
     for (const [i, { conversation, to, head }] of some.entries()) {
       const one = listed[i]!
       entries.push(...one.entries)
@@ -111,12 +118,12 @@ const lengthOf = (entries: readonly logicRpc.HistoryEntry[]): number =>
   entries.reduce((sum, { content }) => sum + content.length, 0)
 
 /** All of a part, or as much from its beginning as fills a page. */
-async function readPart(deps: OfflineDeps, user: string, { conversation, after, to }: Part): Promise<Listed> {
+async function readPart(deps: OfflineDeps, { conversation, floor, after, to }: Part): Promise<Listed> {
   const listed: Listed = { entries: [], voids: [], upTo: after }
   for (let length = 0; listed.upTo < to && length < ENOUGH_CONTENT; ) {
     const limit = Math.min(to - listed.upTo, READ)
     const range = { before: 0, after: listed.upTo, fromStart: true, limit }
-    const page = await readHistory(deps, { user, conversation, ...range })
+    const page = await readRange(deps, conversation, floor, range)
     const upTo = wholeUpTo(listed.upTo, page)
     const entries = page.entries.filter(({ seq }) => seq <= upTo)
     listed.entries.push(...entries)

@@ -19,12 +19,12 @@ export interface Gathered {
 
 /**
  * The newest `limit` entries below `upper` and the voids beside them, of spans in any order with doubles. The range ends at `upper - 1`
- * and begins at the oldest span taken, or at 1 when there were fewer entries.
+ * and begins at the oldest span taken, or above `floor` when there were fewer entries; what is not above it does not count.
  */
-export function gatherDown(spans: readonly Span[], upper: number, limit: number): Gathered {
-  const below = distinct(spans).filter(({ from }) => from < upper)
+export function gatherDown(spans: readonly Span[], upper: number, limit: number, floor = 0): Gathered {
+  const below = distinct(spans).filter(({ from, to }) => from < upper && to > floor)
   const { taken, full } = takeEntries(below.reverse(), limit)
-  return gathered(taken.reverse(), full ? taken[0]!.from : 1, upper - 1)
+  return gathered(taken.reverse(), full ? taken[0]!.from : floor + 1, upper - 1)
 }
 
 /**

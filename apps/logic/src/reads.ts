@@ -1,10 +1,11 @@
 /** Up to where a person has read. Redis has it; MySQL, written behind, has it again after Redis lost it. */
-import { AppError, type logicRpc, requireParty } from '@tidings/protocol'
+import { AppError, type logicRpc, requirePossibleParty } from '@tidings/protocol'
 import { type Read, type ReadPosition, readEntries, readPositions, type Store } from '@tidings/store'
 import { type Keys, type LogReader, type Redis, together } from '@tidings/stream'
 import { readHeads } from './heads.js'
 import { seqOf, userOf } from './input.js'
 import { orAway } from './replies.js'
+import { floorOf, type MembershipDeps } from './rooms/membership.js'
 import { loadScript } from './script.js'
 import type { WriteBehind } from './write-behind.js'
 
@@ -26,10 +27,12 @@ export interface ReadDeps {
  * Moves a read position forward. Cumulative: repeating it changes nothing.
  * @throws AppError `conversation_not_found`, `invalid_request`, `beyond_head`, `overloaded`, `unavailable`
  */
-export async function read(deps: ReadDeps, request: logicRpc.ReadRequest): Promise<void> {
+export async function read(deps: ReadDeps & MembershipDeps, request: logicRpc.ReadRequest): Promise<void> {
   const user = userOf(request.user)
   const seq = seqOf('seq', request.seq)
-  const { id } = requireParty(request.conversation, user)
+  const conversation = requirePossibleParty(request.conversation, user)
+  const { id } = conversation
+  await floorOf(deps, user, conversation)
   if (seq === 0) return
   const head = (await readHeads(deps, [id])).get(id)!
   if (seq > head) throw new AppError('beyond_head', `The newest seq of this conversation is ${head}.`)

@@ -11,6 +11,8 @@ import type { LogicMetrics } from './metrics.js'
 import { type OfflineDeps, readOffline } from './offline.js'
 import { permit } from './permit.js'
 import { read } from './reads.js'
+import type { RoomDeps } from './rooms/change.js'
+import { roomMethods } from './rooms/service.js'
 import { logout, refresh } from './sessions.js'
 import { deleteUser, getUser, seeUser, setUserDisabled, updateUser } from './users.js'
 
@@ -18,7 +20,8 @@ export type LogicDeps = AccountDeps &
   CursorDeps &
   ConversationDeps &
   HistoryDeps &
-  OfflineDeps & { generations: Generations }
+  OfflineDeps &
+  RoomDeps & { generations: Generations }
 
 export function createLogicService(
   deps: LogicDeps,
@@ -43,6 +46,7 @@ export function createLogicService(
     }
   }
   return {
+    ...roomMethods(deps, measured),
     register: measured('register', async (request: logicRpc.RegisterRequest) => ({
       grant: await register(deps, request),
     })),
@@ -69,7 +73,7 @@ export function createLogicService(
       await setUserDisabled(deps, request)
       return {}
     }),
-    permit: measured('permit', (request: logicRpc.PermitRequest) => permit(deps.store, request)),
+    permit: measured('permit', (request: logicRpc.PermitRequest) => permit(deps, request)),
     listConversations: measured('listConversations', (request: logicRpc.ListConversationsRequest) =>
       listConversations(deps, request),
     ),

@@ -80,7 +80,7 @@ t.test('a disabled user gets no session, no refresh and no permit', async (t) =>
   })
   await t.rejects(refresh(deps, { refreshToken }), { code: 'user_disabled' })
   await t.rejects(seeUser(store, { user: 'mallory' }), { code: 'user_disabled' })
-  await t.rejects(permit(store, { user: 'mallory', conversation: 'dm:mallory:victim' }), { code: 'user_disabled' })
+  await t.rejects(permit(deps, { user: 'mallory', conversation: 'dm:mallory:victim' }), { code: 'user_disabled' })
 })
 
 t.test('a deleted account leaves its name behind, and nothing to sign in with', async (t) => {
@@ -199,7 +199,7 @@ t.test('a revoked session is scored by the clock of Redis: one of ours that is a
 t.test('who may write where', async (t) => {
   await people('ann', 'ben', 'gone')
   await store.use((db) => db.run("UPDATE users SET deleted_at = NOW(3) WHERE id = 'gone'"))
-  const ask = (user: string, conversation: string) => permit(store, { user, conversation })
+  const ask = (user: string, conversation: string) => permit(deps, { user, conversation })
   t.same(await ask('ann', 'dm:ann:ben'), { memberVersion: 0, ttlMs: 30_000 })
   t.same(await ask('ann', 'dm:ann:ann'), { memberVersion: 0, ttlMs: 30_000 }, 'notes to self')
   await t.rejects(ask('ann', 'dm:ann:nobody'), { code: 'user_not_found' })
@@ -232,7 +232,7 @@ t.test('a user is seen once and stays', async (t) => {
 t.test('without MySQL every answer is unavailable, none is wrong', async (t) => {
   mysql.cut()
   await t.rejects(login(deps, { username: 'alice', password: PASSWORD, device: '' }), { code: 'unavailable' })
-  await t.rejects(permit(store, { user: 'ann', conversation: 'dm:ann:ben' }), { code: 'unavailable' })
+  await t.rejects(permit(deps, { user: 'ann', conversation: 'dm:ann:ben' }), { code: 'unavailable' })
   await t.rejects(getUser(store, { user: 'alice' }), { code: 'unavailable' })
   mysql.heal()
   t.match(await login(deps, { username: 'alice', password: PASSWORD, device: '' }), { user: { id: 'alice' } })

@@ -4,6 +4,7 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { migrate } from '@tidings/migrations'
 import { dmId, type Entry } from '@tidings/protocol'
+import { createIds, type RoomNotice } from '@tidings/registry'
 import { createLogger, createMetrics } from '@tidings/service'
 import { connectStore, insertEntries, insertUser, raiseFence, type Store } from '@tidings/store'
 import {
@@ -21,6 +22,7 @@ import { createDevices } from '../src/devices.js'
 import { startGenerations } from '../src/generations.js'
 import { createListingCursors } from '../src/listing-cursor.js'
 import { createGenerationMetrics } from '../src/metrics.js'
+import { createOutbox, type OutboxDeps } from '../src/outbox.js'
 import { createPasswords } from '../src/passwords.js'
 import { startRevocations } from '../src/revocations.js'
 import type { LogicDeps } from '../src/server.js'
@@ -45,6 +47,12 @@ export interface World {
   people(...names: string[]): Promise<void>
   /** Appends to the conversation of the two, as accept does. */
   say(from: string, to: string, text: string): Promise<Appended>
+  /** Appends to a room, as accept does. */
+  sayIn(room: string, from: string, text: string): Promise<Appended>
+  /** A logic process more on the same stores, with what is to be otherwise in it. */
+  another(other?: Partial<OutboxDeps>): LogicDeps
+  /** What etcd was told of rooms. */
+  notices: (RoomNotice & { room: string })[]
   /** Stores what the log of a conversation holds, as persist does. */
   persist(conversation: string): Promise<Entry[]>
   /** Forgets every key of this world, as FLUSHALL would. */
@@ -82,10 +90,32 @@ export async function world(t: Test): Promise<World> {
   })
   const appender = createAppender({ redis, keys, replicas: 0, generations, metrics })
   let lastId = 7_261_234_567_890_123_456n
+  let workers = 0
+  const notices: World['notices'] = []
+
+  const newOutbox = (other: Partial<OutboxDeps> = {}) =>
+    createOutbox({
+      ...{ redis, keys, store, reader, log },
+      appender: createAppender({
+        ...{ redis, keys, replicas: 0, metrics },
+        generations: { ...generations, restoreMembers: generations.restoreEndedToo },
+      }),
+      nextId: createIds({ n: ++workers, fresh: () => true }),
+      notices: { put: async (room, notice) => void notices.push({ room, ...notice }) },
+      restoreMembers: generations.restoreEndedToo,
+      ...other,
+    })
 
   async function forgetRedis(): Promise<void> {
     const names = await redis.keys(`t-${unique}:*`)
     if (names.length > 0) await redis.del(...names)
+  }
+
+  function itemOf(conversation: string, from: string, text: string) {
+    lastId += 1n
+    const content = JSON.stringify({ text })
+    const sentAt = Date.now()
+    return { id: String(lastId), conversation, from, type: 'text', content, clientId: '', sentAt, trace: '' }
   }
 
   t.after(async () => {
@@ -100,22 +130,26 @@ export async function world(t: Test): Promise<World> {
     proxy.stop()
   })
 
+  const deps: LogicDeps = {
+    redis,
+    keys,
+    store,
+    reader,
+    writeBehind,
+    generations,
+    revocations,
+    listingCursors: createListingCursors(`secret of ${unique}`),
+    log,
+    devices: createDevices({ redis, keys, store, writeBehind, log }),
+    passwords: await createPasswords(),
+    registration: 'open',
+    refreshTokenS: 3_600,
+    outbox: newOutbox(),
+  }
   return {
-    deps: {
-      redis,
-      keys,
-      store,
-      reader,
-      writeBehind,
-      generations,
-      revocations,
-      listingCursors: createListingCursors(`secret of ${unique}`),
-      log,
-      devices: createDevices({ redis, keys, store, writeBehind, log }),
-      passwords: await createPasswords(),
-      registration: 'open',
-      refreshTokenS: 3_600,
-    },
+    deps,
+    notices,
+    another: (other) => ({ ...deps, outbox: newOutbox(other) }),
     redis,
     keys,
     store,
@@ -131,20 +165,9 @@ export async function world(t: Test): Promise<World> {
     async say(from, to, text) {
       const conversation = dmId(from, to)
       for (const user of new Set([from, to])) await redis.sadd(keys.conversations(user), conversation)
-      lastId += 1n
-      const content = JSON.stringify({ text })
-      const item = {
-        id: String(lastId),
-        conversation,
-        from,
-        type: 'text',
-        content,
-        clientId: '',
-        sentAt: Date.now(),
-        trace: '',
-      }
-      return appender.append(item)
+      return appender.append(itemOf(conversation, from, text))
     },
+    sayIn: (room, from, text) => appender.append({ ...itemOf(`room:${room}`, from, text), members: 'check' }),
     async persist(conversation) {
       const entries = await reader.after(conversation, 0, 1_000)
       // As a worker that claims again after a generation was lost.

@@ -3,6 +3,7 @@ import { text } from 'node:stream/consumers'
 import { Failure } from '../failure.js'
 import { backlog } from './backlog.js'
 import { coldCatchUp } from './cold.js'
+import { fanout } from './fanout.js'
 import type { Figures } from './figures.js'
 import { idle } from './idle.js'
 import { batch, direct, latency } from './loads.js'
@@ -19,6 +20,8 @@ async function run(order: Order | MicroOrder): Promise<Figures> {
   switch (suite) {
     case 'idle':
       return { suite, loads: [], ...(await idle(order)) }
+    case 'fanout':
+      return { suite, ...(await fanout(order)) }
     case 'overload':
       return { suite, loads: [], ...(await overload(order)) }
     case 'backlog':

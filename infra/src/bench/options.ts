@@ -29,8 +29,7 @@ export function parseOptions(args: string[]): BenchOptions {
   const names = suite === 'all' ? [...SUITES] : (suite?.split(',') ?? [...USUAL_SUITES])
   const unknown = names.find((name) => !isSuite(name))
   if (unknown !== undefined) {
-    const why = unknown === 'fanout' ? 'The suite fanout waits for rooms' : `There is no suite "${unknown}"`
-    throw new Failure(`${why}: ${USAGE}`, { exitCode: 2 })
+    throw new Failure(`There is no suite "${unknown}": ${USAGE}`, { exitCode: 2 })
   }
   const suites = SUITES.filter((name) => names.includes(name))
   if ((check || store) && !suites.includes('micro'))

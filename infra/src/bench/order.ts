@@ -7,6 +7,7 @@ export const SUITES = [
   'batch',
   'ws-send',
   'latency',
+  'fanout',
   'idle',
   'overload',
   'backlog',
@@ -16,7 +17,7 @@ export const SUITES = [
   'micro',
 ] as const
 /** What runs when nothing is named: what takes minutes is asked for by name. */
-export const USUAL_SUITES: readonly SuiteName[] = ['direct', 'batch', 'ws-send', 'latency', 'idle']
+export const USUAL_SUITES: readonly SuiteName[] = ['direct', 'batch', 'ws-send', 'latency', 'fanout', 'idle']
 export type SuiteName = (typeof SUITES)[number]
 
 /** How much is done. */
@@ -34,6 +35,8 @@ export interface Scale {
   perBatch: number
   /** Messages a second of the open loops. */
   rates: readonly number[]
+  /** People in the room of one message to all. */
+  fanoutMembers: number
   connections: number
   restMs: number
   /** How long twice as much is sent as the instance can do. */
@@ -64,6 +67,7 @@ export const FULL: Scale = {
   batchesInFlight: 4,
   perBatch: 100,
   rates: [500, 1_000],
+  fanoutMembers: 1_000,
   connections: 10_000,
   restMs: 5_000,
   overloadMs: 60_000,

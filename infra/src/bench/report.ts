@@ -40,7 +40,6 @@ export function renderReport({ machine, suites, profiles, quick, profiled }: Rep
   if (quick) lines.push('--quick: too short for figures to quote')
   if (profiled) lines.push('--profile: the profiler costs time of its own; these figures are not for quoting')
   lines.push(...renderTable(suites))
-  if (suites.some(({ suite }) => suite !== 'micro')) lines.push('fanout: not there yet, it waits for rooms')
   for (const [app, costs] of Object.entries(profiles)) {
     lines.push(`\n${app}, self time`)
     for (const { where, us, percent } of costs.slice(0, PROFILE_LINES))

@@ -7,7 +7,7 @@ import { AppError, isRoom } from '@tidings/protocol'
 import { jitterSeconds, type StageMetrics, type Tracing } from '@tidings/service'
 import type { Appended, Appender, AppendItem } from '@tidings/stream'
 import type { Permits } from './permits.js'
-import type { Accepted, Draft } from './types.js'
+import type { AcceptedAt, Draft } from './types.js'
 
 /** Sends of this process that may wait for a permit or for their conversation's index. */
 const MAX_PREPARING = 4_096
@@ -37,7 +37,7 @@ interface Appending {
 /** Sends of one sender to one conversation that wait for a permit; later ones queue up behind them. */
 export interface Acceptor {
   /** @throws AppError; see the table of codes */
-  accept(draft: Draft): Promise<Accepted & Pick<Appended, 'streamId' | 'partition' | 'generation'>>
+  accept(draft: Draft): Promise<AcceptedAt>
 }
 
 /**

@@ -1,5 +1,4 @@
 export * from './accept.js'
-export * from './ids.js'
 export * from './logic.js'
 export * from './permits.js'
 export * from './revocations.js'

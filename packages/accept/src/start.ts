@@ -1,6 +1,6 @@
 /** Everything that api and connect share: who may come in, and the way in. */
 import { rpcToken } from '@tidings/protocol'
-import { claimWorkerId, connectRegistry, type Registry } from '@tidings/registry'
+import { claimWorkerId, connectRegistry, createIds, type Registry } from '@tidings/registry'
 import {
   gauge,
   Lifecycle,
@@ -23,7 +23,6 @@ import {
 } from '@tidings/stream'
 import { type Acceptor, createAcceptor } from './accept.js'
 import { createConversationIndex } from './conversation-index.js'
-import { createIds } from './ids.js'
 import { connectLogic, type Logic } from './logic.js'
 import { createPermits } from './permits.js'
 import { type Revocations, watchRevocations } from './revocations.js'

@@ -1,4 +1,5 @@
 /** The words between the edges (api, connect) and the one way in. */
+import type { Appended } from '@tidings/stream'
 
 /** Who is behind a valid token. */
 export interface Identity {
@@ -26,6 +27,9 @@ export interface Draft {
   /** One of many sent at once: refused first when there is too much. */
   bulk?: boolean
 }
+
+/** Beside the answer: where the entry lies, to find out what has become of it. */
+export type AcceptedAt = Accepted & Pick<Appended, 'streamId' | 'partition' | 'generation'>
 
 /** The answer to a draft that was accepted, now or by an earlier send with the same clientId. */
 export interface Accepted {

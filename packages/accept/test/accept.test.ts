@@ -1,15 +1,7 @@
 import { AppError } from '@tidings/protocol'
 import { createMetrics, noTracing, stageMetrics } from '@tidings/service'
 import t from 'tap'
-import {
-  createAcceptor,
-  createIds,
-  createPermits,
-  createSeenUsers,
-  type Draft,
-  type Identity,
-  timeOfId,
-} from '../src/index.js'
+import { createAcceptor, createPermits, createSeenUsers, type Draft, type Identity } from '../src/index.js'
 
 const draft = (over: Partial<Draft> = {}): Draft => ({
   from: 'alice',
@@ -19,24 +11,6 @@ const draft = (over: Partial<Draft> = {}): Draft => ({
   clientId: '',
   trace: '',
   ...over,
-})
-
-t.test('ids rise, are unique, and tell their time', (t) => {
-  let clock = 1_800_000_000_000
-  const next = createIds({ n: 5, fresh: () => true }, () => clock)
-  const ids = Array.from({ length: 10_000 }, next)
-  t.equal(new Set(ids).size, 10_000)
-  t.same(
-    [...ids].sort((a, b) => (BigInt(a) < BigInt(b) ? -1 : 1)),
-    ids,
-  )
-  t.equal(timeOfId(ids[0]!), clock)
-  clock -= 500
-  t.ok(BigInt(next()) > BigInt(ids.at(-1)!), 'a clock that steps back a little is waited for')
-  clock -= 5_000
-  t.throws(next, { code: 'unavailable' })
-  t.throws(createIds({ n: 1, fresh: () => false }), { code: 'unavailable' }, 'no ids under a lease that may have ended')
-  t.end()
 })
 
 t.test('permits are asked once, kept, and believed for a while when nobody answers', async (t) => {

@@ -123,7 +123,7 @@ t.test('every op and close code is in docs/protocol.md', async (t) => {
 })
 
 t.test('every error code that a page names is in the table', async (t) => {
-  const named = ['docs/protocol.md', 'docs/http.md', 'docs/guarantees.md'].flatMap((page) =>
+  const named = ['docs/protocol.md', 'docs/http.md', 'docs/rooms.md', 'docs/guarantees.md'].flatMap((page) =>
     [...read(page).matchAll(/\b(?:4\d\d|5\d\d|`error` frame) `([a-z_]+)`/g)].map((match) => match[1]!),
   )
   t.ok(named.length > 0)
@@ -139,7 +139,7 @@ t.test('every route is in docs/http.md', async (t) => {
   const routes = [...code.matchAll(/app\.(?:get|post|put|patch|delete)\(\s*'([^']+)'/g)].map((match) => match[1]!)
   t.ok(routes.length > 8)
   for (const route of routes) {
-    const pattern = route.replace(/:\w+/g, '[\\w:.-]+')
+    const pattern = route.replace(/:\w+/g, '[$\\w:.-]+')
     t.match(page, new RegExp(`\\$API${pattern}(?=[\\s"?])`), route)
   }
 })

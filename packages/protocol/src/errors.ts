@@ -72,6 +72,7 @@ export const errorTable = {
   method_not_allowed: row(405, GrpcStatus.InvalidArgument, 'The method is not allowed here'),
   request_timeout: row(408, GrpcStatus.DeadlineExceeded, 'The request took too long to arrive', true),
   username_taken: row(409, GrpcStatus.AlreadyExists, 'The user name is taken'),
+  session_replaced: row(409, GrpcStatus.Aborted, 'Another session has taken over'),
   room_full: row(409, GrpcStatus.FailedPrecondition, 'The room is full'),
   idempotency_conflict: row(409, GrpcStatus.AlreadyExists, 'The same key was used for another message'),
   cursor_too_old: row(410, GrpcStatus.OutOfRange, 'The cursor is below what is kept'),

@@ -94,7 +94,7 @@ export function requirePossibleParty(id: string, user: string): Conversation {
   return conversation?.kind === 'room' ? conversation : requireParty(id, user)
 }
 
-/** 2026-01-01: Snowflakes are good for 69 years from here. Their layout is in accept's ids.ts. */
+/** 2026-01-01: Snowflakes are good for 69 years from here. Their layout is in registry's ids.ts. */
 export const SNOWFLAKE_EPOCH_MS = 1_767_225_600_000
 /** Bits below the milliseconds. */
 const SNOWFLAKE_LOW_BITS = 22n

@@ -1,54 +1,85 @@
-/** Changes of rooms, told to every node: an event that a push has told already, most of the time. */
+/**
+ * What has just changed in rooms, told to whoever watches. It is an event, not a state: who is in a room is asked elsewhere, and nobody
+ * needs an old one. So the keys hang under a lease of their own that is never renewed, and etcd forgets them by itself.
+ */
 import type { Logger, Stoppable } from '@tidings/service'
-import { mirror } from './etcd.js'
 import type { Registry } from './registry.js'
 
-/** What changed last in a room. */
-export interface RoomChange {
+const LEASE_S = 600
+/** Notices that may wait for etcd; beyond, they are dropped. */
+const MAX_WAITING = 1_000
+
+export interface RoomNotice {
+  /** Of the room, after the change. */
   version: number
+  /** Who is in the room from the change on. */
   joined: readonly string[]
+  /** Who is not in it after the change. */
   left: readonly string[]
+  /** Nobody is in the room any more. */
+  ended?: boolean
 }
 
-/**
- * Tells of changes from now on.
- * @param listener.changed a room and what changed in it
- * @param listener.missed changes may have passed unseen
- */
-export async function watchRooms(
-  registry: Registry,
-  listener: { changed(room: string, change: RoomChange): void; missed(): void },
-  log: Logger,
-): Promise<Stoppable> {
-  const prefix = registry.keys.rooms()
-  let loaded = false
-  return mirror(
-    registry.etcd,
-    prefix,
-    {
-      reset() {
-        // What is there at our own start, our sessions will have learned of as they open.
-        if (loaded) listener.missed()
-        loaded = true
-      },
-      put(key, { value }) {
-        const change = parseChange(value)
-        if (change) listener.changed(key.slice(prefix.length), change)
-        else log.warn({ key }, 'a change of a room cannot be read and is ignored')
-      },
-      delete() {},
+export interface RoomNotices extends Stoppable {
+  /** Resolves when etcd has it, or when it was given up: a failure is logged and nothing else, for each reader looks by itself too. */
+  put(room: string, notice: RoomNotice): Promise<void>
+}
+
+/** @param leaseSeconds the lease of the notices; one half as old is not used for new ones */
+export function createRoomNotices(registry: Registry, log: Logger, leaseSeconds = LEASE_S): RoomNotices {
+  const { etcd, keys } = registry
+  const open = new Map<string, Promise<void>>()
+  let waiting = 0
+  let lease: { id: Promise<string>; since: number } | undefined
+
+  function leaseNow(): Promise<string> {
+    const now = performance.now()
+    if (!lease || now - lease.since > (leaseSeconds * 1_000) / 2) {
+      const fresh = { id: etcd.leaseClient.leaseGrant({ TTL: leaseSeconds }).then(({ ID }) => ID), since: now }
+      lease = fresh
+      fresh.id.catch(() => {
+        if (lease === fresh) lease = undefined
+      })
+    }
+    return lease.id
+  }
+
+  async function write(room: string, notice: RoomNotice): Promise<void> {
+    const used = await leaseNow()
+    try {
+      await etcd.put(keys.room(room)).value(JSON.stringify(notice)).lease(used).exec()
+    } catch (error) {
+      // An etcd that lost its data does not know the lease.
+      lease = undefined
+      throw error
+    }
+  }
+
+  async function attempt(room: string, notice: RoomNotice): Promise<void> {
+    try {
+      await write(room, notice)
+    } catch (error) {
+      const { message } = error as Error
+      log.warn({ room, reason: message }, 'a change of a room is not told to etcd; who watches finds it later')
+    }
+  }
+
+  return {
+    put(room, notice) {
+      if (waiting >= MAX_WAITING) return Promise.resolve()
+      waiting++
+      // Those of one room one after the other, so that the last one stays.
+      const done = (open.get(room) ?? Promise.resolve())
+        .then(() => attempt(room, notice))
+        .finally(() => {
+          waiting--
+          if (open.get(room) === done) open.delete(room)
+        })
+      open.set(room, done)
+      return done
     },
-    log,
-  )
-}
-
-function parseChange(value: string): RoomChange | undefined {
-  try {
-    const { version, joined, left } = JSON.parse(value) as Partial<RoomChange>
-    if (typeof version !== 'number' || !Array.isArray(joined) || !Array.isArray(left)) return undefined
-    return { version, joined, left }
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined
-    throw error
+    async stop() {
+      await Promise.all(open.values())
+    },
   }
 }

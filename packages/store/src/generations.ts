@@ -147,6 +147,21 @@ export async function anyNewerThanGeneration(
 }
 
 /**
+ * Was this room made after the partition's generation began? Indexes: the primary keys.
+ * @throws AppError `unavailable`
+ */
+export async function isRoomNewerThanGeneration(store: Store, partition: number, room: string): Promise<boolean> {
+  const [row] = await store.use((db) =>
+    db.select<{ newer: string }>(
+      `SELECT COUNT(*) AS newer FROM rooms, partition_generations
+        WHERE partition_no = ? AND rooms.id = ? AND rooms.created_at > began_at + INTERVAL ? SECOND`,
+      [partition, room, MARGIN_SECONDS],
+    ),
+  )
+  return Number(row?.newer) > 0
+}
+
+/**
  * Conversations that got a row lately, with their highest seq. Index: entries_id, for ids rise with time.
  * @param sinceId Snowflake, decimal
  * @throws AppError `unavailable`

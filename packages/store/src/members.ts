@@ -1,6 +1,6 @@
 /** Who is in which conversation. For dm and feed it follows from the name; the row lets a user's conversations be listed. */
 import { parseConversation } from '@tidings/protocol'
-import { asc, eq } from 'drizzle-orm'
+import { and, asc, eq, gt, ne, or } from 'drizzle-orm'
 import type { Db, Store } from './db.js'
 import { conversationMembers } from './schema.js'
 
@@ -28,13 +28,18 @@ export async function addMembers(db: Db, conversations: readonly string[]): Prom
   )
 }
 
-/** The conversations that a user is in. Index: conversation_members_pk. @throws AppError `unavailable` */
+/** The conversations that a user is in; rooms from the entry on that says so. Index: conversation_members_pk. @throws AppError `unavailable` */
 export async function conversationsOf(store: Store, user: string): Promise<string[]> {
   const rows = await store.use(({ orm }) =>
     orm
       .select({ conversation: conversationMembers.conversation })
       .from(conversationMembers)
-      .where(eq(conversationMembers.user, user))
+      .where(
+        and(
+          eq(conversationMembers.user, user),
+          or(ne(conversationMembers.kind, 'room'), gt(conversationMembers.joinedSeq, 0)),
+        ),
+      )
       .orderBy(asc(conversationMembers.conversation)),
   )
   return rows.map((row) => row.conversation)

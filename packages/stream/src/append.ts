@@ -28,6 +28,12 @@ import { loadScript, scriptFile } from './script.js'
 const counts = ({ type, members }: AppendItem): boolean =>
   countsAsMessage(type) && (members === undefined || members === 'check')
 
+/** No user has this name: a once-key of a change of members can be taken by nobody's own send. */
+export const CHANGES_OF_MEMBERS = ''
+
+const onceOwner = ({ from, members }: AppendItem): string =>
+  members === undefined || members === 'check' ? from : CHANGES_OF_MEMBERS
+
 /** Items that may wait in this process before new ones are refused. */
 const MAX_WAITING = 4_096
 const REPLICA_WAIT_MS = 500
@@ -173,7 +179,7 @@ export function createAppender(options: {
         const { conversation, from, clientId } = item
         const seq = keys.seq(conversation)
         // Without a clientId there is no once-key; its place is held by a key of the same slot that is not read.
-        const once = clientId === '' ? seq : keys.once(conversation, from, clientId)
+        const once = clientId === '' ? seq : keys.once(conversation, onceOwner(item), clientId)
         const members = item.members === undefined ? seq : keys.members(conversation)
         names.push(seq, keys.skip(conversation), keys.log(conversation), keys.read(conversation), once, members)
         args.push(item.id, conversation, from, item.type, counts(item) ? 1 : 0, item.content)

@@ -32,7 +32,7 @@ export interface Keys {
   members(conversation: string): string
   /** hash: user to `<seq>:<n>` up to which the user has read; one's own send moves it */
   read(conversation: string): string
-  /** string, 24 h: a digest of the body and the answer first given */
+  /** string, 24 h: a digest of the body and the answer first given; `from` is empty for a change of members */
   once(conversation: string, from: string, clientId: string): string
   /** set: the conversations of a user */
   conversations(user: string): string

@@ -6,6 +6,7 @@
  * The field `*` holds `<generation> <version> <history>`: the generation of the partition in which the hash was written (one from
  * before a loss may lack a change, and counts as lost), the version of the room, and whether later members read what was before them.
  */
+import { AppError } from '@tidings/protocol'
 import { parseGeneration } from './generation.js'
 import type { Keys } from './keys.js'
 import { type Redis, redisAway, together } from './redis.js'
@@ -127,7 +128,7 @@ export interface RoomMembers {
 /**
  * Puts back who is in a room. What Redis knows by the time it is done stays: an append may have changed it.
  * @param read what MySQL knows, asked after the generation was read, so that it knows all that this generation was told
- * @throws AppError `unavailable`
+ * @throws AppError `unavailable`, and what `read` throws
  */
 export async function installMembers(
   redis: Redis,
@@ -151,7 +152,8 @@ export async function installMembers(
     }
     await installScript.run(redis, [keys.members(conversation), fresh, generationKey], [record, number])
   } catch (error) {
-    throw redisAway(error)
+    // What `read` says of the room is the caller's to know.
+    throw error instanceof AppError ? error : redisAway(error)
   }
 }
 

@@ -1,5 +1,5 @@
 /** What was said. */
-import { AppError, requireParty } from '@tidings/protocol'
+import { AppError, requirePossibleParty } from '@tidings/protocol'
 import type { onRequestHookHandler } from 'fastify'
 import { Type } from 'typebox'
 import type { Api, ApiDeps } from '../api.js'
@@ -87,7 +87,9 @@ export function conversationRoutes(app: Api, { logic }: ApiDeps, authenticate: o
           'Without before and after: the newest messages. before: those below a seq, newest kept. after: those above a seq, oldest ' +
           'kept. A source that is away is a 503, never an empty page.',
         security: SIGNED_IN,
-        params: Type.Object({ id: Type.String({ description: 'The conversation, for example dm:alice:bob.' }) }),
+        params: Type.Object({
+          id: Type.String({ description: 'The conversation, for example dm:alice:bob or room:gQ3vX0aLk81ZpR_e.' }),
+        }),
         querystring: Type.Object(
           {
             before: Type.Optional(Type.Integer({ minimum: 1, description: 'Not together with after.' })),
@@ -104,7 +106,7 @@ export function conversationRoutes(app: Api, { logic }: ApiDeps, authenticate: o
       const { before, after, limit = PAGE } = request.query
       if (before !== undefined && after !== undefined)
         throw new AppError('invalid_request', 'Give before or after, not both.')
-      const { id } = requireParty(request.params.id, user)
+      const { id } = requirePossibleParty(request.params.id, user)
       const page = await logic.readHistory({
         user,
         conversation: id,

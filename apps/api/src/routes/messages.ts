@@ -1,5 +1,5 @@
 /** Sending. */
-import type { Accepted, Draft, Identity } from '@tidings/accept'
+import type { Accepted, AcceptedAt, Draft, Identity } from '@tidings/accept'
 import { AppError, CLIENT_ID, rawMembers, toAppError } from '@tidings/protocol'
 import { traceparentOf } from '@tidings/service'
 import type { FastifyRequest, onRequestHookHandler } from 'fastify'
@@ -25,6 +25,9 @@ import { toDraft } from '../send.js'
 import { createCheck, validatorCompiler } from '../validate.js'
 
 const MAX_BATCH = 500
+/** How long a send waits for MySQL, unless it says so itself. */
+const WAIT_MS = 5_000
+type Answered = Accepted & { reached?: 'accepted' | 'persisted' }
 const tags = ['messages']
 
 const SEND_CODES = [
@@ -32,6 +35,7 @@ const SEND_CODES = [
   'content_too_large',
   'user_not_found',
   'conversation_not_found',
+  'muted',
   'idempotency_conflict',
   'outcome_unknown',
 ] as const
@@ -68,7 +72,7 @@ const Results = Type.Object(
 )
 
 export function messageRoutes(app: Api, deps: ApiDeps, authenticate: onRequestHookHandler, log: RequestLog): void {
-  const { acceptor, tracing } = deps
+  const { acceptor, persisted, tracing } = deps
 
   app.post(
     '/messages',
@@ -95,11 +99,18 @@ export function messageRoutes(app: Api, deps: ApiDeps, authenticate: onRequestHo
         trace: traceparentOf(request.headers.traceparent),
       })
       reply.code(202)
-      return tracing.enabled ? traced(draft) : acceptor.accept(draft)
+      const accepted = tracing.enabled ? traced(draft) : acceptor.accept(draft)
+      return request.body.wait === undefined ? accepted : reached(await accepted, request.body)
     },
   )
 
-  async function traced(draft: Draft): Promise<Accepted> {
+  /** What was accepted stays so, whatever comes of the wait. */
+  async function reached(accepted: AcceptedAt, { wait, waitMs = WAIT_MS }: SendMessage): Promise<Answered> {
+    const isPersisted = wait === 'persisted' && (await persisted.wait(accepted, waitMs))
+    return { ...accepted, reached: isPersisted ? 'persisted' : 'accepted' }
+  }
+
+  async function traced(draft: Draft): Promise<AcceptedAt> {
     const span = tracing.start('http send', draft.trace)
     try {
       const accepted = await acceptor.accept({ ...draft, trace: span.traceparent })
@@ -114,19 +125,21 @@ export function messageRoutes(app: Api, deps: ApiDeps, authenticate: onRequestHo
   const checkMessage = createCheck(SendMessage)
 
   /** Up to the call of accept nothing waits: what is started in order is accepted in order. */
-  async function sendOne(text: string, identity: Identity, trace: string): Promise<Accepted> {
+  async function sendOne(text: string, identity: Identity, trace: string): Promise<Answered> {
     const message = parse(text)
     checkMessage(message)
     const content = rawMembers(text).get('content')
     const draft = toDraft(message as SendMessage, content, identity, { idempotencyKey: undefined, trace })
     const bulk = { ...draft, bulk: true }
-    return tracing.enabled ? traced(bulk) : acceptor.accept(bulk)
+    const accepted = tracing.enabled ? traced(bulk) : acceptor.accept(bulk)
+    const { wait } = message as SendMessage
+    return wait === undefined ? accepted : reached(await accepted, message as SendMessage)
   }
 
-  function toResult(settled: PromiseSettledResult<Accepted>, request: FastifyRequest): string {
+  function toResult(settled: PromiseSettledResult<Answered>, request: FastifyRequest): string {
     if (settled.status === 'fulfilled') {
-      const { id, conversation, seq, sentAt, duplicate } = settled.value
-      return JSON.stringify({ id, conversation, seq, sentAt, duplicate })
+      const { id, conversation, seq, sentAt, duplicate, reached } = settled.value
+      return JSON.stringify({ id, conversation, seq, sentAt, duplicate, reached })
     }
     const error = toAppError(settled.reason)
     log.failed(request, error)

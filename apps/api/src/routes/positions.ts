@@ -1,5 +1,5 @@
 /** How far a device has got, and how far a person. */
-import { DEVICE, requireParty } from '@tidings/protocol'
+import { DEVICE, requirePossibleParty } from '@tidings/protocol'
 import type { onRequestHookHandler } from 'fastify'
 import { Type } from 'typebox'
 import type { Api, ApiDeps } from '../api.js'
@@ -15,7 +15,9 @@ const Ack = Type.Object(
   { examples: [{ seq: 42, device: 'phone' }], ...strict },
 )
 const Read = Type.Object({ seq: Seq }, { examples: [{ seq: 42 }], ...strict })
-const params = Type.Object({ id: Type.String({ description: 'The conversation, for example dm:alice:bob.' }) })
+const params = Type.Object({
+  id: Type.String({ description: 'The conversation, for example dm:alice:bob or room:gQ3vX0aLk81ZpR_e.' }),
+})
 const codes = [...TOKEN_CODES, ...BODY_CODES, 'conversation_not_found', 'beyond_head'] as const
 
 export function positionRoutes(app: Api, { logic }: ApiDeps, authenticate: onRequestHookHandler): void {
@@ -39,7 +41,7 @@ export function positionRoutes(app: Api, { logic }: ApiDeps, authenticate: onReq
     async (request, reply) => {
       const user = requireUser(request.identity)
       const { seq, device } = request.body
-      const { id: conversation } = requireParty(request.params.id, user)
+      const { id: conversation } = requirePossibleParty(request.params.id, user)
       await logic.ack({ acks: [{ user, device, conversation, seq }], withinHead: true })
       return reply.code(204).send(null)
     },
@@ -63,7 +65,7 @@ export function positionRoutes(app: Api, { logic }: ApiDeps, authenticate: onReq
     },
     async (request, reply) => {
       const user = requireUser(request.identity)
-      const { id: conversation } = requireParty(request.params.id, user)
+      const { id: conversation } = requirePossibleParty(request.params.id, user)
       await logic.read({ user, conversation, seq: request.body.seq })
       return reply.code(204).send(null)
     },

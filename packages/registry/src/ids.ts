@@ -1,6 +1,6 @@
 /** Message ids: 41 bits of milliseconds, 10 bits of worker id, 12 bits of count (Twitter's Snowflake, 2010). */
 import { AppError, SNOWFLAKE_EPOCH_MS as EPOCH_MS } from '@tidings/protocol'
-import type { WorkerId } from '@tidings/registry'
+import type { WorkerId } from './workers.js'
 
 const COUNTS = 4_096
 /** A clock that was set back further than this is a fault, not jitter. */

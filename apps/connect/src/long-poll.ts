@@ -1,0 +1,180 @@
+/**
+ * Long-polling, for clients that cannot have a WebSocket: `GET /api/v1/longpoll`. A poll is a look at a session that goes on between the
+ * polls, with the same positions, entries, order and limits as one over a socket; it ends when nobody has polled for as long as a
+ * socket may be silent. What an answer held comes again until a later poll brings its `ack`.
+ */
+import { AppError, Close, type ErrorCode, requirePossibleParty, toAppError } from '@tidings/protocol'
+import { authenticate, deviceOf } from './admission.js'
+import type { ConnectionDeps } from './connection.js'
+import type { FrameDeps } from './frames.js'
+import { openSession } from './open.js'
+import { type HttpAnswer, problemAnswer } from './plain-answer.js'
+import { PollSocket } from './poll-socket.js'
+import { Session } from './session.js'
+import type { PlainRequest } from './transport.js'
+
+export const LONG_POLL_PATH = '/api/v1/longpoll'
+const TIMEOUT_S = { default: 25, most: 55 }
+const MAX_ACK = 64 * 1024
+/** What a frame begins with whose message is to be cut out, as the very text that it is. */
+const MESSAGE = '{"op":"message","message":'
+
+interface Poll {
+  session: Session
+  socket: PollSocket
+  /** Number of the last answer. */
+  answers: number
+}
+
+/** What an `ack` holds: which answer it confirms, and up to where each conversation was shown in it. */
+interface AckToken {
+  session: string
+  answer: number
+  upTo: Record<string, number>
+}
+
+export interface LongPollDeps extends Pick<ConnectionDeps, 'edge' | 'opening' | 'onSessionClosed'> {
+  acks: FrameDeps['acks']
+  maxBufferedBytes: number
+}
+
+/** @returns a function that answers one poll */
+export function createLongPoll(deps: LongPollDeps): (request: PlainRequest, gone: AbortSignal) => Promise<HttpAnswer> {
+  const { edge, opening, acks } = deps
+  const polls = new Map<string, Poll>()
+  const keyOf = (user: string, device: string): string => `${user} ${device}`
+
+  async function poll(request: PlainRequest, gone: AbortSignal): Promise<string> {
+    const { query } = request
+    const device = deviceOf(request)
+    const timeoutMs = timeoutOf(query.get('timeout'))
+    const ack = query.get('ack')
+    const token = ack ? decode(ack) : undefined
+    const identity = await authenticate(request, edge)
+    await edge.seenUsers.check(identity)
+    const known = polls.get(keyOf(identity.user, device))
+    if (known) {
+      known.session.identity = identity
+      known.session.lastHeard = performance.now()
+      known.socket.interrupt()
+    }
+    if (token) await acknowledge(identity.user, device, token, known)
+    const current = known && !known.session.closed ? known : open(identity, device, query)
+    const polled = await current.socket.take(timeoutMs, gone)
+    current.session.lastHeard = performance.now()
+    if (polled.frames.length === 0 && current.session.closed) throw endOf(current.socket.code)
+    return toBody(current, polled)
+  }
+
+  async function acknowledge(user: string, device: string, token: AckToken, known: Poll | undefined): Promise<void> {
+    for (const [conversation, seq] of Object.entries(token.upTo)) {
+      requirePossibleParty(conversation, user)
+      const shown = known?.session.positionOf(conversation)
+      const upTo = known?.session.ackable(conversation, Math.min(seq, shown ?? seq)) ?? seq
+      if (upTo > 0) acks.add(user, device, conversation, upTo)
+    }
+    if (known?.session.id === token.session && known.answers === token.answer) known.socket.confirm()
+    // Whoever opens next reads the cursors.
+    if (!known || known.session.closed) await acks.flush()
+  }
+
+  function open(identity: Session['identity'], device: string, query: URLSearchParams): Poll {
+    const key = keyOf(identity.user, device)
+    const socket: PollSocket = new PollSocket(
+      deps.maxBufferedBytes,
+      () => session.onDrain(),
+      () => {
+        if (polls.get(key)?.socket === socket) polls.delete(key)
+      },
+    )
+    const session: Session = new Session(identity.user, device, identity, socket, deps.onSessionClosed)
+    session.wantsGaps = query.get('gap') === '1'
+    const opened = { session, socket, answers: 0 }
+    polls.set(key, opened)
+    openSession(opening, session, { resume: false, fromOldest: query.get('from') === 'oldest' })
+      .catch((thrown: unknown) => {
+        const error = toAppError(thrown)
+        if (error.code === 'internal')
+          opening.log.error({ err: error.cause ?? error }, 'opening a polled session failed')
+        session.close(error.code === 'user_disabled' ? Close.Forbidden : Close.Overloaded, error.code)
+      })
+      .finally(() => {
+        socket.opening = false
+      })
+    return opened
+  }
+
+  return async (request, gone) => {
+    try {
+      return { status: 200, headers: JSON_TYPE, body: await poll(request, gone) }
+    } catch (thrown) {
+      const error = toAppError(thrown)
+      if (error.code === 'internal') opening.log.error({ err: error.cause ?? error }, 'a poll failed')
+      // Over HTTP there are no frames.
+      return problemAnswer(error.code === 'bad_frame' ? new AppError('invalid_request', error.message) : error)
+    }
+  }
+}
+
+const JSON_TYPE = { 'content-type': 'application/json', 'cache-control': 'no-store' }
+
+function toBody(poll: Poll, { frames, more }: { frames: readonly string[]; more: boolean }): string {
+  const messages: string[] = []
+  const events: string[] = []
+  const upTo: Record<string, number> = {}
+  const raise = (conversation: string, seq: number): void => {
+    upTo[conversation] = Math.max(seq, upTo[conversation] ?? 0)
+  }
+  for (const frame of frames) {
+    if (frame.startsWith(MESSAGE)) {
+      const message = frame.slice(MESSAGE.length, -1)
+      messages.push(message)
+      const { conversation, seq } = JSON.parse(message) as { conversation: string; seq: number }
+      raise(conversation, seq)
+      continue
+    }
+    const event = JSON.parse(frame) as { op: string; conversation?: string; to?: number }
+    if (event.op === 'void') raise(event.conversation!, event.to!)
+    events.push(frame)
+  }
+  const ack = encode({ session: poll.session.id, answer: ++poll.answers, upTo })
+  return `{"messages":[${messages.join(',')}],"events":[${events.join(',')}],"ack":"${ack}","more":${more}}`
+}
+
+const encode = (token: AckToken): string => Buffer.from(JSON.stringify(token)).toString('base64url')
+
+/** It is not signed: whatever stands in it, it moves cursors of the caller alone, and never beyond the head. */
+function decode(ack: string): AckToken {
+  try {
+    if (ack.length > MAX_ACK) throw new SyntaxError('too long')
+    const { session, answer, upTo } = JSON.parse(Buffer.from(ack, 'base64url').toString()) as Partial<AckToken>
+    const positions = Object.values(upTo ?? { '': -1 })
+    if (typeof session !== 'string' || !Number.isSafeInteger(answer)) throw new SyntaxError('not a token')
+    if (!positions.every((seq) => Number.isSafeInteger(seq) && seq >= 0)) throw new SyntaxError('not a position')
+    return { session, answer: answer!, upTo: upTo! }
+  } catch (error) {
+    if (!(error instanceof SyntaxError || error instanceof TypeError)) throw error
+    throw new AppError('invalid_request', 'ack is not one that a poll was answered with.', { cause: error })
+  }
+}
+
+function timeoutOf(text: string | null): number {
+  if (text === null) return TIMEOUT_S.default * 1_000
+  const seconds = /^\d{1,2}$/.test(text) ? Number(text) : Number.NaN
+  if (!(seconds <= TIMEOUT_S.most)) {
+    throw new AppError('invalid_request', `timeout is a whole number of seconds from 0 to ${TIMEOUT_S.most}.`)
+  }
+  return seconds * 1_000
+}
+
+/** What the end of a session is to whoever polls it. */
+function endOf(code: number | undefined): AppError {
+  const ends: Record<number, [ErrorCode, string]> = {
+    [Close.Replaced]: ['session_replaced', 'A newer session of this device has taken over.'],
+    [Close.Kicked]: ['unauthenticated', 'The session has ended. Sign in again.'],
+    [Close.Unauthenticated]: ['unauthenticated', 'The token has ended.'],
+    [Close.Forbidden]: ['user_disabled', 'This account may not act any more.'],
+  }
+  const [error, message] = ends[code ?? 0] ?? ['unavailable', 'The session has ended here. Poll again.']
+  return new AppError(error, message, error === 'unavailable' ? { retryAfter: 1 } : {})
+}

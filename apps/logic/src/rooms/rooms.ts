@@ -1,0 +1,124 @@
+/** Rooms themselves: made, found, changed, ended. */
+import { randomBytes } from 'node:crypto'
+import { AppError, type logicRpc } from '@tidings/protocol'
+import { findMember, findRoom, insertRoom, type RoomRow, type Store, searchRooms as search } from '@tidings/store'
+import { limitOf, nameOf, oneOf, userOf } from '../input.js'
+import { type Changed, change, type RoomDeps, repeatable, tell } from './change.js'
+import { toWrite } from './events.js'
+import { changedUsersOf, roomOf } from './input.js'
+import { MAX_TTL_S, MIN_TTL_S } from './limits.js'
+import {
+  type Plan,
+  planDelete,
+  planUpdate,
+  requireRoomsLeft,
+  requireSight,
+  requireUsable,
+  roomNotFound,
+} from './rules.js'
+import { toRoom } from './views.js'
+
+const KINDS = ['permanent', 'temporary'] as const
+const VISIBILITIES = ['public', 'private'] as const
+const HISTORIES = ['all', 'joined'] as const
+const LIMIT = { default: 50, max: 100 }
+const MAX_QUERY = 100
+
+/** @throws AppError `invalid_request`, `user_not_found`, `outcome_unknown`: it is there, and shows itself soon; `unavailable` */
+export async function createRoom(deps: RoomDeps, request: logicRpc.CreateRoomRequest): Promise<logicRpc.Room> {
+  const by = userOf(request.user)
+  const others = changedUsersOf(request.members).filter((user) => user !== by)
+  const visibility = oneOf('visibility', VISIBILITIES, request.visibility)
+  const now = new Date()
+  const row = {
+    id: randomBytes(12).toString('base64url'),
+    name: nameOf(request.name),
+    kind: oneOf('kind', KINDS, request.kind),
+    visibility,
+    history: oneOf('history', HISTORIES, request.history || (visibility === 'public' ? 'all' : 'joined')),
+    createdBy: by,
+    endsAt: endOf(request, now),
+  }
+  const plan: Plan = {
+    change: 'created',
+    room: { name: row.name, visibility, history: row.history },
+    add: [
+      { user: by, role: 'owner', mutedUntil: 0 },
+      ...others.map((user) => ({ user, role: 'member' as const, mutedUntil: 0 })),
+    ],
+  }
+  const first = toWrite(plan, { version: 0, history: row.history }, by, now)
+  const room = await insertRoom(deps.store, row, first, async (read) => {
+    const users = await read.users([by, ...others])
+    const roomsOf = await read.roomsOf([by, ...others])
+    for (const user of [by, ...others]) {
+      requireUsable(users.get(user))
+      requireRoomsLeft(user, roomsOf)
+    }
+  })
+  await tell(deps.outbox, room.id)
+  return toRoom(room, 'owner')
+}
+
+function endOf({ kind, ttlS }: logicRpc.CreateRoomRequest, now: Date): Date | null {
+  if (ttlS === 0) return null
+  if (kind !== 'temporary') throw new AppError('invalid_request', 'Only a temporary room has a ttl.')
+  if (!Number.isInteger(ttlS) || ttlS < MIN_TTL_S || ttlS > MAX_TTL_S) {
+    throw new AppError('invalid_request', `ttl is a whole number of seconds from ${MIN_TTL_S} to ${MAX_TTL_S}.`)
+  }
+  return new Date(now.getTime() + ttlS * 1_000)
+}
+
+/** @throws AppError `room_not_found`, `invalid_request`, `unavailable` */
+export async function getRoom({ store }: RoomDeps, request: logicRpc.GetRoomRequest): Promise<logicRpc.Room> {
+  const { room, role } = await seeRoom(store, userOf(request.user), roomOf(request.room))
+  return toRoom(room, role)
+}
+
+/** A room as somebody may see it. @throws AppError `room_not_found`, `unavailable` */
+export async function seeRoom(store: Store, user: string, id: string): Promise<Changed> {
+  const [room, member] = await Promise.all([findRoom(store, id), findMember(store, id, user)])
+  if (!room) throw roomNotFound()
+  requireSight(room, member !== undefined)
+  return { room, role: member?.role ?? '' }
+}
+
+/** @throws AppError `invalid_request`, `unavailable` */
+export async function searchRooms(
+  { store }: RoomDeps,
+  request: logicRpc.SearchRoomsRequest,
+): Promise<logicRpc.SearchRoomsResponse> {
+  const user = userOf(request.user)
+  const limit = limitOf(request.limit, LIMIT)
+  if ([...request.query].length > MAX_QUERY) {
+    throw new AppError('invalid_request', `q has at most ${MAX_QUERY} characters.`)
+  }
+  const after = request.cursor === '' ? '' : roomOf(request.cursor, badCursor)
+  const found = await search(store, { user, text: request.query, after, limit: limit + 1 })
+  const page = found.slice(0, limit)
+  return {
+    rooms: page.map((row) => toRoom(row, row.role)),
+    nextCursor: found.length > limit ? page.at(-1)!.id : '',
+  }
+}
+
+const badCursor = (): AppError =>
+  new AppError('invalid_request', 'cursor is not one that a page of this list ended with.')
+
+/** What is not given stays. @throws AppError `room_not_found`, `forbidden`, `invalid_request`, `outcome_unknown`, `unavailable` */
+export async function updateRoom(deps: RoomDeps, request: logicRpc.UpdateRoomRequest): Promise<logicRpc.Room> {
+  const wanted: Partial<Pick<RoomRow, 'name' | 'visibility' | 'history'>> = {
+    ...(request.name !== '' && { name: nameOf(request.name) }),
+    ...(request.visibility !== '' && { visibility: oneOf('visibility', VISIBILITIES, request.visibility) }),
+    ...(request.history !== '' && { history: oneOf('history', HISTORIES, request.history) }),
+  }
+  const act = { room: roomOf(request.room), by: userOf(request.user) }
+  const { room, role } = await change(deps, act, (known) => planUpdate(known, wanted))
+  return toRoom(room, role)
+}
+
+/** Ends the room for all. @throws AppError `room_not_found`, `forbidden`, `invalid_request`, `outcome_unknown`, `unavailable` */
+export async function deleteRoom(deps: RoomDeps, request: logicRpc.DeleteRoomRequest): Promise<void> {
+  const act = { room: roomOf(request.room), by: userOf(request.user) }
+  await repeatable(deps, act, ['deleted'], () => change(deps, act, planDelete))
+}

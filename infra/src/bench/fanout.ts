@@ -1,0 +1,253 @@
+/** One message to everybody in a room: what a delivery costs, in a stream of messages and alone. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import WebSocket from 'ws'
+import { Failure } from '../failure.js'
+import { mintToken } from '../tokens.js'
+import { contentOf } from './checker.js'
+import { nowUs } from './clock.js'
+import { perUnit, readBusyUs, readCpu, totalOf } from './cpu.js'
+import type { LoadFigures, Run } from './figures.js'
+import { ioPerUnit, readIo } from './io.js'
+import { headOf, Line } from './line.js'
+import { figuresOf, shareOfOthers } from './measure.js'
+import type { Order } from './order.js'
+import { LatencyRecorder } from './statistics.js'
+import { StreamWatch } from './stored.js'
+
+const TOKEN_LIFE_S = 3_600
+const OPENING_AT_ONCE = 32
+/** Members that one call adds. */
+const PER_CALL = 200
+const OPEN_MS = 30_000
+const LOST_AFTER_MS = 10_000
+const ACK_EVERY_MS = 1_000
+/** Messages that are under way in the stream. */
+const IN_FLIGHT = 16
+/** Messages a second, where each is delivered before the next is sent. */
+const ALONE_PER_SECOND = 10
+const MESSAGE = '{"op":"message"'
+
+/** A member with a socket. */
+interface Listener {
+  socket: WebSocket
+  /** The newest seq it was shown. */
+  seq: number
+}
+
+export interface FanoutOutcome {
+  loads: LoadFigures[]
+  faults: string[]
+}
+
+/** Everything counts by delivery: one message shown to one member. */
+export async function fanout(order: Order): Promise<FanoutOutcome> {
+  const hall = new Hall(order)
+  const watch = new StreamWatch(order.redisUrl, order.partitions)
+  const lines = await Promise.all(Array.from({ length: IN_FLIGHT }, () => Line.open(order.api.host, order.api.port)))
+  try {
+    await hall.fill(lines[0]!)
+    const { warmUpMs, runMs, runs } = order.scale
+    await measure(order, hall, watch, () => hall.stream(lines, warmUpMs))
+    const streaming: Run[] = []
+    for (let i = 0; i < runs; i++) streaming.push(await measure(order, hall, watch, () => hall.stream(lines, runMs)))
+    const alone = await measure(order, hall, watch, () => hall.oneByOne(lines[0]!, runMs))
+    const members = order.scale.fanoutMembers
+    return {
+      loads: [
+        figuresOf(`fanout to ${members}, streaming (per delivery)`, streaming),
+        figuresOf(`fanout to ${members}, alone (per delivery)`, [alone]),
+      ],
+      faults: hall.faults.slice(0, 10),
+    }
+  } finally {
+    for (const line of lines) line.close()
+    watch.close()
+    hall.close()
+  }
+}
+
+async function measure(order: Order, hall: Hall, watch: StreamWatch, load: () => Promise<void>): Promise<Run> {
+  const all = [...order.processes, { name: 'load', pid: process.pid }]
+  const before = readCpu(order.processes)
+  const ioBefore = readIo(all)
+  const ownBefore = process.cpuUsage()
+  const busyBefore = readBusyUs()
+  const deliveredBefore = hall.delivered
+  const beganUs = nowUs()
+  await load()
+  const sentUs = nowUs()
+  await hall.allShown()
+  await watch.settled()
+  const endedUs = nowUs()
+  const own = process.cpuUsage(ownBefore)
+  const messages = hall.delivered - deliveredBefore
+  const after = readCpu(order.processes)
+  const cpu = perUnit(before, after, messages)
+  const ownUs = own.user + own.system
+  const seconds = (endedUs - beganUs) / 1_000_000
+  return {
+    messages,
+    seconds,
+    perSecond: messages / seconds,
+    drainMs: (endedUs - sentUs) / 1_000,
+    latency: hall.latency.take(),
+    cpu,
+    cpuTotal: totalOf(cpu),
+    generatorCpu: ownUs / messages,
+    io: ioPerUnit(ioBefore, readIo(all), messages),
+    othersPercent: shareOfOthers(readBusyUs() - busyBefore - ownUs, { before, after }, endedUs - beganUs),
+    window: [beganUs, endedUs],
+  }
+}
+
+/** A room, everybody in it, and one who speaks. */
+class Hall {
+  readonly latency = new LatencyRecorder()
+  readonly faults: string[] = []
+  delivered = 0
+  readonly #listeners: Listener[] = []
+  readonly #meantUs: number[] = []
+  /** Frames are alike for all: each is looked at once. */
+  #lastFrame = ''
+  #lastSeen = { seq: 0, index: -1 }
+  #accepted = 0
+  #room = ''
+  #counting = false
+  #closing = false
+  readonly #owner: string
+  readonly #acks: NodeJS.Timeout
+
+  constructor(private readonly order: Order) {
+    this.#owner = mintToken(order.jwtSecret, 'fanout-owner', TOKEN_LIFE_S)
+    this.#acks = setInterval(() => {
+      for (const { socket, seq } of this.#listeners) {
+        if (seq > 0) socket.send(`{"op":"ack","conversation":"room:${this.#room}","seq":${seq}}`)
+      }
+    }, ACK_EVERY_MS)
+  }
+
+  /** Connects the members, who exist from then on, and puts them into a fresh room. */
+  async fill(line: Line): Promise<void> {
+    const names = Array.from({ length: this.order.scale.fanoutMembers }, (_, i) => `fanout-${i}`)
+    let next = 0
+    const open = async (): Promise<void> => {
+      for (let i = next++; i < names.length; i = next++) this.#listeners.push(await this.#connect(i, names[i]!))
+    }
+    await Promise.all(Array.from({ length: OPENING_AT_ONCE }, open))
+    const room = await this.#call(line, 'POST', '/api/v1/rooms', '{"name":"fanout"}')
+    this.#room = String(room.id)
+    for (let at = 0; at < names.length; at += PER_CALL) {
+      const users = names.slice(at, at + PER_CALL)
+      await this.#call(line, 'POST', `/api/v1/rooms/${this.#room}/members`, JSON.stringify({ users }))
+    }
+    const { version } = await this.#call(line, 'GET', `/api/v1/rooms/${this.#room}`, undefined)
+    await this.#until(() => this.#listeners.every(({ seq }) => seq >= Number(version)))
+    this.#counting = true
+  }
+
+  /** So many messages under way at any time. */
+  async stream(lines: readonly Line[], ms: number): Promise<void> {
+    const end = performance.now() + ms
+    await Promise.all(
+      lines.map(async (line) => {
+        while (performance.now() < end) {
+          await this.#send(line)
+          // The api answers long before all have it: what is under way is bounded by the members.
+          await this.#until(
+            () => this.#accepted * this.#listeners.length - this.delivered <= IN_FLIGHT * this.#listeners.length,
+          )
+        }
+      }),
+    )
+  }
+
+  /** Each is shown to all before the next is sent. */
+  async oneByOne(line: Line, ms: number): Promise<void> {
+    for (const end = performance.now() + ms; performance.now() < end; ) {
+      const next = performance.now() + 1_000 / ALONE_PER_SECOND
+      await this.#send(line)
+      await this.allShown()
+      await sleep(Math.max(0, next - performance.now()))
+    }
+  }
+
+  async allShown(): Promise<void> {
+    await this.#until(() => this.delivered >= this.#accepted * this.#listeners.length)
+    if (this.delivered > this.#accepted * this.#listeners.length) this.faults.push('something was shown twice')
+  }
+
+  close(): void {
+    this.#closing = true
+    clearInterval(this.#acks)
+    for (const { socket } of this.#listeners) socket.terminate()
+  }
+
+  async #send(line: Line): Promise<void> {
+    const index = this.#meantUs.push(nowUs()) - 1
+    await this.#call(line, 'POST', '/api/v1/messages', `{"to":{"room":"${this.#room}"},"content":${contentOf(index)}}`)
+    this.#accepted++
+  }
+
+  async #call(line: Line, method: string, path: string, json: string | undefined): Promise<Record<string, unknown>> {
+    const { host, port } = this.order.api
+    const { status, body } = await line.call(headOf(method, path, `${host}:${port}`, this.#owner), json)
+    if (status >= 300) throw new Failure(`${method} ${path} was answered with ${status} ${body.slice(0, 200)}`)
+    return JSON.parse(body) as Record<string, unknown>
+  }
+
+  #connect(i: number, name: string): Promise<Listener> {
+    const { websockets, jwtSecret } = this.order
+    const socket = new WebSocket(websockets[i % websockets.length]!, {
+      headers: { authorization: `Bearer ${mintToken(jwtSecret, name, TOKEN_LIFE_S)}` },
+      perMessageDeflate: false,
+      skipUTF8Validation: true,
+      handshakeTimeout: OPEN_MS,
+    })
+    const listener: Listener = { socket, seq: 0 }
+    return new Promise((resolve, reject) => {
+      const fail = (why: string): void => {
+        reject(new Failure(`A WebSocket did not open: ${why}.`))
+        if (!this.#closing) this.faults.push(`a socket was closed: ${why}`)
+      }
+      socket.on('error', (error) => fail(error.message))
+      socket.on('close', (code, reason) => fail(`${code} ${String(reason)}`))
+      socket.on('message', (data) => {
+        const frame = data.toString()
+        if (frame.startsWith(MESSAGE)) this.#shown(listener, frame)
+        else if (frame.startsWith('{"op":"synced"')) resolve(listener)
+        else if (!frame.startsWith('{"op":"ready"')) this.faults.push(`a frame ${frame.slice(0, 200)}`)
+      })
+    })
+  }
+
+  #shown(listener: Listener, frame: string): void {
+    if (frame !== this.#lastFrame) {
+      const { message } = JSON.parse(frame) as { message: { seq: number; type: string; content: { i: number } } }
+      const index = message.type === 'text' ? message.content.i : -1
+      if (index >= 0 && !frame.includes(`"content":${contentOf(index)}`))
+        this.faults.push(`changed on its way: ${frame}`)
+      this.#lastFrame = frame
+      this.#lastSeen = { seq: message.seq, index }
+    }
+    const { seq, index } = this.#lastSeen
+    if (listener.seq !== 0 && seq !== listener.seq + 1) this.faults.push(`misordered: seq ${seq} after ${listener.seq}`)
+    listener.seq = seq
+    if (!this.#counting || index < 0) return
+    this.delivered++
+    this.latency.record(nowUs() - this.#meantUs[index]!)
+  }
+
+  async #until(check: () => boolean): Promise<void> {
+    let { delivered } = this
+    for (let since = performance.now(); !check(); ) {
+      if (performance.now() - since > LOST_AFTER_MS) {
+        this.faults.push(`lost: ${this.#accepted * this.#listeners.length - this.delivered} deliveries`)
+        return
+      }
+      await sleep(1)
+      if (this.delivered === delivered) continue
+      delivered = this.delivered
+      since = performance.now()
+    }
+  }
+}
