@@ -14,6 +14,7 @@ import { fromFastify, problemHandler, sendProblem } from './problem.js'
 import { createRequestLog } from './request-log.js'
 import { ROOM_SCHEMAS } from './room-json.js'
 import { authRoutes } from './routes/auth.js'
+import { blockRoutes } from './routes/blocks.js'
 import { conversationRoutes } from './routes/conversations.js'
 import { meRoutes } from './routes/me.js'
 import { memberRoutes } from './routes/members.js'
@@ -53,6 +54,7 @@ export function buildApp(deps: ApiDeps): Api {
     (scope, _options, done) => {
       authRoutes(scope, deps, authenticate)
       meRoutes(scope, deps, authenticate)
+      blockRoutes(scope, deps, authenticate)
       messageRoutes(scope, deps, authenticate, log)
       conversationRoutes(scope, deps, authenticate)
       positionRoutes(scope, deps, authenticate)

@@ -68,6 +68,7 @@ export interface World {
     seeUser(user: string): Promise<void>
     grant(): logicRpc.Grant
     getUser(user: string): Promise<logicRpc.User>
+    listBlocks(): logicRpc.ListBlocksResponse
     listConversations(): logicRpc.ListConversationsResponse
     readHistory(): logicRpc.ReadHistoryResponse
     readOffline(): logicRpc.ReadOfflineResponse
@@ -108,6 +109,7 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
     seeUser: async () => {},
     grant: () => ({ user: userNamed('alice'), sessionId: 'session-1', refreshToken: 'refresh-1' }),
     getUser: async (user) => userNamed(user),
+    listBlocks: () => ({ users: [], nextCursor: '' }),
     listConversations: () => ({ conversations: [], nextCursor: '' }),
     readHistory: () => ({ entries: [], voids: [], head: 0, complete: true }),
     readOffline: () => ({ entries: [], voids: [], gaps: [], nextCursor: '' }),
@@ -186,6 +188,9 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
         }),
       ),
       deleteUser: noted('deleteUser', () => ({})),
+      block: noted('block', () => ({})),
+      unblock: noted('unblock', () => ({})),
+      listBlocks: noted('listBlocks', () => behind.listBlocks()),
       listConversations: noted('listConversations', () => behind.listConversations()),
       readHistory: noted('readHistory', () => behind.readHistory()),
       readOffline: noted('readOffline', () => behind.readOffline()),

@@ -1,12 +1,12 @@
 /**
- * What the edges must not believe any more, sessions and users, told to api and connect by a sorted set in Redis that they poll. MySQL
+ * What the edges must not believe any more, sessions, users and permits, told to api and connect by a sorted set in Redis that they poll. MySQL
  * is where it is kept; whenever Redis may lack some (a failed write, a new connection, our own start) all that still matters is
  * published again from there.
  */
-import { revokedUser } from '@tidings/protocol'
+import { revokedSends, revokedUser } from '@tidings/protocol'
 import type { Logger, Stoppable } from '@tidings/service'
 import { backoffMs, pause } from '@tidings/service'
-import { revokedSince, type Store, usersEndedSince } from '@tidings/store'
+import { blockedSince, revokedSince, type Store, usersEndedSince } from '@tidings/store'
 import { type Keys, onReconnect, type Redis } from '@tidings/stream'
 import { loadScript } from './script.js'
 
@@ -14,6 +14,8 @@ const DAY_MS = 24 * 60 * 60 * 1_000
 /** Clocks of our processes may differ by this much. */
 const SKEW_MS = 60_000
 const revoke = loadScript('revoke.lua')
+/** An edge believes a permit for half a minute, and for ten more while logic is away. */
+const PERMIT_MS = 15 * 60_000
 /** Words in one call. */
 const CHUNK = 500
 const RETRY = { firstMs: 200, maxMs: 2_000 }
@@ -55,7 +57,9 @@ export function startRevocations(options: {
     const sessions = await revokedSince(store, new Date(Date.now() - accessMs - SKEW_MS))
     // An edge asks again about a user every few minutes; a day covers one that could not, for logic or MySQL was away.
     const users = await usersEndedSince(store, new Date(Date.now() - DAY_MS))
-    return [...users.map(revokedUser), ...sessions.map(({ id }) => id)]
+    const blocks = await blockedSince(store, new Date(Date.now() - PERMIT_MS))
+    const sends = blocks.map(({ user, blocked }) => revokedSends(blocked, user))
+    return [...users.map(revokedUser), ...sends, ...sessions.map(({ id }) => id)]
   }
 
   async function publishAll(): Promise<void> {

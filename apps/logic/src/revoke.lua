@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Tells the edges which sessions and users are revoked, and forgets those whose access tokens have run out. Also when memory is
+-- Tells the edges which sessions, users and permits are revoked, and forgets those whose access tokens have run out. Also when memory is
 -- full: nobody stays signed in because Redis is.
 --
 -- The score is the time of Redis: the edges read on from the newest score, so by the clock of a logic process that is ahead, what the

@@ -3,6 +3,7 @@ import { type logicRpc, toAppError } from '@tidings/protocol'
 import type { Tracing } from '@tidings/service'
 import type { Generations } from '@tidings/stream'
 import { type AccountDeps, login, register } from './accounts.js'
+import { block, listBlocks, unblock } from './blocks.js'
 import { type ConversationDeps, listConversations } from './conversations.js'
 import { ack, type CursorDeps, openDevice } from './cursors.js'
 import { fateOf, leapAll, openPartition } from './generations.js'
@@ -73,6 +74,15 @@ export function createLogicService(
       await setUserDisabled(deps, request)
       return {}
     }),
+    block: measured('block', async (request: logicRpc.BlockRequest) => {
+      await block(deps, request)
+      return {}
+    }),
+    unblock: measured('unblock', async (request: logicRpc.UnblockRequest) => {
+      await unblock(deps.store, request)
+      return {}
+    }),
+    listBlocks: measured('listBlocks', (request: logicRpc.ListBlocksRequest) => listBlocks(deps.store, request)),
     permit: measured('permit', (request: logicRpc.PermitRequest) => permit(deps, request)),
     listConversations: measured('listConversations', (request: logicRpc.ListConversationsRequest) =>
       listConversations(deps, request),

@@ -1,8 +1,8 @@
 /**
- * What was ended before its time: sessions before their tokens, users before what is kept of them. Logic writes it to Redis; every edge
- * process keeps a copy.
+ * What was ended before its time: sessions before their tokens, users and permits before what is kept of them. Logic writes it to
+ * Redis; every edge process keeps a copy.
  */
-import { parseRevoked } from '@tidings/protocol'
+import { dmId, parseRevoked } from '@tidings/protocol'
 import type { Logger, Stoppable } from '@tidings/service'
 import type { Keys, Redis } from '@tidings/stream'
 
@@ -16,6 +16,8 @@ export interface Revocations extends Stoppable {
   onRevoked(tell: (sessionId: string) => void): void
   /** Called with users who may not act any more: what is kept of them is wrong. Before their sessions are told. */
   onUsers(tell: (users: ReadonlySet<string>) => void): void
+  /** Called for each user who may not write in a conversation any more: a permit that is kept is wrong. */
+  onSends(tell: (user: string, conversation: string) => void): void
 }
 
 /**
@@ -33,6 +35,7 @@ export async function watchRevocations(options: {
   const revoked = new Map<string, number>()
   const sessionListeners: ((sessionId: string) => void)[] = []
   const userListeners: ((users: ReadonlySet<string>) => void)[] = []
+  const sendListeners: ((user: string, conversation: string) => void)[] = []
   let newest = 0
 
   async function poll(): Promise<void> {
@@ -47,6 +50,7 @@ export async function watchRevocations(options: {
       const said = parseRevoked(word)
       if (said?.kind === 'session' && !revoked.has(word)) sessions.push(said.session)
       if (said?.kind === 'user') users.add(said.user)
+      if (said?.kind === 'sends') for (const tell of sendListeners) tell(said.from, dmId(said.from, said.to))
       revoked.set(word, at)
     }
     if (users.size > 0) for (const tell of userListeners) tell(users)
@@ -71,6 +75,7 @@ export async function watchRevocations(options: {
     has: (sessionId) => revoked.has(sessionId),
     onRevoked: (tell) => sessionListeners.push(tell),
     onUsers: (tell) => userListeners.push(tell),
+    onSends: (tell) => sendListeners.push(tell),
     async stop() {
       clearInterval(timer)
     },

@@ -167,6 +167,7 @@ export async function startEdge(
     const seenUsers = createSeenUsers((user) => logic.client.seeUser({ user }))
     revocations.onUsers(seenUsers.forget)
     revocations.onUsers(permits.forgetUsers)
+    revocations.onSends(permits.forget)
     const acceptor = createAcceptor({
       admit: pressure.admit,
       permits,

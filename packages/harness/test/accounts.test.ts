@@ -167,6 +167,88 @@ t.test('a user who is disabled is out within 5 s, and may sign in again when tha
   await t.rejects(logic.client.setUserDisabled({ user: 'a b', disabled: true }), { code: 'invalid_request' })
 })
 
+t.test('a blocked user cannot write to whoever blocked them, by no way in, and others can', async (t) => {
+  const [alice, bob, carol] = [await w.user(), await w.user(), await w.user()]
+  const path = (user: TestUser | string) => `blocks/${typeof user === 'string' ? user : user.name}`
+  const change = async (method: string, user: TestUser | string, token = alice.token) => {
+    const reply = await w.http<{ code?: string }>(method, path(user), { token })
+    return reply.body.code ?? String(reply.status)
+  }
+  const sockets = [await bob.connect({ device: 'a', node: 0 }), await bob.connect({ device: 'b', node: 1 })]
+  const bySocket = async (node: number): Promise<unknown> => {
+    const clientId = `c-${randomBytes(4).toString('hex')}`
+    sockets[node]!.send({ op: 'send', to: { user: alice.name }, content: {}, clientId })
+    await sockets[node]!.until('an answer', () => sockets[node]!.frames.some((frame) => frame.clientId === clientId))
+    const answer = sockets[node]!.frames.find((frame) => frame.clientId === clientId)!
+    return answer.op === 'error' ? answer.code : answer.op
+  }
+  // Permits are kept by all four edges.
+  for (const at of [0, 1]) {
+    t.equal(await sending(bob.token, alice.name, { api: at }), '202')
+    t.equal(await bySocket(at), 'sent')
+  }
+  const head = Number(await w.redis.get(w.keys.seq(sockets[0]!.messages()[0]!.conversation)))
+  for (let round = 0; round < 2; round++) {
+    t.equal(await change('PUT', bob), '204')
+    t.equal(await change('PUT', bob), '204', 'once more')
+    for (const at of [0, 1]) {
+      await soon(t, 'refused over HTTP', async () => (await sending(bob.token, alice.name, { api: at })) === 'blocked')
+      await soon(t, 'and over a socket', async () => (await bySocket(at)) === 'blocked')
+      await soon(t, 'and by a service', async () => {
+        return (await sending(service, alice.name, { api: at, from: bob.name })) === 'blocked'
+      })
+    }
+    const batch = { messages: [alice, carol].map(({ name }) => ({ to: { user: name }, content: {} })) }
+    t.match(await w.http('POST', 'messages/batch', { token: bob.token, body: batch }), {
+      body: { results: [{ code: 'blocked', status: 403 }, { seq: Number }] },
+    })
+    t.equal(await sending(alice.token, bob.name), '202', 'the other direction stays open')
+    t.equal(await sending(carol.token, alice.name), '202', 'others may write')
+    t.equal(await sending(bob.token, bob.name), '202', 'and the blocked one to others')
+    t.equal(await change('DELETE', bob), '204')
+    t.equal(await change('DELETE', bob), '204', 'once more')
+    for (const at of [0, 1]) t.equal(await sending(bob.token, alice.name, { api: at }), '202', 'at once')
+  }
+  t.ok(head > 0)
+})
+
+t.test('blocks are listed in pages, for their own user only; what cannot be blocked', async (t) => {
+  const [alice, mallory] = [await w.user(), await w.user()]
+  const users = (await Promise.all([w.user(), w.user(), w.user(), w.user(), w.user()])).map(({ name }) => name).sort()
+  for (const user of users) await w.http('PUT', `blocks/${user}`, { token: alice.token })
+  const found: string[] = []
+  let cursor: string | null = ''
+  while (cursor !== null) {
+    const query: string = cursor === '' ? 'blocks?limit=2' : `blocks?limit=2&cursor=${cursor}`
+    const { body } = await w.http<{ users: string[]; nextCursor: string | null }>('GET', query, { token: alice.token })
+    t.ok(body.users.length <= 2)
+    found.push(...body.users)
+    cursor = body.nextCursor
+  }
+  t.same(found, users)
+  t.same((await w.http('GET', 'blocks', { token: mallory.token })).body, { users: [], nextCursor: null })
+  await w.http('DELETE', `blocks/${users[0]}`, { token: mallory.token })
+  const { body } = await w.http<{ users: string[] }>('GET', 'blocks', { token: alice.token })
+  t.same(body.users, users, 'another’s blocks are not touched')
+  const bad: [string, string, string][] = [
+    ['PUT', alice.name, 'invalid_request'],
+    ['PUT', name(), 'user_not_found'],
+    ['DELETE', name(), 'user_not_found'],
+    ['PUT', 'a%3Ab', 'user_not_found'],
+  ]
+  for (const [method, user, code] of bad)
+    t.match(await w.http(method, `blocks/${user}`, { token: alice.token }), { body: { code } }, `${method} ${user}`)
+  const gone = await w.user()
+  t.match(await w.http('PUT', `blocks/${gone.name}`, { token: alice.token }), { status: 204 })
+  await w.http('DELETE', 'me', { token: gone.token })
+  t.match(await w.http('PUT', `blocks/${gone.name}`, { token: alice.token }), { body: { code: 'user_not_found' } })
+  t.match(
+    await w.http('DELETE', `blocks/${gone.name}`, { token: alice.token }),
+    { status: 204 },
+    'it can be taken back',
+  )
+})
+
 const loginOf = (user: TestUser) =>
   w.http<{ accessToken: string; code?: string }>('POST', 'auth/login', {
     body: { username: user.name, password: `password of ${user.name}` },

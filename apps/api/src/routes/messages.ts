@@ -35,6 +35,7 @@ const SEND_CODES = [
   'content_too_large',
   'user_not_found',
   'conversation_not_found',
+  'blocked',
   'muted',
   'idempotency_conflict',
   'outcome_unknown',

@@ -304,6 +304,34 @@ export interface SetUserDisabledRequest {
 export interface SetUserDisabledResponse {
 }
 
+export interface BlockRequest {
+  user: string;
+  blocked: string;
+}
+
+export interface BlockResponse {
+}
+
+export interface UnblockRequest {
+  user: string;
+  blocked: string;
+}
+
+export interface UnblockResponse {
+}
+
+export interface ListBlocksRequest {
+  user: string;
+  cursor: string;
+  limit: number;
+}
+
+export interface ListBlocksResponse {
+  users: string[];
+  /** empty at the end */
+  nextCursor: string;
+}
+
 export interface PermitRequest {
   user: string;
   conversation: string;
@@ -3994,6 +4022,372 @@ export const SetUserDisabledResponse: MessageFns<SetUserDisabledResponse> = {
   },
 };
 
+function createBaseBlockRequest(): BlockRequest {
+  return { user: "", blocked: "" };
+}
+
+export const BlockRequest: MessageFns<BlockRequest> = {
+  encode(message: BlockRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    if (message.blocked !== "") {
+      writer.uint32(18).string(message.blocked);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BlockRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBlockRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.blocked = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<BlockRequest>): BlockRequest {
+    return BlockRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<BlockRequest>): BlockRequest {
+    const message = createBaseBlockRequest();
+    message.user = object.user ?? "";
+    message.blocked = object.blocked ?? "";
+    return message;
+  },
+};
+
+function createBaseBlockResponse(): BlockResponse {
+  return {};
+}
+
+export const BlockResponse: MessageFns<BlockResponse> = {
+  encode(_: BlockResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BlockResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBlockResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<BlockResponse>): BlockResponse {
+    return BlockResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<BlockResponse>): BlockResponse {
+    const message = createBaseBlockResponse();
+    return message;
+  },
+};
+
+function createBaseUnblockRequest(): UnblockRequest {
+  return { user: "", blocked: "" };
+}
+
+export const UnblockRequest: MessageFns<UnblockRequest> = {
+  encode(message: UnblockRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    if (message.blocked !== "") {
+      writer.uint32(18).string(message.blocked);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UnblockRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUnblockRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.blocked = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<UnblockRequest>): UnblockRequest {
+    return UnblockRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<UnblockRequest>): UnblockRequest {
+    const message = createBaseUnblockRequest();
+    message.user = object.user ?? "";
+    message.blocked = object.blocked ?? "";
+    return message;
+  },
+};
+
+function createBaseUnblockResponse(): UnblockResponse {
+  return {};
+}
+
+export const UnblockResponse: MessageFns<UnblockResponse> = {
+  encode(_: UnblockResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UnblockResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUnblockResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<UnblockResponse>): UnblockResponse {
+    return UnblockResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<UnblockResponse>): UnblockResponse {
+    const message = createBaseUnblockResponse();
+    return message;
+  },
+};
+
+function createBaseListBlocksRequest(): ListBlocksRequest {
+  return { user: "", cursor: "", limit: 0 };
+}
+
+export const ListBlocksRequest: MessageFns<ListBlocksRequest> = {
+  encode(message: ListBlocksRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    if (message.cursor !== "") {
+      writer.uint32(18).string(message.cursor);
+    }
+    if (message.limit !== 0) {
+      writer.uint32(24).uint32(message.limit);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListBlocksRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListBlocksRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.cursor = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.limit = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListBlocksRequest>): ListBlocksRequest {
+    return ListBlocksRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListBlocksRequest>): ListBlocksRequest {
+    const message = createBaseListBlocksRequest();
+    message.user = object.user ?? "";
+    message.cursor = object.cursor ?? "";
+    message.limit = object.limit ?? 0;
+    return message;
+  },
+};
+
+function createBaseListBlocksResponse(): ListBlocksResponse {
+  return { users: [], nextCursor: "" };
+}
+
+export const ListBlocksResponse: MessageFns<ListBlocksResponse> = {
+  encode(message: ListBlocksResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.users) {
+      writer.uint32(10).string(v!);
+    }
+    if (message.nextCursor !== "") {
+      writer.uint32(18).string(message.nextCursor);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListBlocksResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListBlocksResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.users.push(reader.string());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextCursor = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListBlocksResponse>): ListBlocksResponse {
+    return ListBlocksResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListBlocksResponse>): ListBlocksResponse {
+    const message = createBaseListBlocksResponse();
+    message.users = object.users?.map((e) => e) || [];
+    message.nextCursor = object.nextCursor ?? "";
+    return message;
+  },
+};
+
 function createBasePermitRequest(): PermitRequest {
   return { user: "", conversation: "" };
 }
@@ -6225,7 +6619,34 @@ export const LogicDefinition = {
       responseStream: false,
       options: {},
     },
-    /** May this user write in this conversation now? user_not_found, forbidden, conversation_not_found. */
+    /** Direct messages of one user to another are refused from now on. Repeating it changes nothing. user_not_found, invalid_request. */
+    block: {
+      name: "Block",
+      requestType: BlockRequest as typeof BlockRequest,
+      requestStream: false,
+      responseType: BlockResponse as typeof BlockResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Takes a block back. Repeating it changes nothing. user_not_found. */
+    unblock: {
+      name: "Unblock",
+      requestType: UnblockRequest as typeof UnblockRequest,
+      requestStream: false,
+      responseType: UnblockResponse as typeof UnblockResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Whom a user has blocked, by name. */
+    listBlocks: {
+      name: "ListBlocks",
+      requestType: ListBlocksRequest as typeof ListBlocksRequest,
+      requestStream: false,
+      responseType: ListBlocksResponse as typeof ListBlocksResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** May this user write in this conversation now? user_not_found, forbidden, blocked, conversation_not_found. */
     permit: {
       name: "Permit",
       requestType: PermitRequest as typeof PermitRequest,
@@ -6478,7 +6899,16 @@ export interface LogicServiceImplementation<CallContextExt = {}> {
     request: SetUserDisabledRequest,
     context: CallContext & CallContextExt,
   ): Promise<DeepPartial<SetUserDisabledResponse>>;
-  /** May this user write in this conversation now? user_not_found, forbidden, conversation_not_found. */
+  /** Direct messages of one user to another are refused from now on. Repeating it changes nothing. user_not_found, invalid_request. */
+  block(request: BlockRequest, context: CallContext & CallContextExt): Promise<DeepPartial<BlockResponse>>;
+  /** Takes a block back. Repeating it changes nothing. user_not_found. */
+  unblock(request: UnblockRequest, context: CallContext & CallContextExt): Promise<DeepPartial<UnblockResponse>>;
+  /** Whom a user has blocked, by name. */
+  listBlocks(
+    request: ListBlocksRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<ListBlocksResponse>>;
+  /** May this user write in this conversation now? user_not_found, forbidden, blocked, conversation_not_found. */
   permit(request: PermitRequest, context: CallContext & CallContextExt): Promise<DeepPartial<PermitResponse>>;
   /** The conversations of a user, newest first. */
   listConversations(
@@ -6594,7 +7024,16 @@ export interface LogicClient<CallOptionsExt = {}> {
     request: DeepPartial<SetUserDisabledRequest>,
     options?: CallOptions & CallOptionsExt,
   ): Promise<SetUserDisabledResponse>;
-  /** May this user write in this conversation now? user_not_found, forbidden, conversation_not_found. */
+  /** Direct messages of one user to another are refused from now on. Repeating it changes nothing. user_not_found, invalid_request. */
+  block(request: DeepPartial<BlockRequest>, options?: CallOptions & CallOptionsExt): Promise<BlockResponse>;
+  /** Takes a block back. Repeating it changes nothing. user_not_found. */
+  unblock(request: DeepPartial<UnblockRequest>, options?: CallOptions & CallOptionsExt): Promise<UnblockResponse>;
+  /** Whom a user has blocked, by name. */
+  listBlocks(
+    request: DeepPartial<ListBlocksRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<ListBlocksResponse>;
+  /** May this user write in this conversation now? user_not_found, forbidden, blocked, conversation_not_found. */
   permit(request: DeepPartial<PermitRequest>, options?: CallOptions & CallOptionsExt): Promise<PermitResponse>;
   /** The conversations of a user, newest first. */
   listConversations(
