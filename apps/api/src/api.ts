@@ -6,6 +6,7 @@ import type { Logger, MetricsRegistry, Tracing } from '@tidings/service'
 import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify'
 import type { EventLoop } from './event-loop.js'
 import type { Persisted } from './persisted.js'
+import type { Rates } from './rates.js'
 
 export type Api = FastifyInstance<
   RawServerDefault,
@@ -96,6 +97,7 @@ export interface ApiDeps {
   logic: LogicCalls
   tokens: Tokens
   seenUsers: Pick<SeenUsers, 'check'>
+  rates: Rates
   tickets: Pick<Tickets, 'issue'>
   acceptor: { accept(draft: Draft): Promise<AcceptedAt> }
   persisted: Pick<Persisted, 'wait'>
@@ -117,6 +119,8 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** How the body is cut; by default into its members. */
     body?: 'message' | 'batch'
+    /** It counts as what it sends, and not as a call. */
+    sends?: true
     /** Answered however much is in work: acks, reads, and what was accepted already. The bound on connections holds for it. */
     neverShed?: true
   }

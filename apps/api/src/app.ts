@@ -28,7 +28,7 @@ import { validatorCompiler } from './validate.js'
 
 /** @returns the server, not yet listening; `inject` works on it */
 export function buildApp(deps: ApiDeps): Api {
-  const { settings, tokens, seenUsers } = deps
+  const { settings, tokens, seenUsers, rates } = deps
   const limits = { ...LIMITS, ...deps.limits }
   const app = createServer(settings.trustProxy, limits)
   const log = createRequestLog(deps.log)
@@ -42,6 +42,11 @@ export function buildApp(deps: ApiDeps): Api {
   watchExchanges(app, deps, limits, log)
   allowOrigins(app, settings.origins)
   answerUnknown(app)
+  // Calls with a token are counted where it is checked.
+  app.addHook('onRequest', (request, _reply, done) => {
+    if (request.headers.authorization === undefined && request.method !== 'OPTIONS') rates.stranger(request.ip)
+    done()
+  })
 
   app.register(jwt, {
     secret: settings.jwtSecret,
@@ -49,7 +54,7 @@ export function buildApp(deps: ApiDeps): Api {
   })
   for (const schema of [...SHARED_SCHEMAS, ...ROOM_SCHEMAS]) app.addSchema(schema)
   describe(app)
-  const authenticate = createAuthenticate(tokens, seenUsers)
+  const authenticate = createAuthenticate(tokens, seenUsers, rates)
   app.register(
     (scope, _options, done) => {
       authRoutes(scope, deps, authenticate)

@@ -10,6 +10,7 @@ import type { ApiConfig } from './config.js'
 import { VERSION } from './docs.js'
 import { watchEventLoop } from './event-loop.js'
 import { createPersisted } from './persisted.js'
+import { createRates, noRates } from './rates.js'
 
 /** How long requests that run may go on when the process stops. */
 const DRAIN_MS = 2_000
@@ -48,6 +49,7 @@ export async function startApi(
       logic: logic.client,
       tokens,
       seenUsers,
+      rates: config.rates ? createRates(redis, keys, config.rates) : noRates,
       tickets,
       acceptor,
       persisted,

@@ -6,7 +6,7 @@ import { AppError, type logicRpc } from '@tidings/protocol'
 import { createLogger, createMetrics, type MetricsRegistry, noTracing, type Tracing } from '@tidings/service'
 import type { Response as Injected, InjectOptions } from 'light-my-request'
 import type { Test } from 'tap'
-import { type Api, type ApiLimits, buildApp } from '../src/index.js'
+import { type Api, type ApiLimits, buildApp, noRates, type Rates } from '../src/index.js'
 
 export const SECRET = 'a secret of the tests, longer than 32 bytes'
 export const SEND_TOKEN = 'service-token-with-send'
@@ -44,6 +44,7 @@ export interface WorldOptions {
   origins?: string[]
   trustProxy?: string[]
   limits?: Partial<ApiLimits>
+  rates?: Partial<Rates>
   tracing?: Tracing
 }
 
@@ -157,6 +158,7 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
     },
     ...(options.limits && { limits: options.limits }),
     tokens,
+    rates: { ...noRates, ...options.rates },
     seenUsers: createSeenUsers(async (user) => {
       calls.push(['seeUser', { user }])
       await behind.seeUser(user)

@@ -152,6 +152,7 @@ t.test('every Redis key, table and etcd prefix is in the state tables of ARCHITE
     ...[keys.generation(0), keys.leapt(0)],
     ...[keys.seq('c'), keys.skip('c'), keys.log('c'), keys.read('c'), keys.once('c', 'u', 'k')],
     ...[keys.conversations('u'), keys.devices('u'), keys.cursor('u', 'd'), keys.revoked(), keys.ticket('x')],
+    ...[keys.rate('sends', 'u'), keys.tries('name', 'u')],
   ]
   t.equal(
     made.length,

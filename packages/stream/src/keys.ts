@@ -44,6 +44,10 @@ export interface Keys {
   revoked(): string
   /** string, 60 s: whom a one-use WebSocket ticket stands for; by the ticket's digest */
   ticket(digest: string): string
+  /** hash: `level` of a bucket of tokens and `at`, when it had it; by what is limited and for whom. Until it is full again */
+  rate(kind: string, whom: string): string
+  /** hash: `tries` to sign in that failed and `next`, when another one counts; by name or address. 15 min */
+  tries(kind: string, whom: string): string
 }
 
 /** @param namespace first word of every key, `tidings` unless instances share a Redis */
@@ -72,5 +76,7 @@ export function createKeys(namespace: string, partitions: number): Keys {
     cursor: (u, device) => key(of(u), `cursor:${u}:${device}`),
     revoked: () => key(0, 'revoked'),
     ticket: (digest) => key(of(digest), `ticket:${digest}`),
+    rate: (kind, whom) => key(of(whom), `rate:${kind}:${whom}`),
+    tries: (kind, whom) => key(of(whom), `tries:${kind}:${whom}`),
   }
 }

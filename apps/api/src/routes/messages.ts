@@ -73,13 +73,13 @@ const Results = Type.Object(
 )
 
 export function messageRoutes(app: Api, deps: ApiDeps, authenticate: onRequestHookHandler, log: RequestLog): void {
-  const { acceptor, persisted, tracing } = deps
+  const { acceptor, persisted, rates, tracing } = deps
 
   app.post(
     '/messages',
     {
       onRequest: authenticate,
-      config: { body: 'message' },
+      config: { body: 'message', sends: true },
       schema: {
         operationId: 'sendMessage',
         tags,
@@ -94,6 +94,7 @@ export function messageRoutes(app: Api, deps: ApiDeps, authenticate: onRequestHo
       },
     },
     async (request, reply) => {
+      rates.send(request.identity)
       const idempotencyKey = request.headers['idempotency-key']
       const draft = toDraft(request.body, request.members.get('content'), request.identity, {
         idempotencyKey,
@@ -137,6 +138,10 @@ export function messageRoutes(app: Api, deps: ApiDeps, authenticate: onRequestHo
     return wait === undefined ? accepted : reached(await accepted, message as SendMessage)
   }
 
+  async function tooMany(identity: Identity): Promise<never> {
+    throw rates.refusal(identity)
+  }
+
   function toResult(settled: PromiseSettledResult<Answered>, request: FastifyRequest): string {
     if (settled.status === 'fulfilled') {
       const { id, conversation, seq, sentAt, duplicate, reached } = settled.value
@@ -152,13 +157,13 @@ export function messageRoutes(app: Api, deps: ApiDeps, authenticate: onRequestHo
     {
       onRequest: authenticate,
       bodyLimit: BATCH_BODY_LIMIT,
-      config: { body: 'batch' },
+      config: { body: 'batch', sends: true },
       schema: {
         operationId: 'sendMessages',
         tags,
         summary: 'Send up to 500 messages',
         description:
-          'Each message is accepted or refused alone. Those of one sender to one conversation keep their order. Look at every result: ' +
+          'Each message is accepted or refused alone; where there are more than may be sent now, the last ones are refused. Those of one sender to one conversation keep their order. Look at every result: ' +
           'the 202 says only that the batch was read.',
         security: SIGNED_IN,
         body: Batch,
@@ -176,7 +181,10 @@ export function messageRoutes(app: Api, deps: ApiDeps, authenticate: onRequestHo
           'Idempotency-Key is for one message: give each of these its own clientId.',
         )
       const trace = traceparentOf(request.headers.traceparent)
-      const sends = cutMessages(request.text).map((text) => sendOne(text, identity, trace))
+      const texts = cutMessages(request.text)
+      // The first ones: what a client sends in order is not thinned out.
+      const admitted = rates.sends(identity, texts.length)
+      const sends = texts.map((text, i) => (i < admitted ? sendOne(text, identity, trace) : tooMany(identity)))
       const settled = await Promise.allSettled(sends)
       const results = settled.map((one) => toResult(one, request))
       return sendText(reply.code(202), `{"results":[${results.join(',')}]}`)
