@@ -1,7 +1,7 @@
 /** Every rate limit of the API, in one table; how each of them counts is in rate.ts and tries.ts. */
-import { isIPv6 } from 'node:net'
 import type { Identity } from '@tidings/accept'
 import { AppError } from '@tidings/protocol'
+import { networkOf } from '@tidings/service'
 import { type Keys, loadScript, type Redis, scriptFile } from '@tidings/stream'
 import { createLimit, type Limit, type Share } from './rate.js'
 import { createTries, type Tries } from './tries.js'
@@ -75,17 +75,4 @@ export const noRates: Rates = {
   stranger: () => undefined,
   register: () => undefined,
   login: (_name, _address, signIn) => signIn(),
-}
-
-/** Whoever has one IPv6 address has at least the 2^64 beside it: those count as one. An IPv4 address stays as it is. */
-export function networkOf(address: string): string {
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1]
-  if (mapped !== undefined) return mapped
-  if (!isIPv6(address)) return address
-  const [head = '', tail] = address.split('%')[0]!.split('::')
-  const front = head === '' ? [] : head.split(':')
-  const back = tail === undefined || tail === '' ? [] : tail.split(':')
-  const zeros = tail === undefined ? [] : Array.from({ length: Math.max(0, 8 - front.length - back.length) }, () => '0')
-  const groups = [...front, ...zeros, ...back].slice(0, 4)
-  return `${groups.map((group) => Number.parseInt(group, 16).toString(16)).join(':')}::`
 }

@@ -2,7 +2,6 @@
 import { AppError } from '@tidings/protocol'
 import { test } from 'tap'
 import { createLimit } from '../src/rate.js'
-import { networkOf } from '../src/rates.js'
 import { isProblem, message, SEND_TOKEN, world } from './world.js'
 
 const RATE = { perS: 10, burst: 20 }
@@ -75,19 +74,6 @@ test('without Redis a process goes on by itself, and tells later', async (t) => 
   t.equal(limit.takeUpTo('alice', 50), 1)
   await turn()
   t.same(told, [21])
-})
-
-test('what counts as one address', async (t) => {
-  const rows = [
-    ['127.0.0.1', '127.0.0.1'],
-    ['::ffff:10.1.2.3', '10.1.2.3'],
-    ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2::'],
-    ['2001:0db8:0001:0002::1', '2001:db8:1:2::'],
-    ['2001:db8::1', '2001:db8:0:0::'],
-    ['::1', '0:0:0:0::'],
-    ['fe80::1%eth0', 'fe80:0:0:0::'],
-  ]
-  for (const [address, network] of rows) t.equal(networkOf(address!), network, `of ${address}`)
 })
 
 test('what is counted, and what a refusal looks like', async (t) => {

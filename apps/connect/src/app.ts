@@ -4,6 +4,7 @@ import { startEdge } from '@tidings/accept'
 import { AppError, Close, MAX_FRAME_BYTES, nodeRpc, rpcToken, serve, startRpcServer } from '@tidings/protocol'
 import { createSessionLister, type NodeInfo, watchRooms } from '@tidings/registry'
 import {
+  createClientAddress,
   gauge,
   Lifecycle,
   type Logger,
@@ -24,6 +25,7 @@ import { startHeartbeat } from './heartbeat.js'
 import { createHttp } from './http.js'
 import { createLongPoll } from './long-poll.js'
 import { type OpenDeps, RECHECK_MS } from './open.js'
+import { createPlaces } from './places.js'
 import { createPushService } from './push-service.js'
 import { createRooms } from './rooms.js'
 import type { Session } from './session.js'
@@ -143,6 +145,7 @@ export async function startConnect(
       catchUp,
       slots,
       openings,
+      maxPerUser: config.rateLimits ? config.maxPerUser : Number.POSITIVE_INFINITY,
       sweep,
       log,
     }
@@ -155,11 +158,14 @@ export async function startConnect(
       lister.unlist(session.user, session.id)
     }
 
+    const addressOf = createClientAddress(config.trustProxy)
+    const places = createPlaces(config.rateLimits ? config.maxPerAddress : Number.POSITIVE_INFINITY)
     const connections: ConnectionDeps = {
       edge,
       opening: openDeps,
       frames: frameDeps,
       rateLimits: config.rateLimits,
+      takePlace: (request) => places.take(addressOf(request.address, request.header('x-forwarded-for'))),
       onSessionClosed,
     }
     const transport = await startTransport(config.transport, log, {

@@ -17,6 +17,8 @@ export interface ConnectionDeps {
   opening: OpenDeps
   frames: FrameDeps
   rateLimits: boolean
+  /** A place for a connection from there, and how it is given back. @throws AppError `rate_limited` */
+  takePlace(request: UpgradeRequest): () => void
   onSessionClosed(session: Session, code: number): void
 }
 
@@ -25,6 +27,7 @@ export class Connection implements SocketEvents {
   #session: Session | undefined
   #early: string[] | undefined
   #gate: Gate | undefined
+  #leave: (() => void) | undefined
 
   constructor(
     private readonly deps: ConnectionDeps,
@@ -37,6 +40,7 @@ export class Connection implements SocketEvents {
   async #admit(request: UpgradeRequest): Promise<void> {
     const { edge, opening, onSessionClosed } = this.deps
     try {
+      this.#leave = this.deps.takePlace(request)
       const identity = await authenticate(request, edge)
       const device = deviceOf(request)
       await edge.seenUsers.check(identity)
@@ -100,6 +104,8 @@ export class Connection implements SocketEvents {
   }
 
   close(code: number): void {
+    this.#leave?.()
+    this.#leave = undefined
     this.#session?.onSocketClosed(code)
   }
 }

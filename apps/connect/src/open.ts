@@ -33,11 +33,16 @@ export interface OpenDeps {
   slots: Pick<Slots, 'full'>
   /** For reading positions: more at once than logic can answer in time would all be in vain. When its line is full, who comes is sent away. */
   openings: Slots
+  /** Live sessions that a user may have here; Infinity where limits are off. */
+  maxPerUser: number
   sweep: Sweep
   log: Logger
 }
 
-/** @throws AppError `unavailable` when the positions cannot be read now, `overloaded` when too many wait: the client shall come back */
+/**
+ * @throws AppError `unavailable` when the positions cannot be read now, `overloaded` when too many wait: the client shall come back;
+ * `rate_limited` when the user has too many sessions here
+ */
 export async function openSession(
   deps: OpenDeps,
   session: Session,
@@ -48,6 +53,10 @@ export async function openSession(
       retryAfter: jitterSeconds(1, 5),
     })
   }
+  // One of the same device is replaced by this one.
+  const others = deps.sessions.of(session.user).filter(({ device }) => device !== session.device)
+  if (others.length >= deps.maxPerUser)
+    throw new AppError('rate_limited', 'This user has too many connections here.', { retryAfter: 5 })
   await endOlder(deps, session)
   if (session.closed) return
   const { sessions } = deps

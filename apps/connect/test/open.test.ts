@@ -26,6 +26,7 @@ t.test(
     const deps: OpenDeps = {
       node: 'connect-1',
       heartbeatMs: 25_000,
+      maxPerUser: Number.POSITIVE_INFINITY,
       maxFrameBytes: 1,
       sessions: createSessions(),
       lister: {

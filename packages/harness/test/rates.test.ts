@@ -1,7 +1,7 @@
 /** Rate limits over HTTP, by several api processes on one Redis. */
 import { randomBytes } from 'node:crypto'
 import t from 'tap'
-import { until, type World, world } from '../src/index.js'
+import { TestClient, until, type World, world } from '../src/index.js'
 
 const service = randomBytes(16).toString('hex')
 const ON = {
@@ -87,3 +87,38 @@ t.test(
     t.ok(told.includes(429), 'whoever is not trusted cannot choose an address')
   },
 )
+
+for (const transport of ['uws', 'ws']) {
+  t.test(`connections of a user and of an address are limited on a node, on ${transport}`, async (t) => {
+    const env = {
+      ...ON,
+      ...{ TIDINGS_CONNECTIONS_PER_USER: '2', TIDINGS_CONNECTIONS_PER_ADDRESS: '3' },
+      ...{ TIDINGS_TRUST_PROXY: '127.0.0.1/32', TIDINGS_CONNECT_TRANSPORT: transport },
+    }
+    const w = await world(t, { env })
+    const open = (user: string, device: string, address: string) =>
+      TestClient.open(`${w.connects[0]!.url}?device=${device}`, {
+        token: w.token(user),
+        headers: { 'x-forwarded-for': address },
+      })
+    const refused = async (socket: TestClient) => {
+      t.equal(await socket.closed(), 4429)
+      t.match(socket.frames[0], { op: 'error', code: 'rate_limited' })
+    }
+    const first = await (await open('alice', 'a', '10.0.0.1')).synced()
+    await (await open('alice', 'b', '10.0.0.2')).synced()
+    await refused(await open('alice', 'c', '10.0.0.3'))
+    const again = await (await open('alice', 'a', '10.0.0.1')).synced()
+    t.equal(await first.closed(), 4409, 'the same device replaces itself')
+    await (await open('bob', 'a', '10.0.0.1')).synced()
+    await (await open('carol', 'a', '10.0.0.1')).synced()
+    await refused(await open('dan', 'a', '203.0.113.9, 10.0.0.1'))
+    await (await open('dan', 'a', '10.0.0.4')).synced()
+    await again.close()
+    await until('its places are free', async () => {
+      const socket = await open('alice', 'c', '10.0.0.1')
+      await socket.until('let in or not', () => socket.closeCode !== undefined || socket.frames.length > 0)
+      return socket.frames[0]?.op === 'ready'
+    })
+  })
+}

@@ -314,6 +314,22 @@ export const settings = {
     1,
     1_000_000,
   )({ default: 20, example: '1 to 1000000', desc: 'Accounts made per minute and address.' }),
+  TIDINGS_CONNECTIONS_PER_USER: int(
+    1,
+    1_000_000,
+  )({
+    default: 50,
+    example: '1 to 1000000',
+    desc: 'Sessions that a user may have on one connect node, WebSockets and long-polls together.',
+  }),
+  TIDINGS_CONNECTIONS_PER_ADDRESS: int(
+    1,
+    1_000_000,
+  )({
+    default: 1_000,
+    example: '1 to 1000000',
+    desc: 'WebSockets from one address (IPv6: /64) on one connect node. Behind a proxy, set TIDINGS_TRUST_PROXY.',
+  }),
   TIDINGS_ACCEPT_REPLICAS: int(
     0,
     8,
