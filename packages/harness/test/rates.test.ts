@@ -25,7 +25,8 @@ t.test('what a user sends is limited over all api processes, and nobody else’s
   for (let i = 0; i < 60; i++) if ((await sending(w, alice.token, bob.name, i % 2)) === '202') accepted++
   const seconds = (performance.now() - began) / 1_000
   t.ok(accepted >= 4, `${accepted} were accepted, the burst at least`)
-  t.ok(accepted <= 2 * 4 + 2 * seconds + 1, 'and one burst for each process beside the rate at most')
+  // Asked in turn, each process knows all but the newest of the other: without Redis it would be two bursts.
+  t.ok(accepted <= 4 + 2 + 2 * seconds, 'and hardly more')
   for (const api of [0, 1]) t.match(await sending(w, alice.token, bob.name, api), /^429 \d+$/, 'with Retry-After')
   t.equal(await sending(w, bob.token, alice.name, 0), '202', 'another user')
   t.equal((await w.http('GET', 'me', { token: alice.token })).status, 200, 'and other calls')
