@@ -1,11 +1,12 @@
 /** What the parts of this app share: the needs of its routes, its bounds, and the type of the server. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
-import type { AcceptedAt, Draft, Identity, LogicClient, Tickets, Tokens } from '@tidings/accept'
+import type { AcceptedAt, Draft, Identity, LogicClient, SeenUsers, Tickets, Tokens } from '@tidings/accept'
 import type { Logger, MetricsRegistry, Tracing } from '@tidings/service'
 import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify'
 import type { EventLoop } from './event-loop.js'
 import type { Persisted } from './persisted.js'
+import type { Rates } from './rates.js'
 
 export type Api = FastifyInstance<
   RawServerDefault,
@@ -22,8 +23,12 @@ export type LogicCalls = Pick<
   | 'login'
   | 'refresh'
   | 'logout'
-  | 'seeUser'
   | 'getUser'
+  | 'updateUser'
+  | 'deleteUser'
+  | 'block'
+  | 'unblock'
+  | 'listBlocks'
   | 'listConversations'
   | 'readHistory'
   | 'ack'
@@ -92,6 +97,8 @@ export interface ApiDeps {
   limits?: Partial<ApiLimits>
   logic: LogicCalls
   tokens: Tokens
+  seenUsers: Pick<SeenUsers, 'check'>
+  rates: Rates
   tickets: Pick<Tickets, 'issue'>
   acceptor: { accept(draft: Draft): Promise<AcceptedAt> }
   persisted: Pick<Persisted, 'wait'>
@@ -113,6 +120,8 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** How the body is cut; by default into its members. */
     body?: 'message' | 'batch'
+    /** It counts as what it sends, and not as a call. */
+    sends?: true
     /** Answered however much is in work: acks, reads, and what was accepted already. The bound on connections holds for it. */
     neverShed?: true
   }

@@ -2,7 +2,6 @@
 import type { Server } from 'node:http'
 import jwt from '@fastify/jwt'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
-import { createSeenUsers } from '@tidings/accept'
 import { fastify } from 'fastify'
 import { type Api, type ApiDeps, type ApiLimits, LIMITS } from './api.js'
 import { createAuthenticate } from './auth.js'
@@ -15,6 +14,7 @@ import { fromFastify, problemHandler, sendProblem } from './problem.js'
 import { createRequestLog } from './request-log.js'
 import { ROOM_SCHEMAS } from './room-json.js'
 import { authRoutes } from './routes/auth.js'
+import { blockRoutes } from './routes/blocks.js'
 import { conversationRoutes } from './routes/conversations.js'
 import { meRoutes } from './routes/me.js'
 import { memberRoutes } from './routes/members.js'
@@ -29,7 +29,7 @@ import { validatorCompiler } from './validate.js'
 
 /** @returns the server, not yet listening; `inject` works on it */
 export function buildApp(deps: ApiDeps): Api {
-  const { settings, logic, tokens } = deps
+  const { settings, tokens, seenUsers, rates } = deps
   const limits = { ...LIMITS, ...deps.limits }
   const app = createServer(settings.trustProxy, limits)
   const log = createRequestLog(deps.log)
@@ -43,6 +43,11 @@ export function buildApp(deps: ApiDeps): Api {
   watchExchanges(app, deps, limits, log)
   allowOrigins(app, settings.origins)
   answerUnknown(app)
+  // Calls with a token are counted where it is checked.
+  app.addHook('onRequest', (request, _reply, done) => {
+    if (request.headers.authorization === undefined && request.method !== 'OPTIONS') rates.stranger(request.ip)
+    done()
+  })
 
   app.register(jwt, {
     secret: settings.jwtSecret,
@@ -50,12 +55,12 @@ export function buildApp(deps: ApiDeps): Api {
   })
   for (const schema of [...SHARED_SCHEMAS, ...ROOM_SCHEMAS]) app.addSchema(schema)
   describe(app)
-  const seen = createSeenUsers((user) => logic.seeUser({ user }))
-  const authenticate = createAuthenticate(tokens, seen)
+  const authenticate = createAuthenticate(tokens, seenUsers, rates)
   app.register(
     (scope, _options, done) => {
       authRoutes(scope, deps, authenticate)
       meRoutes(scope, deps, authenticate)
+      blockRoutes(scope, deps, authenticate)
       messageRoutes(scope, deps, authenticate, log)
       conversationRoutes(scope, deps, authenticate)
       positionRoutes(scope, deps, authenticate)

@@ -1,16 +1,33 @@
 /** Who calls. */
 import type { Identity, SeenUsers, Tokens } from '@tidings/accept'
 import { AppError } from '@tidings/protocol'
-import type { onRequestHookHandler } from 'fastify'
+import type { FastifyRequest, HookHandlerDoneFunction, onRequestHookHandler } from 'fastify'
+import type { Rates } from './rates.js'
 
 /** RFC 6750, section 2.1. Two Authorization headers arrive joined by a comma and are none. */
 const BEARER = /^bearer +([^\s,]+)$/i
 
 /** @returns the hook of every route that needs a token; it sets `request.identity`. Nothing waits where everything is known. */
-export function createAuthenticate(tokens: Tokens, seen: SeenUsers): onRequestHookHandler {
+export function createAuthenticate(tokens: Tokens, seen: Pick<SeenUsers, 'check'>, rates: Rates): onRequestHookHandler {
+  /** Whoever shows a token that is none is counted by address. */
+  function refuse(request: FastifyRequest, error: unknown, done: HookHandlerDoneFunction): void {
+    try {
+      if (error instanceof AppError && error.code === 'unauthenticated') rates.stranger(request.ip)
+      done(error as Error)
+    } catch (limited) {
+      done(limited as Error)
+    }
+  }
+
   return function authenticate(request, _reply, done) {
     function admit(identity: Identity): void {
       request.identity = identity
+      try {
+        if (!request.routeOptions.config.sends) rates.call(identity)
+      } catch (error) {
+        done(error as Error)
+        return
+      }
       const asked = seen.check(identity)
       if (asked) asked.then(() => done(), done)
       else done()
@@ -24,10 +41,10 @@ export function createAuthenticate(tokens: Tokens, seen: SeenUsers): onRequestHo
     try {
       verified = tokens.verify(token)
     } catch (error) {
-      done(error as Error)
+      refuse(request, error, done)
       return
     }
-    if (verified instanceof Promise) verified.then(admit, done)
+    if (verified instanceof Promise) verified.then(admit, (error: unknown) => refuse(request, error, done))
     else admit(verified)
   }
 }

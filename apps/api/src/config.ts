@@ -1,6 +1,7 @@
 /** What api reads from the environment. */
 import { EDGE_SETTINGS, type EdgeConfig, readEdgeConfig } from '@tidings/accept'
 import { readEnv } from '@tidings/service'
+import type { RateSettings } from './rates.js'
 
 const NAMES = [
   ...EDGE_SETTINGS,
@@ -8,6 +9,13 @@ const NAMES = [
   'TIDINGS_API_PORT',
   'TIDINGS_ORIGINS',
   'TIDINGS_TRUST_PROXY',
+  'TIDINGS_RATE_LIMITS',
+  'TIDINGS_SENDS_PER_S',
+  'TIDINGS_CALLS_PER_S',
+  'TIDINGS_SERVICE_CALLS_PER_S',
+  'TIDINGS_ADDRESS_CALLS_PER_S',
+  'TIDINGS_LOGINS_PER_MIN',
+  'TIDINGS_REGISTERS_PER_MIN',
   'TIDINGS_OPS_HOST',
   'TIDINGS_OPS_PORT',
   'TIDINGS_LOG_LEVEL',
@@ -22,6 +30,8 @@ export interface ApiConfig {
   origins: readonly string[]
   /** Networks of the proxies in front, in CIDR notation. */
   trustProxy: readonly string[]
+  /** Undefined: nothing is limited. */
+  rates: RateSettings | undefined
   ops: { host: string; port: number }
   logLevel: string
   otlpUrl: string | undefined
@@ -36,6 +46,17 @@ export function readConfig(environment: NodeJS.ProcessEnv): ApiConfig {
     port: env.TIDINGS_API_PORT,
     origins: env.TIDINGS_ORIGINS,
     trustProxy: env.TIDINGS_TRUST_PROXY,
+    rates:
+      env.TIDINGS_RATE_LIMITS === 'off'
+        ? undefined
+        : {
+            sendsPerS: env.TIDINGS_SENDS_PER_S,
+            callsPerS: env.TIDINGS_CALLS_PER_S,
+            servicePerS: env.TIDINGS_SERVICE_CALLS_PER_S,
+            addressPerS: env.TIDINGS_ADDRESS_CALLS_PER_S,
+            loginsPerMin: env.TIDINGS_LOGINS_PER_MIN,
+            registersPerMin: env.TIDINGS_REGISTERS_PER_MIN,
+          },
     ops: { host: env.TIDINGS_OPS_HOST, port: env.TIDINGS_OPS_PORT },
     logLevel: env.TIDINGS_LOG_LEVEL,
     otlpUrl: env.TIDINGS_OTLP_URL,

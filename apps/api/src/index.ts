@@ -1,4 +1,5 @@
 export { type Api, type ApiDeps, type ApiLimits, type ApiSettings, LIMITS } from './api.js'
 export { buildApp } from './app.js'
 export { type ApiConfig, readConfig } from './config.js'
+export * from './rates.js'
 export { type ApiApp, startApi } from './start.js'

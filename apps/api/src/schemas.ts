@@ -173,6 +173,7 @@ const EVERYWHERE: readonly ErrorCode[] = [
   'invalid_request',
   'request_timeout',
   'headers_too_large',
+  'rate_limited',
   'internal',
   'unavailable',
   'overloaded',

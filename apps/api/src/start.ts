@@ -10,6 +10,7 @@ import type { ApiConfig } from './config.js'
 import { VERSION } from './docs.js'
 import { watchEventLoop } from './event-loop.js'
 import { createPersisted } from './persisted.js'
+import { createRates, noRates } from './rates.js'
 
 /** How long requests that run may go on when the process stops. */
 const DRAIN_MS = 2_000
@@ -35,7 +36,7 @@ export async function startApi(
     const edge = await startEdge(config.edge, env)
     life.add('edge', () => edge.stop())
     life.add('accepted sends', () => edge.idle())
-    const { redis, keys, registry, logic, tokens, tickets, acceptor } = edge
+    const { redis, keys, registry, logic, tokens, tickets, acceptor, seenUsers } = edge
     const { jwtSecret, accessTokenS, instance } = config.edge
     const { origins, trustProxy } = config
 
@@ -47,6 +48,8 @@ export async function startApi(
       settings: { jwtSecret, accessTokenS, origins, trustProxy },
       logic: logic.client,
       tokens,
+      seenUsers,
+      rates: config.rates ? createRates(redis, keys, config.rates) : noRates,
       tickets,
       acceptor,
       persisted,

@@ -11,6 +11,8 @@ test('without a valid token there is one answer, on every route that needs one (
   const { call, drafts, calls, revoked } = await world(t)
   const routes = [
     ['GET', 'me'],
+    ['PATCH', 'me'],
+    ['DELETE', 'me'],
     ['GET', 'users/bob'],
     ['POST', 'messages'],
     ['POST', 'messages/batch'],
@@ -154,6 +156,29 @@ test('a ticket is issued for the identity of the token', async (t) => {
   t.same(reply.body, { ticket: 'ticket-1', expiresIn: 60 })
   t.match(ticketed, [{ user: 'alice', sessionId: 'session-9' }])
   isProblem(t, await call('POST', 'auth/ws-ticket', { token: SEND_TOKEN }), 403, 'forbidden', 'a service')
+})
+
+test('a profile is changed, and an account deleted, by its own user only (1, 8, 9)', async (t) => {
+  const { call, calls } = await world(t)
+  const reply = await call('PATCH', 'me', { body: { displayName: 'Alice' } })
+  t.same([reply.status, reply.body.displayName], [200, 'Alice'])
+  t.same(calls.at(-1), ['updateUser', { user: 'alice', displayName: 'Alice' }])
+  const asked = calls.length
+  const bad: unknown[] = ['', '{', [], {}, { displayName: '' }, { displayName: 'x'.repeat(101) }, { displayName: null }]
+  bad.push({ displayName: 'x', user: 'bob' }, '{"displayName":"a","displayName":"b"}')
+  for (const body of bad) {
+    const about = JSON.stringify(body).slice(0, 60)
+    isProblem(t, await call('PATCH', 'me', { body }), 400, /invalid_(json|request)/, about)
+  }
+  isProblem(t, await call('DELETE', 'me?user=bob'), 400, 'invalid_request', 'somebody else')
+  for (const token of [SEND_TOKEN, READ_TOKEN]) {
+    isProblem(t, await call('PATCH', 'me', { token, body: { displayName: 'x' } }), 403, 'forbidden', 'a service')
+    isProblem(t, await call('DELETE', 'me', { token }), 403, 'forbidden', 'a service')
+  }
+  t.equal(calls.length, asked, 'logic was not asked')
+  const gone = await call('DELETE', 'me')
+  t.same([gone.status, gone.text], [204, ''])
+  t.same(calls.at(-1), ['deleteUser', { user: 'alice' }])
 })
 
 test('profiles: mine and others; a service needs the scope read', async (t) => {

@@ -32,9 +32,12 @@ test('the document describes every route, fully', async (t) => {
   t.same(
     operations.map(({ name }) => name).sort(),
     [
+      'DELETE /api/v1/blocks/{user}',
+      'DELETE /api/v1/me',
       'DELETE /api/v1/rooms/{id}',
       'DELETE /api/v1/rooms/{id}/bans/{user}',
       'DELETE /api/v1/rooms/{id}/members/{user}',
+      'GET /api/v1/blocks',
       'GET /api/v1/conversations',
       'GET /api/v1/conversations/{id}/messages',
       'GET /api/v1/me',
@@ -45,6 +48,7 @@ test('the document describes every route, fully', async (t) => {
       'GET /api/v1/rooms/{id}/bans',
       'GET /api/v1/rooms/{id}/members',
       'GET /api/v1/users/{id}',
+      'PATCH /api/v1/me',
       'PATCH /api/v1/rooms/{id}',
       'POST /api/v1/auth/login',
       'POST /api/v1/auth/logout',
@@ -59,6 +63,7 @@ test('the document describes every route, fully', async (t) => {
       'POST /api/v1/rooms/{id}/join',
       'POST /api/v1/rooms/{id}/leave',
       'POST /api/v1/rooms/{id}/members',
+      'PUT /api/v1/blocks/{user}',
       'PUT /api/v1/rooms/{id}/bans/{user}',
       'PUT /api/v1/rooms/{id}/members/{user}',
     ],

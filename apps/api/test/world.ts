@@ -1,12 +1,12 @@
 /** The edge alone: the parts behind it are small objects that remember their calls and answer as they are told. */
 import { createHmac } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
-import { type Accepted, createTokens, type Draft, type Identity } from '@tidings/accept'
+import { type Accepted, createSeenUsers, createTokens, type Draft, type Identity } from '@tidings/accept'
 import { AppError, type logicRpc } from '@tidings/protocol'
 import { createLogger, createMetrics, type MetricsRegistry, noTracing, type Tracing } from '@tidings/service'
 import type { Response as Injected, InjectOptions } from 'light-my-request'
 import type { Test } from 'tap'
-import { type Api, type ApiLimits, buildApp } from '../src/index.js'
+import { type Api, type ApiLimits, buildApp, noRates, type Rates } from '../src/index.js'
 
 export const SECRET = 'a secret of the tests, longer than 32 bytes'
 export const SEND_TOKEN = 'service-token-with-send'
@@ -44,6 +44,7 @@ export interface WorldOptions {
   origins?: string[]
   trustProxy?: string[]
   limits?: Partial<ApiLimits>
+  rates?: Partial<Rates>
   tracing?: Tracing
 }
 
@@ -68,6 +69,7 @@ export interface World {
     seeUser(user: string): Promise<void>
     grant(): logicRpc.Grant
     getUser(user: string): Promise<logicRpc.User>
+    listBlocks(): logicRpc.ListBlocksResponse
     listConversations(): logicRpc.ListConversationsResponse
     readHistory(): logicRpc.ReadHistoryResponse
     readOffline(): logicRpc.ReadOfflineResponse
@@ -109,6 +111,7 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
     seeUser: async () => {},
     grant: () => ({ user: userNamed('alice'), sessionId: 'session-1', refreshToken: 'refresh-1' }),
     getUser: async (user) => userNamed(user),
+    listBlocks: () => ({ users: [], nextCursor: '' }),
     listConversations: () => ({ conversations: [], nextCursor: '' }),
     readHistory: () => ({ entries: [], voids: [], head: 0, complete: true }),
     readOffline: () => ({ entries: [], voids: [], gaps: [], nextCursor: '' }),
@@ -157,6 +160,11 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
     },
     ...(options.limits && { limits: options.limits }),
     tokens,
+    rates: { ...noRates, ...options.rates },
+    seenUsers: createSeenUsers(async (user) => {
+      calls.push(['seeUser', { user }])
+      await behind.seeUser(user)
+    }),
     tickets: {
       async issue(identity) {
         ticketed.push(identity)
@@ -176,12 +184,17 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
       login: noted('login', () => ({ grant: behind.grant() })),
       refresh: noted('refresh', () => ({ grant: behind.grant() })),
       logout: noted('logout', () => ({})),
-      async seeUser({ user = '' }) {
-        calls.push(['seeUser', { user }])
-        await behind.seeUser(user)
-        return { user: userNamed(user) }
-      },
       getUser: noted('getUser', async ({ user = '' }: { user?: string }) => ({ user: await behind.getUser(user) })),
+      updateUser: noted(
+        'updateUser',
+        async ({ user = '', displayName = '' }: { user?: string; displayName?: string }) => ({
+          user: { ...(await behind.getUser(user)), displayName },
+        }),
+      ),
+      deleteUser: noted('deleteUser', () => ({})),
+      block: noted('block', () => ({})),
+      unblock: noted('unblock', () => ({})),
+      listBlocks: noted('listBlocks', () => behind.listBlocks()),
       listConversations: noted('listConversations', () => behind.listConversations()),
       readHistory: noted('readHistory', () => behind.readHistory()),
       readOffline: noted('readOffline', () => behind.readOffline()),

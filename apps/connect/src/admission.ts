@@ -62,6 +62,8 @@ export function closeCodeOf(error: AppError): number {
       return Close.Forbidden
     case 'bad_frame':
       return Close.BadFrames
+    case 'rate_limited':
+      return Close.TooManyFrames
     default:
       return Close.Overloaded
   }

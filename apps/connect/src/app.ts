@@ -4,6 +4,7 @@ import { startEdge } from '@tidings/accept'
 import { AppError, Close, MAX_FRAME_BYTES, nodeRpc, rpcToken, serve, startRpcServer } from '@tidings/protocol'
 import { createLiveDevices, createSessionLister, type NodeInfo, watchRooms } from '@tidings/registry'
 import {
+  createClientAddress,
   gauge,
   Lifecycle,
   type Logger,
@@ -26,6 +27,7 @@ import { createHttp } from './http.js'
 import { createLongPoll } from './long-poll.js'
 import { createEphemeralMetrics } from './metrics.js'
 import { type OpenDeps, RECHECK_MS } from './open.js'
+import { createPlaces } from './places.js'
 import { createPresence } from './presence.js'
 import { createPushService } from './push-service.js'
 import { createReceipts } from './receipts.js'
@@ -102,6 +104,11 @@ export async function startConnect(
       for (const [name, info] of listed) nodes.set(name, info)
       watch.nodes(nodes)
     })
+    edge.revocations.onUsers((users) => {
+      for (const user of users) {
+        for (const session of [...sessions.of(user)]) session.close(Close.Forbidden, 'the user may not act any more')
+      }
+    })
     edge.revocations.onRevoked((sessionId) => {
       for (const session of sessions.all()) {
         if (session.identity.sessionId === sessionId) session.close(Close.Kicked, 'logged out')
@@ -159,6 +166,7 @@ export async function startConnect(
       slots,
       openings,
       presence,
+      maxPerUser: config.rateLimits ? config.maxPerUser : Number.POSITIVE_INFINITY,
       sweep,
       log,
     }
@@ -173,11 +181,14 @@ export async function startConnect(
       lister.unlist(session.id)
     }
 
+    const addressOf = createClientAddress(config.trustProxy)
+    const places = createPlaces(config.rateLimits ? config.maxPerAddress : Number.POSITIVE_INFINITY)
     const connections: ConnectionDeps = {
       edge,
       opening: openDeps,
       frames: frameDeps,
       rateLimits: config.rateLimits,
+      takePlace: (request) => places.take(addressOf(request.address, request.header('x-forwarded-for'))),
       onSessionClosed,
     }
     const transport = await startTransport(config.transport, log, {

@@ -9,6 +9,9 @@ const NAMES = [
   'TIDINGS_CONNECT_TRANSPORT',
   'TIDINGS_ORIGINS',
   'TIDINGS_RATE_LIMITS',
+  'TIDINGS_TRUST_PROXY',
+  'TIDINGS_CONNECTIONS_PER_USER',
+  'TIDINGS_CONNECTIONS_PER_ADDRESS',
   'TIDINGS_HEARTBEAT_MS',
   'TIDINGS_RPC_HOST',
   'TIDINGS_RPC_PORT',
@@ -25,6 +28,11 @@ export interface ConnectConfig {
   transport: 'auto' | 'uws' | 'ws'
   origins: readonly string[]
   rateLimits: boolean
+  /** Networks of the proxies in front, in CIDR notation. */
+  trustProxy: readonly string[]
+  /** On this node, while limits are on. */
+  maxPerUser: number
+  maxPerAddress: number
   heartbeatMs: number
   rpc: { host: string; port: number }
   ops: { host: string; port: number }
@@ -42,6 +50,9 @@ export function readConfig(environment: NodeJS.ProcessEnv): ConnectConfig {
     transport: env.TIDINGS_CONNECT_TRANSPORT,
     origins: env.TIDINGS_ORIGINS,
     rateLimits: env.TIDINGS_RATE_LIMITS === 'on',
+    trustProxy: env.TIDINGS_TRUST_PROXY,
+    maxPerUser: env.TIDINGS_CONNECTIONS_PER_USER,
+    maxPerAddress: env.TIDINGS_CONNECTIONS_PER_ADDRESS,
     heartbeatMs: env.TIDINGS_HEARTBEAT_MS,
     rpc: { host: env.TIDINGS_RPC_HOST, port: env.TIDINGS_RPC_PORT },
     ops: { host: env.TIDINGS_OPS_HOST, port: env.TIDINGS_OPS_PORT },

@@ -17,6 +17,8 @@ export interface ConnectionDeps {
   opening: OpenDeps
   frames: FrameDeps
   rateLimits: boolean
+  /** A place for a connection from there, and how it is given back. @throws AppError `rate_limited` */
+  takePlace(request: UpgradeRequest): () => void
   onSessionClosed(session: Session, code: number): void
 }
 
@@ -25,6 +27,7 @@ export class Connection implements SocketEvents {
   #session: Session | undefined
   #early: string[] | undefined
   #gate: Gate | undefined
+  #leave: (() => void) | undefined
 
   constructor(
     private readonly deps: ConnectionDeps,
@@ -41,6 +44,7 @@ export class Connection implements SocketEvents {
       fromOldest: request.query.get('from') === 'oldest',
     }
     try {
+      this.#leave = this.deps.takePlace(request)
       requireRoom(opening)
       const session = await opening.openings.run(() => this.#begin(request, wishes))
       if (session) await goLive(opening, session, wishes)
@@ -110,6 +114,8 @@ export class Connection implements SocketEvents {
   }
 
   close(code: number): void {
+    this.#leave?.()
+    this.#leave = undefined
     this.#session?.onSocketClosed(code)
   }
 }

@@ -4,7 +4,7 @@
  * socket may be silent. What an answer held comes again until a later poll brings its `ack`.
  */
 import { AppError, Close, type ErrorCode, requirePossibleParty, toAppError } from '@tidings/protocol'
-import { authenticate, deviceOf } from './admission.js'
+import { authenticate, closeCodeOf, deviceOf } from './admission.js'
 import type { ConnectionDeps } from './connection.js'
 import type { FrameDeps } from './frames.js'
 import { beginSession, goLive, requireRoom } from './open.js'
@@ -100,7 +100,7 @@ export function createLongPoll(deps: LongPollDeps): (request: PlainRequest, gone
         const error = toAppError(thrown)
         if (error.code === 'internal')
           opening.log.error({ err: error.cause ?? error }, 'opening a polled session failed')
-        session.close(error.code === 'user_disabled' ? Close.Forbidden : Close.Overloaded, error.code)
+        session.close(closeCodeOf(error), error.code)
       })
       .finally(() => {
         socket.opening = false
@@ -177,6 +177,7 @@ function endOf(code: number | undefined): AppError {
     [Close.Replaced]: ['session_replaced', 'A newer session of this device has taken over.'],
     [Close.Kicked]: ['unauthenticated', 'The session has ended. Sign in again.'],
     [Close.Unauthenticated]: ['unauthenticated', 'The token has ended.'],
+    [Close.TooManyFrames]: ['rate_limited', 'This user has too many sessions here.'],
     [Close.Forbidden]: ['user_disabled', 'This account may not act any more.'],
   }
   const [error, message] = ends[code ?? 0] ?? ['unavailable', 'The session has ended here. Poll again.']

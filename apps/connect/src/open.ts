@@ -35,6 +35,8 @@ export interface OpenDeps {
   /** Who is between the first byte and `ready`. When too many are, who comes is sent away before anything is done for them. */
   openings: Pick<Slots, 'full' | 'run'>
   presence: Pick<Presence, 'began'>
+  /** Live sessions that a user may have here; Infinity where limits are off. */
+  maxPerUser: number
   sweep: Sweep
   log: Logger
 }
@@ -52,8 +54,15 @@ export function requireRoom({ slots, openings }: Pick<OpenDeps, 'slots' | 'openi
   })
 }
 
-/** Lists the session and learns where it stands. @throws AppError `unavailable`, `overloaded`: the client shall come back */
+/**
+ * Lists the session and learns where it stands.
+ * @throws AppError `unavailable`, `overloaded`: the client shall come back; `rate_limited` when the user has too many sessions here
+ */
 export async function beginSession(deps: OpenDeps, session: Session, wishes: Wishes): Promise<void> {
+  // One of the same device is replaced by this one.
+  const others = deps.sessions.of(session.user).filter(({ device }) => device !== session.device)
+  if (others.length >= deps.maxPerUser)
+    throw new AppError('rate_limited', 'This user has too many connections here.', { retryAfter: 5 })
   await endOlder(deps, session)
   if (session.closed) return
   const { user, device } = session

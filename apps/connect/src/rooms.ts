@@ -44,7 +44,10 @@ export function createRooms(deps: {
   function compareSoon(session: Session, failures = 0): void {
     if (session.closed || comparing.has(session)) return
     // Its positions may have been read already, before the change.
-    if (session.state === 'opening') return later(PATIENCE_MS, () => compareSoon(session))
+    if (session.state === 'opening') {
+      later(PATIENCE_MS, () => compareSoon(session))
+      return
+    }
     comparing.add(session)
     compare(session)
       .catch((error: unknown) => {

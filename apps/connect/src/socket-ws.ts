@@ -74,6 +74,7 @@ function readRequest(request: IncomingMessage): UpgradeRequest {
       return Array.isArray(value) ? value.join(', ') : (value ?? '')
     },
     query: new URLSearchParams(mark === -1 ? '' : url.slice(mark + 1)),
+    address: request.socket.remoteAddress ?? '',
   }
 }
 

@@ -88,9 +88,13 @@ class UwsSocket implements Socket {
   }
 }
 
-function readRequest(req: HttpRequest): UpgradeRequest {
+function readRequest(res: HttpResponse, req: HttpRequest): UpgradeRequest {
   const headers = new Map(HEADERS.map((name) => [name, req.getHeader(name)]))
-  return { header: (name) => headers.get(name) ?? '', query: new URLSearchParams(req.getQuery()) }
+  return {
+    header: (name) => headers.get(name) ?? '',
+    query: new URLSearchParams(req.getQuery()),
+    address: Buffer.from(res.getRemoteAddressAsText()).toString(),
+  }
 }
 
 const offers = (header: string, subprotocol: string): boolean =>
@@ -123,7 +127,7 @@ export async function startUwsTransport(uws: Uws, options: TransportOptions): Pr
     sendPingsAutomatically: false,
     compression: uws.DISABLED,
     upgrade(res, req, context) {
-      const request = readRequest(req)
+      const request = readRequest(res, req)
       const key = req.getHeader('sec-websocket-key')
       const offered = req.getHeader('sec-websocket-protocol')
       const extensions = req.getHeader('sec-websocket-extensions')
@@ -165,7 +169,7 @@ export async function startUwsTransport(uws: Uws, options: TransportOptions): Pr
     const method = req.getMethod().toUpperCase()
     if (req.getUrl() === path) return answer(res, plainAnswer(method === 'GET' ? 'not-an-upgrade' : 'method'))
     if (refusing) return answer(res, plainAnswer('draining'))
-    void answerLater(res, { ...readRequest(req), method, path: req.getUrl() })
+    void answerLater(res, { ...readRequest(res, req), method, path: req.getUrl() })
   })
 
   async function answerLater(res: HttpResponse, request: PlainRequest): Promise<void> {

@@ -3,7 +3,7 @@
 import type { HttpAnswer } from './plain-answer.js'
 
 /** The headers that are looked at; copying all of them out of each request costs more than all else of an upgrade. */
-export const HEADERS = ['authorization', 'host', 'origin', 'sec-websocket-protocol'] as const
+export const HEADERS = ['authorization', 'host', 'origin', 'sec-websocket-protocol', 'x-forwarded-for'] as const
 export type HeaderName = (typeof HEADERS)[number]
 
 /** What a client asked for when it connected, copied out of the request. */
@@ -11,6 +11,8 @@ export interface UpgradeRequest {
   /** '' when missing. */
   header(name: HeaderName): string
   query: URLSearchParams
+  /** Address of the other end of the socket. */
+  address: string
 }
 
 /** A request that is no upgrade. */

@@ -16,6 +16,7 @@ t.test('of many who come at once a few are let in, and the others are sent away 
   const opening: OpenDeps = {
     node: 'connect-1',
     heartbeatMs: 25_000,
+    maxPerUser: Number.POSITIVE_INFINITY,
     maxFrameBytes: 1,
     sessions: createSessions(),
     lister: {
@@ -57,6 +58,7 @@ t.test('of many who come at once a few are let in, and the others are sent away 
       seenUsers: { check: () => undefined },
     },
     rateLimits: true,
+    takePlace: () => () => undefined,
     onSessionClosed: () => undefined,
   } as unknown as ConnectionDeps
 
@@ -80,6 +82,7 @@ t.test('of many who come at once a few are let in, and the others are sent away 
     const request: UpgradeRequest = {
       header: (name) => (name === 'authorization' ? `Bearer ${user}` : ''),
       query: new URLSearchParams(),
+      address: '127.0.0.1',
     }
     new Connection(deps, socket, request)
     return seen

@@ -1,16 +1,19 @@
 /** May this user write here? */
 import { AppError, type logicRpc, requirePossibleParty } from '@tidings/protocol'
-import { findUser, findUsers, type Store } from '@tidings/store'
+import { findUser, findUsers, isBlocked, type Store } from '@tidings/store'
 import { userOf } from './input.js'
 import { type MembershipDeps, requireMember } from './rooms/membership.js'
 import { requireActive } from './users.js'
 
-/** How long an answer may be kept: a disabled user can send for so long. Who is in a room is asked again by the append. */
+/**
+ * How long an answer may be kept. Who is disabled or blocked meanwhile is told to the edges; who is in a room is asked again by the
+ * append.
+ */
 const TTL_MS = 30_000
 
 export type PermitDeps = MembershipDeps & { store: Store }
 
-/** @throws AppError `conversation_not_found`, `user_not_found`, `forbidden`, `muted`, `user_disabled`, `invalid_request`, `unavailable` */
+/** @throws AppError `conversation_not_found`, `user_not_found`, `forbidden`, `blocked`, `muted`, `user_disabled`, `invalid_request`, `unavailable` */
 export async function permit(deps: PermitDeps, request: logicRpc.PermitRequest): Promise<logicRpc.PermitResponse> {
   const user = userOf(request.user)
   const conversation = requirePossibleParty(request.conversation, user)
@@ -25,6 +28,9 @@ export async function permit(deps: PermitDeps, request: logicRpc.PermitRequest):
   if (!sender) throw new AppError('user_not_found', 'The sender does not exist.')
   requireActive(sender)
   if (!receiver || receiver.deletedAt) throw new AppError('user_not_found', 'There is no such user.')
+  if (await isBlocked(deps.store, other, user)) {
+    throw new AppError('blocked', 'This user does not want your messages.')
+  }
   return { memberVersion: 0, ttlMs: TTL_MS }
 }
 

@@ -1,10 +1,12 @@
 /**
- * Revoked sessions, told to api and connect by a sorted set in Redis that they poll. MySQL is where they are kept; whenever Redis may
- * lack some (a failed write, a new connection, our own start) all that still matter are published again from there.
+ * What the edges must not believe any more, sessions, users and permits, told to api and connect by a sorted set in Redis that they poll. MySQL
+ * is where it is kept; whenever Redis may lack some (a failed write, a new connection, our own start) all that still matters is
+ * published again from there.
  */
+import { revokedSends, revokedUser } from '@tidings/protocol'
 import type { Logger, Stoppable } from '@tidings/service'
 import { backoffMs, pause } from '@tidings/service'
-import { revokedSince, type Store } from '@tidings/store'
+import { blockedSince, revokedSince, type Store, usersEndedSince } from '@tidings/store'
 import { type Keys, onReconnect, type Redis } from '@tidings/stream'
 import { loadScript } from './script.js'
 
@@ -12,13 +14,18 @@ const DAY_MS = 24 * 60 * 60 * 1_000
 /** Clocks of our processes may differ by this much. */
 const SKEW_MS = 60_000
 const revoke = loadScript('revoke.lua')
-/** Sessions in one call. */
+/** An edge believes a permit for half a minute, and for ten more while logic is away. */
+const PERMIT_MS = 15 * 60_000
+/** Words in one call. */
 const CHUNK = 500
 const RETRY = { firstMs: 200, maxMs: 2_000 }
 
 export interface Revocations extends Stoppable {
-  /** Tells the edges. Never fails: what cannot be told now is told as soon as Redis takes it. */
-  publish(sessionId: string): Promise<void>
+  /**
+   * Tells the edges. Never fails: what cannot be told now is told as soon as Redis takes it.
+   * @param words sessions, and what `revoked.ts` of protocol makes; MySQL has them already
+   */
+  publish(words: readonly string[]): Promise<void>
   /** Redis may have forgotten: all that still matter are told again. */
   publishAgain(): void
   /** Is everything told? */
@@ -39,21 +46,30 @@ export function startRevocations(options: {
   let owed = false
   let running: Promise<void> | undefined
 
-  async function write(sessionIds: readonly string[]): Promise<void> {
-    for (let at = 0; at < sessionIds.length; at += CHUNK) {
-      await revoke(redis, [keys.revoked()], [DAY_MS + accessMs, ...sessionIds.slice(at, at + CHUNK)])
+  async function write(words: readonly string[]): Promise<void> {
+    for (let at = 0; at < words.length; at += CHUNK) {
+      await revoke(redis, [keys.revoked()], [DAY_MS + accessMs, ...words.slice(at, at + CHUNK)])
     }
+  }
+
+  /** The newest things that edges may have to be told, from MySQL. */
+  async function all(): Promise<string[]> {
+    const sessions = await revokedSince(store, new Date(Date.now() - accessMs - SKEW_MS))
+    // An edge asks again about a user every few minutes; a day covers one that could not, for logic or MySQL was away.
+    const users = await usersEndedSince(store, new Date(Date.now() - DAY_MS))
+    const blocks = await blockedSince(store, new Date(Date.now() - PERMIT_MS))
+    const sends = blocks.map(({ user, blocked }) => revokedSends(blocked, user))
+    return [...users.map(revokedUser), ...sends, ...sessions.map(({ id }) => id)]
   }
 
   async function publishAll(): Promise<void> {
     for (let attempt = 0; owed && !stopper.signal.aborted; attempt++) {
       try {
         owed = false
-        const rows = await revokedSince(store, new Date(Date.now() - accessMs - SKEW_MS))
-        await write(rows.map(({ id }) => id))
+        await write(await all())
       } catch (error) {
         owed = true
-        log.debug({ err: error, attempt }, 'revoked sessions are not published yet; it is tried again')
+        log.debug({ err: error, attempt }, 'revocations are not published yet; it is tried again')
         await pause(backoffMs(attempt, RETRY), stopper.signal)
       }
     }
@@ -69,14 +85,11 @@ export function startRevocations(options: {
   const ended = onReconnect(redis, owe)
   owe()
   return {
-    async publish(sessionId) {
+    async publish(words) {
       try {
-        await write([sessionId])
+        await write(words)
       } catch (error) {
-        log.warn(
-          { err: error instanceof Error ? error.message : error },
-          'a revoked session is told to the edges later',
-        )
+        log.warn({ err: error instanceof Error ? error.message : error }, 'a revocation is told to the edges later')
         owe()
       }
     },

@@ -3,6 +3,7 @@ import { type logicRpc, toAppError, toRefusal } from '@tidings/protocol'
 import type { Tracing } from '@tidings/service'
 import type { Generations } from '@tidings/stream'
 import { type AccountDeps, login, register } from './accounts.js'
+import { block, listBlocks, unblock } from './blocks.js'
 import { type ConversationDeps, listConversations } from './conversations.js'
 import { ack, type CursorDeps, openDevices } from './cursors.js'
 import { fateOf, leapAll, openPartition } from './generations.js'
@@ -16,7 +17,7 @@ import { read } from './reads.js'
 import type { RoomDeps } from './rooms/change.js'
 import { roomMethods } from './rooms/service.js'
 import { logout, refresh } from './sessions.js'
-import { getUser, seeUsers } from './users.js'
+import { deleteUser, getUser, seeUsers, setUserDisabled, updateUser } from './users.js'
 
 export type LogicDeps = AccountDeps &
   CursorDeps &
@@ -85,6 +86,26 @@ export function createLogicService(
     getUser: measured('getUser', async (request: logicRpc.GetUserRequest) => ({
       user: await getUser(deps.store, request),
     })),
+    updateUser: measured('updateUser', async (request: logicRpc.UpdateUserRequest) => ({
+      user: await updateUser(deps.store, request),
+    })),
+    deleteUser: measured('deleteUser', async (request: logicRpc.DeleteUserRequest) => {
+      await deleteUser(deps, request)
+      return {}
+    }),
+    setUserDisabled: measured('setUserDisabled', async (request: logicRpc.SetUserDisabledRequest) => {
+      await setUserDisabled(deps, request)
+      return {}
+    }),
+    block: measured('block', async (request: logicRpc.BlockRequest) => {
+      await block(deps, request)
+      return {}
+    }),
+    unblock: measured('unblock', async (request: logicRpc.UnblockRequest) => {
+      await unblock(deps.store, request)
+      return {}
+    }),
+    listBlocks: measured('listBlocks', (request: logicRpc.ListBlocksRequest) => listBlocks(deps.store, request)),
     permit: measured('permit', (request: logicRpc.PermitRequest) => permit(deps, request)),
     listConversations: measured('listConversations', (request: logicRpc.ListConversationsRequest) =>
       listConversations(deps, request),

@@ -5,7 +5,7 @@ import type { Logger } from '@tidings/service'
 import { findUser, insertSession, revokeSession, rotateToken, type Store, type UserRow } from '@tidings/store'
 import { sessionOf, userOf } from './input.js'
 import type { Revocations } from './revocations.js'
-import { requireActive, toUser } from './users.js'
+import { requireActive, toUser, userDisabled } from './users.js'
 
 export interface SessionDeps {
   store: Store
@@ -24,12 +24,12 @@ const endOfLife = (deps: SessionDeps, now: Date): Date => new Date(now.getTime()
 
 const refused = (): AppError => new AppError('unauthenticated', 'This refresh token is not valid. Sign in again.')
 
-/** @throws AppError `unavailable` */
+/** @throws AppError `user_disabled`, `unavailable` */
 export async function openSession(deps: SessionDeps, user: UserRow, device: string): Promise<logicRpc.Grant> {
   const id = randomBytes(16).toString('base64url')
   const refreshToken = newToken()
   const now = new Date()
-  await insertSession(deps.store, {
+  const opened = await insertSession(deps.store, {
     id,
     user: user.id,
     device,
@@ -37,6 +37,8 @@ export async function openSession(deps: SessionDeps, user: UserRow, device: stri
     now,
     expiresAt: endOfLife(deps, now),
   })
+  // Ended while the password was checked.
+  if (!opened) throw userDisabled()
   return { user: toUser(user), sessionId: id, refreshToken }
 }
 
@@ -59,7 +61,7 @@ export async function refresh(deps: SessionDeps, request: logicRpc.RefreshReques
       { session: rotation.session, user: rotation.user },
       'a used refresh token was shown again; session revoked',
     )
-    await deps.revocations.publish(rotation.session)
+    await deps.revocations.publish([rotation.session])
   }
   if (rotation.outcome !== 'rotated') throw refused()
   const user = await findUser(deps.store, rotation.user)
@@ -74,5 +76,5 @@ export async function logout(deps: SessionDeps, request: logicRpc.LogoutRequest)
   const id = sessionOf(request.sessionId)
   // MySQL first: what is written there is published sooner or later, whatever happens to Redis or to this process.
   const revokedAt = await revokeSession(deps.store, id, user, new Date())
-  if (revokedAt !== undefined) await deps.revocations.publish(id)
+  if (revokedAt !== undefined) await deps.revocations.publish([id])
 }

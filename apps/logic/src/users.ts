@@ -1,11 +1,27 @@
 /** Users: who exists, and who may act. */
-import { AppError, type logicRpc } from '@tidings/protocol'
-import { ensureUsers, findUser, type Store, type UserRow } from '@tidings/store'
-import { userOf } from './input.js'
+import { AppError, type logicRpc, revokedUser } from '@tidings/protocol'
+import {
+  deleteUser as deleteRow,
+  ensureUsers,
+  findUser,
+  type Store,
+  setDisplayName,
+  setUserDisabled as setRowDisabled,
+  type UserRow,
+} from '@tidings/store'
+import { displayNameOf, userOf } from './input.js'
 import { andThen, type Outcome, outcomes } from './outcome.js'
+import type { Revocations } from './revocations.js'
 
 /** Users in one call. */
 const MAX_SEEN = 500
+/** What is shown of somebody whose account is deleted. */
+const DELETED_NAME = 'Deleted user'
+
+export interface UserDeps {
+  store: Store
+  revocations: Pick<Revocations, 'publish'>
+}
 
 export const toUser = ({ id, displayName, createdAt }: UserRow): logicRpc.User => ({
   id,
@@ -13,9 +29,12 @@ export const toUser = ({ id, displayName, createdAt }: UserRow): logicRpc.User =
   createdAt: createdAt.getTime(),
 })
 
+export const userDisabled = (): AppError => new AppError('user_disabled', 'This account may not act any more.')
+const notFound = (): AppError => new AppError('user_not_found', 'There is no such user.')
+
 /** @throws AppError `user_disabled` */
 export function requireActive(user: UserRow): void {
-  if (user.disabledAt || user.deletedAt) throw new AppError('user_disabled', 'This account may not act any more.')
+  if (user.disabledAt || user.deletedAt) throw userDisabled()
 }
 
 /**
@@ -40,6 +59,42 @@ export async function seeUsers(store: Store, { users }: logicRpc.SeeUsersRequest
 /** @throws AppError `user_not_found`, `invalid_request`, `unavailable` */
 export async function getUser(store: Store, request: logicRpc.GetUserRequest): Promise<logicRpc.User> {
   const user = await findUser(store, userOf(request.user))
-  if (!user || user.deletedAt) throw new AppError('user_not_found', 'There is no such user.')
+  if (!user || user.deletedAt) throw notFound()
   return toUser(user)
+}
+
+/** @throws AppError `user_not_found`, `user_disabled`, `invalid_request`, `unavailable` */
+export async function updateUser(store: Store, request: logicRpc.UpdateUserRequest): Promise<logicRpc.User> {
+  const id = userOf(request.user)
+  const displayName = displayNameOf(request.displayName)
+  const user = await findUser(store, id)
+  if (!user) throw notFound()
+  requireActive(user)
+  // Deleted in between: the name of a deleted user stays what deletion has made of it.
+  if (!(await setDisplayName(store, id, displayName))) throw userDisabled()
+  return toUser({ ...user, displayName })
+}
+
+/**
+ * Ends an account for good. MySQL first: from then on nobody signs in, and the edges are told sooner or later, whatever happens to
+ * Redis or to this process.
+ * @throws AppError `user_not_found`, `invalid_request`, `unavailable`: repeat it
+ */
+export async function deleteUser(deps: UserDeps, request: logicRpc.DeleteUserRequest): Promise<void> {
+  const id = userOf(request.user)
+  const sessions = await deleteRow(deps.store, id, DELETED_NAME, new Date())
+  if (!sessions) throw notFound()
+  await deps.revocations.publish([revokedUser(id), ...sessions])
+}
+
+/**
+ * Says whether a user may act. Enabled again, a user may sign in; the sessions of before stay ended.
+ * @throws AppError `user_not_found`, `invalid_request`, `unavailable`: repeat it
+ */
+export async function setUserDisabled(deps: UserDeps, request: logicRpc.SetUserDisabledRequest): Promise<void> {
+  const id = userOf(request.user)
+  const sessions = await setRowDisabled(deps.store, id, request.disabled, new Date())
+  if (!sessions) throw notFound()
+  // That one may act again is told to nobody: the edges keep no refusal.
+  if (request.disabled) await deps.revocations.publish([revokedUser(id), ...sessions])
 }

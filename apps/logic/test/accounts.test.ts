@@ -6,7 +6,7 @@ import { createPasswords } from '../src/passwords.js'
 import { permit } from '../src/permit.js'
 import { startRevocations } from '../src/revocations.js'
 import { logout, refresh } from '../src/sessions.js'
-import { getUser, seeUsers, toUser } from '../src/users.js'
+import { deleteUser, getUser, seeUsers, setUserDisabled, toUser, updateUser } from '../src/users.js'
 import { given, log, until, world } from './world.js'
 
 const { deps, redis, keys, store, mysql, people, forgetRedis } = await world(t)
@@ -85,6 +85,48 @@ t.test('a disabled user gets no session, no refresh and no permit', async (t) =>
   await t.rejects(permit(deps, { user: 'mallory', conversation: 'dm:mallory:victim' }), { code: 'user_disabled' })
 })
 
+t.test('a deleted account leaves its name behind, and nothing to sign in with', async (t) => {
+  const first = await account('deleted', 'A person')
+  const second = await login(deps, { username: 'deleted', password: PASSWORD, device: 'tablet' })
+  await deleteUser(deps, { user: 'deleted' })
+  const [row] = await store.use((db) => db.select("SELECT * FROM users WHERE id = 'deleted'"))
+  t.match(row, { display_name: 'Deleted user', password_hash: null, disabled_at: null, deleted_at: Date })
+  for (const grant of [first, second]) {
+    await t.rejects(refresh(deps, grant), { code: 'unauthenticated' })
+    t.ok(await redis.zscore(keys.revoked(), grant.sessionId))
+  }
+  t.ok(await redis.zscore(keys.revoked(), 'user:deleted'))
+  await t.rejects(account('deleted'), { code: 'username_taken' })
+  await t.rejects(login(deps, { username: 'deleted', password: PASSWORD, device: '' }), { code: 'invalid_credentials' })
+  await t.rejects(seeUser('deleted'), { code: 'user_disabled' })
+  await t.rejects(updateUser(store, { user: 'deleted', displayName: 'back' }), { code: 'user_disabled' })
+  await deleteUser(deps, { user: 'deleted' })
+  const [again] = await store.use((db) => db.select("SELECT * FROM users WHERE id = 'deleted'"))
+  t.same(again, row, 'repeating it changes nothing')
+  await t.rejects(deleteUser(deps, { user: 'nobody' }), { code: 'user_not_found' })
+  await forgetRedis()
+  const next = startRevocations({ redis, keys, store, accessTokenS: 600, log })
+  t.after(() => next.stop())
+  await until(() => next.settled)
+  t.ok(await redis.zscore(keys.revoked(), 'user:deleted'), 'a Redis that forgot it is told again')
+})
+
+t.test('of logins while the account is being ended none stays', async (t) => {
+  await account('ending')
+  for (let round = 0; round < 5; round++) {
+    const logins = Array.from({ length: 4 }, () => login(deps, { username: 'ending', password: PASSWORD, device: '' }))
+    await Promise.race(logins)
+    await setUserDisabled(deps, { user: 'ending', disabled: true })
+    const grants = (await Promise.allSettled(logins)).flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []))
+    t.ok(grants.length > 0)
+    for (const grant of grants) {
+      t.ok(await redis.zscore(keys.revoked(), grant.sessionId), 'the edges were told')
+      await t.rejects(refresh(deps, grant), { code: 'unauthenticated' })
+    }
+    await setUserDisabled(deps, { user: 'ending', disabled: false })
+  }
+})
+
 t.test('hashing is bounded: what does not fit is refused, what waits is done', async (t) => {
   const passwords = await createPasswords(1, 2)
   const answers = await Promise.allSettled(Array.from({ length: 5 }, () => passwords.hash('a password')))
@@ -149,9 +191,9 @@ t.test('a revoked session is scored by the clock of Redis: one of ours that is a
     Date.now = now
   })
   Date.now = () => now() + 3_600_000
-  await deps.revocations.publish('told-ahead')
+  await deps.revocations.publish(['told-ahead'])
   Date.now = now
-  await deps.revocations.publish('told-after')
+  await deps.revocations.publish(['told-after'])
   const [ahead, after] = await redis.zmscore(keys.revoked(), 'told-ahead', 'told-after')
   t.ok(ahead && after && Number(ahead) <= Number(after), 'the edges read on from the newest score')
 })

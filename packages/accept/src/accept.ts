@@ -18,7 +18,7 @@ const LOOK_MS = 100
 export interface AcceptDeps {
   /** Throws `overloaded` while the stores are behind. Asked before anything is written. */
   admit(bulk: boolean): void
-  permits: Permits
+  permits: Pick<Permits, 'check' | 'forget'>
   /** Puts the conversation into its users' indexes before its first entry can reach them. */
   indexConversation(conversation: string): undefined | Promise<void>
   nextId(): string

@@ -1,5 +1,5 @@
 /** May this sender write here? Logic's answers, kept for a while, so that sending goes on while logic or MySQL is away. */
-import { AppError } from '@tidings/protocol'
+import { AppError, parseConversation } from '@tidings/protocol'
 import { LRUCache } from 'lru-cache'
 
 const MAX_KEPT = 50_000
@@ -18,20 +18,28 @@ interface Kept {
 export interface Permits {
   /** @throws AppError `user_not_found`, `forbidden`, `conversation_not_found`; `unavailable` when nobody can answer */
   check(user: string, conversation: string): Kept | Promise<Kept>
-  /** It was found to be wrong. */
+  /** It was found to be wrong: it is asked for again, also where an answer is on its way. */
   forget(user: string, conversation: string): void
+  /** These users may not act any more: neither they write, nor anybody to them. Looks through all that is kept. */
+  forgetUsers(users: ReadonlySet<string>): void
 }
 
 export function createPermits(ask: AskPermit): Permits {
   const kept = new LRUCache<string, Kept>({ max: MAX_KEPT })
   const asking = new Map<string, Promise<Kept>>()
+  /** Forgotten while logic was asked: its answer may be older than the reason. */
+  const outdated = new Set<string>()
 
   async function renew(key: string, user: string, conversation: string): Promise<Kept> {
     try {
-      const { memberVersion, ttlMs } = await ask(user, conversation)
-      const permit = { memberVersion, freshUntil: performance.now() + ttlMs }
-      kept.set(key, permit)
-      return permit
+      for (;;) {
+        outdated.delete(key)
+        const { memberVersion, ttlMs } = await ask(user, conversation)
+        if (outdated.has(key)) continue
+        const permit = { memberVersion, freshUntil: performance.now() + ttlMs }
+        kept.set(key, permit)
+        return permit
+      }
     } catch (error) {
       const old = kept.get(key)
       const away = error instanceof AppError && error.code === 'unavailable'
@@ -40,7 +48,20 @@ export function createPermits(ask: AskPermit): Permits {
       throw error
     } finally {
       asking.delete(key)
+      outdated.delete(key)
     }
+  }
+
+  function forget(key: string): void {
+    kept.delete(key)
+    if (asking.has(key)) outdated.add(key)
+  }
+
+  function concerns(key: string, users: ReadonlySet<string>): boolean {
+    const end = key.indexOf(' ')
+    if (users.has(key.slice(0, end))) return true
+    const conversation = parseConversation(key.slice(end + 1))
+    return conversation?.kind === 'dm' && conversation.users.some((user) => users.has(user))
   }
 
   return {
@@ -55,6 +76,9 @@ export function createPermits(ask: AskPermit): Permits {
       }
       return asked
     },
-    forget: (user, conversation) => void kept.delete(`${user} ${conversation}`),
+    forget: (user, conversation) => forget(`${user} ${conversation}`),
+    forgetUsers(users) {
+      for (const key of new Set([...kept.keys(), ...asking.keys()])) if (concerns(key, users)) forget(key)
+    },
   }
 }

@@ -1,4 +1,8 @@
-/** Sessions that were ended before their tokens. Logic writes them to Redis; every edge process keeps a copy. */
+/**
+ * What was ended before its time: sessions before their tokens, users and permits before what is kept of them. Logic writes it to
+ * Redis; every edge process keeps a copy.
+ */
+import { dmId, parseRevoked } from '@tidings/protocol'
 import type { Logger, Stoppable } from '@tidings/service'
 import type { Keys, Redis } from '@tidings/stream'
 
@@ -10,10 +14,14 @@ export interface Revocations extends Stoppable {
   has(sessionId: string): boolean
   /** Called for each session as it becomes known to be revoked. */
   onRevoked(tell: (sessionId: string) => void): void
+  /** Called with users who may not act any more: what is kept of them is wrong. Before their sessions are told. */
+  onUsers(tell: (users: ReadonlySet<string>) => void): void
+  /** Called for each user who may not write in a conversation any more: a permit that is kept is wrong. */
+  onSends(tell: (user: string, conversation: string) => void): void
 }
 
 /**
- * Polls the set of revoked sessions. While Redis is away the copy stays as it is.
+ * Polls the set of what is revoked. While Redis is away the copy stays as it is.
  * @param keepMs how long a revoked session must be remembered: the life of an access token
  */
 export async function watchRevocations(options: {
@@ -23,22 +31,33 @@ export async function watchRevocations(options: {
   log: Logger
 }): Promise<Revocations> {
   const { redis, keys, keepMs, log } = options
+  /** Word to the time when it was told; one that is told again has another. */
   const revoked = new Map<string, number>()
-  const listeners: ((sessionId: string) => void)[] = []
+  const sessionListeners: ((sessionId: string) => void)[] = []
+  const userListeners: ((users: ReadonlySet<string>) => void)[] = []
+  const sendListeners: ((user: string, conversation: string) => void)[] = []
   let newest = 0
 
   async function poll(): Promise<void> {
     const reply = await redis.zrange(keys.revoked(), Math.max(0, newest - OVERLAP_MS), '+inf', 'BYSCORE', 'WITHSCORES')
+    const sessions: string[] = []
+    const users = new Set<string>()
     for (let i = 0; i + 1 < reply.length; i += 2) {
-      const sessionId = reply[i]!
+      const word = reply[i]!
       const at = Number(reply[i + 1])
       newest = Math.max(newest, at)
-      if (revoked.has(sessionId)) continue
-      revoked.set(sessionId, at)
-      for (const tell of listeners) tell(sessionId)
+      if (revoked.get(word) === at) continue
+      const said = parseRevoked(word)
+      if (said?.kind === 'session' && !revoked.has(word)) sessions.push(said.session)
+      if (said?.kind === 'user') users.add(said.user)
+      if (said?.kind === 'sends') for (const tell of sendListeners) tell(said.from, dmId(said.from, said.to))
+      revoked.set(word, at)
     }
-    const forgotten = Date.now() - keepMs - 2 * OVERLAP_MS
-    for (const [sessionId, at] of revoked) if (at < forgotten) revoked.delete(sessionId)
+    if (users.size > 0) for (const tell of userListeners) tell(users)
+    for (const session of sessions) for (const tell of sessionListeners) tell(session)
+    // What is read again must stay known, or it would be told with every poll.
+    const forgotten = Math.min(Date.now() - keepMs - 2 * OVERLAP_MS, newest - OVERLAP_MS)
+    for (const [word, at] of revoked) if (at < forgotten) revoked.delete(word)
   }
 
   await poll()
@@ -47,14 +66,16 @@ export async function watchRevocations(options: {
     if (polling || redis.status !== 'ready') return
     polling = true
     poll()
-      .catch((error: unknown) => log.debug({ err: error }, 'reading revoked sessions failed; it is tried again'))
+      .catch((error: unknown) => log.debug({ err: error }, 'reading revocations failed; it is tried again'))
       .finally(() => {
         polling = false
       })
   }, POLL_MS)
   return {
     has: (sessionId) => revoked.has(sessionId),
-    onRevoked: (tell) => listeners.push(tell),
+    onRevoked: (tell) => sessionListeners.push(tell),
+    onUsers: (tell) => userListeners.push(tell),
+    onSends: (tell) => sendListeners.push(tell),
     async stop() {
       clearInterval(timer)
     },

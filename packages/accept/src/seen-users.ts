@@ -12,6 +12,8 @@ export interface SeenUsers {
    * are no users. @throws AppError `user_disabled`, `unavailable`
    */
   check(identity: Identity): undefined | Promise<void>
+  /** What is kept of these users is wrong: they are asked for again, also where an answer is on its way. */
+  forget(users: ReadonlySet<string>): void
 }
 
 /** A user who was known goes on being known while logic is away. */
@@ -22,9 +24,15 @@ export function createSeenUsers(
   const freshUntil = new LRUCache<string, number>({ max: MAX_KEPT })
   const asking = new Map<string, Promise<void>>()
 
+  /** Users who were told of while logic was asked: its answer may be older than what was told. */
+  const outdated = new Set<string>()
+
   async function ask(user: string): Promise<void> {
     try {
-      await seeUser(user)
+      do {
+        outdated.delete(user)
+        await seeUser(user)
+      } while (outdated.has(user))
       freshUntil.set(user, now() + FRESH_MS)
     } catch (error) {
       const away = error instanceof AppError && error.code === 'unavailable'
@@ -33,6 +41,7 @@ export function createSeenUsers(
       throw error
     } finally {
       asking.delete(user)
+      outdated.delete(user)
     }
   }
 
@@ -47,6 +56,12 @@ export function createSeenUsers(
         asking.set(user, asked)
       }
       return asked
+    },
+    forget(users) {
+      for (const user of users) {
+        freshUntil.delete(user)
+        if (asking.has(user)) outdated.add(user)
+      }
     },
   }
 }

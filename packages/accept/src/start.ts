@@ -160,12 +160,17 @@ export async function startEdge(
       metrics: createStreamMetrics(metrics),
     })
     gauge(metrics, 'tidings_append_waiting', 'Accepted items that wait to be written.', () => appender.waiting)
+    const permits = createPermits(async (user, conversation) => {
+      const { memberVersion, ttlMs } = await logic.client.permit({ user, conversation })
+      return { memberVersion, ttlMs }
+    })
+    const seenUsers = createSeenUsers((user) => logic.client.seeUser({ user }))
+    revocations.onUsers(seenUsers.forget)
+    revocations.onUsers(permits.forgetUsers)
+    revocations.onSends(permits.forget)
     const acceptor = createAcceptor({
       admit: pressure.admit,
-      permits: createPermits(async (user, conversation) => {
-        const { memberVersion, ttlMs } = await logic.client.permit({ user, conversation })
-        return { memberVersion, ttlMs }
-      }),
+      permits,
       indexConversation: createConversationIndex(redis, keys),
       nextId: createIds(worker),
       appender,
@@ -193,7 +198,7 @@ export async function startEdge(
       tickets,
       revocations,
       acceptor,
-      seenUsers: createSeenUsers((user) => logic.client.seeUser({ user })),
+      seenUsers,
       idle: () => appender.idle(),
       stop: () => life.stop(),
     }

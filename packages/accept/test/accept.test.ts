@@ -1,7 +1,7 @@
 import { AppError } from '@tidings/protocol'
 import { createMetrics, noTracing, stageMetrics } from '@tidings/service'
 import t from 'tap'
-import { createAcceptor, createPermits, type Draft } from '../src/index.js'
+import { createAcceptor, createPermits, createSeenUsers, type Draft, type Identity } from '../src/index.js'
 
 const draft = (over: Partial<Draft> = {}): Draft => ({
   from: 'alice',
@@ -32,6 +32,63 @@ t.test('permits are asked once, kept, and believed for a while when nobody answe
   await permits.check('carol', 'c')
   away = true
   t.ok(await permits.check('carol', 'c'), 'a stale yes is better than no answer')
+})
+
+t.test('permits of users who may not act any more are forgotten, also those that are on their way', async (t) => {
+  const asked: string[] = []
+  let answer: (() => void) | undefined
+  const permits = createPermits(async (user, conversation) => {
+    asked.push(`${user} ${conversation}`)
+    if (conversation === 'dm:bob:eve') await new Promise<void>((resolve) => (answer = resolve))
+    return { memberVersion: 0, ttlMs: 60_000 }
+  })
+  const kept = [
+    ['alice', 'dm:alice:bob'],
+    ['bob', 'dm:alice:bob'],
+    ['bob', 'room:abcdefghij012345'],
+    ['carol', 'dm:carol:dan'],
+    ['bobby', 'dm:bobby:dan'],
+  ] as const
+  for (const [user, conversation] of kept) await permits.check(user, conversation)
+  const onItsWay = permits.check('eve', 'dm:bob:eve')
+  permits.forgetUsers(new Set(['bob']))
+  t.same(
+    kept.filter(([user, conversation]) => permits.check(user, conversation) instanceof Promise),
+    kept.slice(0, 3),
+    'of bob and to bob, of nobody else',
+  )
+  answer!()
+  await new Promise(setImmediate)
+  t.equal(asked.filter((one) => one === 'eve dm:bob:eve').length, 2, 'the old answer does not count')
+  answer!()
+  await onItsWay
+  t.notOk(permits.check('eve', 'dm:bob:eve') instanceof Promise)
+})
+
+t.test('users who may not act any more are asked for again, and nobody gets an answer of before', async (t) => {
+  const answers: (() => void)[] = []
+  let disabled = false
+  const seen = createSeenUsers(async () => {
+    const refuse = disabled
+    await new Promise<void>((resolve) => answers.push(resolve))
+    if (refuse) throw new AppError('user_disabled')
+  })
+  const alice: Identity = { user: 'alice', sessionId: undefined, expiresAt: 0, scopes: undefined }
+  const first = seen.check(alice)
+  disabled = true
+  seen.forget(new Set(['alice', 'bob']))
+  answers.shift()!()
+  await new Promise(setImmediate)
+  answers.shift()!()
+  await t.rejects(Promise.resolve(first), { code: 'user_disabled' })
+  disabled = false
+  const again = seen.check(alice)
+  answers.shift()!()
+  await again
+  t.equal(seen.check(alice), undefined, 'known')
+  seen.forget(new Set(['alice']))
+  t.ok(seen.check(alice) instanceof Promise, 'and asked for again')
+  answers.shift()!()
 })
 
 t.test(

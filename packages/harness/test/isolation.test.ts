@@ -55,6 +55,9 @@ const CALLS: Record<string, Calls> = {
     { body: { messages: [{ to: { user: b }, from: a, content: {}, clientId: 'c-1' }] } },
   ],
   'GET /api/v1/me': plain,
+  'GET /api/v1/blocks': ({ b }) => [{}, { query: `?cursor=${b}` }],
+  'PATCH /api/v1/me': ({ a }) => [{ body: { id: a, displayName: 'mine' } }],
+  'DELETE /api/v1/me': ({ a }) => [{ query: `?user=${a}` }],
   'POST /api/v1/auth/logout': plain,
   'POST /api/v1/auth/refresh': ({ token }) => [{ body: { refreshToken: token } }],
   'POST /api/v1/auth/login': ({ a }) => [{ body: { username: a, password: 'not the password' } }],
@@ -64,6 +67,8 @@ const PUBLIC: Record<string, Calls> = {
   'GET /api/v1/users/{id}': plain,
   'POST /api/v1/auth/register': ({ a }) => [{ body: { username: a, password: 'short' } }],
   'POST /api/v1/auth/ws-ticket': plain,
+  'PUT /api/v1/blocks/{user}': plain,
+  'DELETE /api/v1/blocks/{user}': plain,
 }
 
 /** What strangers say, by op; each is answered by an `error` frame, save where it says otherwise. */
@@ -260,9 +265,9 @@ async function tryAll(
   const [method, path] = route.split(' ') as [string, string]
   const answers: string[] = []
   for (const { query = '', body } of calls(target)) {
-    const id = path.includes('/users/') ? target.a : target.conversation
+    const id = /\/(users|blocks)\//.test(path) ? target.a : target.conversation
     const options = { ...(token !== undefined && { token }), ...(body !== undefined && { body }) }
-    const { status, headers, text } = await w.http(method, path.replace('{id}', id) + query, options)
+    const { status, headers, text } = await w.http(method, path.replace(/\{(?:id|user)\}/, id) + query, options)
     shown.push(text, JSON.stringify([...headers]))
     answers.push(`${status} ${[...headers.keys()].sort()} ${neutral(text, target)}`)
   }

@@ -153,6 +153,7 @@ t.test('every Redis key, table and etcd prefix is in the state tables of ARCHITE
     ...[keys.seq('c'), keys.skip('c'), keys.log('c'), keys.members('c'), keys.read('c'), keys.once('c', 'u', 'k')],
     ...[keys.conversations('u'), keys.devices('u'), keys.cursor('u', 'd'), keys.revoked(), keys.ticket('x')],
     keys.seen('u'),
+    ...[keys.rate('sends', 'u'), keys.tries('name', 'u')],
   ]
   t.equal(
     made.length,

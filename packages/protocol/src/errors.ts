@@ -64,6 +64,7 @@ export const errorTable = {
   user_disabled: row(403, GrpcStatus.PermissionDenied, 'The user is disabled'),
   origin_not_allowed: row(403, GrpcStatus.PermissionDenied, 'The origin is not allowed'),
   banned: row(403, GrpcStatus.PermissionDenied, 'Banned from the room'),
+  blocked: row(403, GrpcStatus.PermissionDenied, 'The receiver does not want messages of the sender'),
   muted: row(403, GrpcStatus.PermissionDenied, 'Muted in the room'),
   not_found: row(404, GrpcStatus.NotFound, 'Not found'),
   user_not_found: row(404, GrpcStatus.NotFound, 'No such user'),

@@ -1,3 +1,4 @@
+export * from './address.js'
 export * from './backoff.js'
 export * from './env.js'
 export * from './gather.js'

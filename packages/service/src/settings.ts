@@ -274,6 +274,62 @@ export const settings = {
     'on',
     'off',
   )({ default: 'on', example: 'on or off', desc: 'off for benchmarks and trusted networks.' }),
+  TIDINGS_SENDS_PER_S: int(
+    1,
+    1_000_000,
+  )({
+    default: 100,
+    example: '1 to 1000000',
+    desc: 'Messages over HTTP per second and user, over all api processes; twice as many in a burst.',
+  }),
+  TIDINGS_CALLS_PER_S: int(
+    1,
+    1_000_000,
+  )({
+    default: 100,
+    example: '1 to 1000000',
+    desc: 'Other calls over HTTP per second and user; twice as many in a burst.',
+  }),
+  TIDINGS_SERVICE_CALLS_PER_S: int(
+    1,
+    1_000_000,
+  )({
+    default: 10_000,
+    example: '1 to 1000000',
+    desc: 'Messages and other calls over HTTP per second and service token; twice as many in a burst.',
+  }),
+  TIDINGS_ADDRESS_CALLS_PER_S: int(
+    1,
+    1_000_000,
+  )({
+    default: 50,
+    example: '1 to 1000000',
+    desc: 'Calls over HTTP without a valid token per second and address (IPv6: /64); twice as many in a burst. Behind a proxy, set TIDINGS_TRUST_PROXY.',
+  }),
+  TIDINGS_LOGINS_PER_MIN: int(
+    1,
+    1_000_000,
+  )({ default: 20, example: '1 to 1000000', desc: 'Logins per minute and address.' }),
+  TIDINGS_REGISTERS_PER_MIN: int(
+    1,
+    1_000_000,
+  )({ default: 20, example: '1 to 1000000', desc: 'Accounts made per minute and address.' }),
+  TIDINGS_CONNECTIONS_PER_USER: int(
+    1,
+    1_000_000,
+  )({
+    default: 50,
+    example: '1 to 1000000',
+    desc: 'Sessions that a user may have on one connect node, WebSockets and long-polls together.',
+  }),
+  TIDINGS_CONNECTIONS_PER_ADDRESS: int(
+    1,
+    1_000_000,
+  )({
+    default: 1_000,
+    example: '1 to 1000000',
+    desc: 'WebSockets from one address (IPv6: /64) on one connect node. Behind a proxy, set TIDINGS_TRUST_PROXY.',
+  }),
   TIDINGS_ACCEPT_REPLICAS: int(
     0,
     8,

@@ -1,4 +1,5 @@
 export { isAway } from './away.js'
+export * from './blocks.js'
 export * from './cursors.js'
 export * from './db.js'
 export * from './entries.js'

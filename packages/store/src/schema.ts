@@ -26,15 +26,33 @@ const count = (name: string) => bigint(name, { mode: 'number', unsigned: true })
 const moment = (name: string) => datetime(name, { mode: 'date', fsp: 3 })
 
 /** A row is never removed: the name of a deleted account is not given out again. */
-export const users = mysqlTable('users', {
-  id: userId('id').primaryKey(),
-  displayName: unicode('display_name', { length: 100 }).notNull(),
-  /** Null for people of an outside identity provider, and after deletion. */
-  passwordHash: ascii('password_hash', { length: 255 }),
-  createdAt: moment('created_at').notNull(),
-  disabledAt: moment('disabled_at'),
-  deletedAt: moment('deleted_at'),
-})
+export const users = mysqlTable(
+  'users',
+  {
+    id: userId('id').primaryKey(),
+    displayName: unicode('display_name', { length: 100 }).notNull(),
+    /** Null for people of an outside identity provider, and after deletion. */
+    passwordHash: ascii('password_hash', { length: 255 }),
+    createdAt: moment('created_at').notNull(),
+    disabledAt: moment('disabled_at'),
+    deletedAt: moment('deleted_at'),
+  },
+  (table) => [index('users_disabled_at').on(table.disabledAt), index('users_deleted_at').on(table.deletedAt)],
+)
+
+/** Whose direct messages a user does not want. */
+export const blocks = mysqlTable(
+  'blocks',
+  {
+    user: userId().notNull(),
+    blocked: userId('blocked').notNull(),
+    createdAt: moment('created_at').notNull(),
+  },
+  (table) => [
+    primaryKey({ name: 'blocks_pk', columns: [table.user, table.blocked] }),
+    index('blocks_created_at').on(table.createdAt),
+  ],
+)
 
 export const sessions = mysqlTable(
   'sessions',

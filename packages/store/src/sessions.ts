@@ -13,14 +13,24 @@ export interface NewSession {
   expiresAt: Date
 }
 
-/** @throws AppError `unavailable` */
+/**
+ * Whoever ends the user at the same moment waits until this session is there, and ends it too.
+ * @returns false when the user may not act any more @throws AppError `unavailable`
+ */
 export async function insertSession(
   store: Store,
   { id, user, device, hash, now, expiresAt }: NewSession,
-): Promise<void> {
-  await transaction(store, async ({ orm }) => {
+): Promise<boolean> {
+  return transaction(store, async ({ orm, select }) => {
+    // Not FOR SHARE, which MariaDB does not know. Index: the primary key.
+    const [owner] = await select<{ ended: number }>(
+      'SELECT disabled_at IS NOT NULL OR deleted_at IS NOT NULL AS ended FROM users WHERE id = ? LOCK IN SHARE MODE',
+      [user],
+    )
+    if (Number(owner?.ended ?? 0) === 1) return false
     await orm.insert(sessions).values({ id, user, device, createdAt: now, expiresAt })
     await orm.insert(refreshTokens).values({ hash, session: id, expiresAt })
+    return true
   })
 }
 
@@ -97,6 +107,19 @@ export async function revokeSession(store: Store, id: string, user: string, now:
       .where(and(eq(sessions.id, id), eq(sessions.user, user)))
     return row?.revokedAt?.getTime()
   })
+}
+
+/** Ends every session of a user. Index: sessions_user. @returns those that have not run out, whenever they were ended */
+export async function revokeAllSessions(db: Db, user: string, now: Date): Promise<string[]> {
+  await db.orm
+    .update(sessions)
+    .set({ revokedAt: now })
+    .where(and(eq(sessions.user, user), isNull(sessions.revokedAt)))
+  const rows = await db.orm
+    .select({ id: sessions.id })
+    .from(sessions)
+    .where(and(eq(sessions.user, user), gt(sessions.expiresAt, now)))
+  return rows.map(({ id }) => id)
 }
 
 /** Sessions revoked after `since`. Index: sessions_revoked_at. @throws AppError `unavailable` */

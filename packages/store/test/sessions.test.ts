@@ -1,6 +1,15 @@
 import { createHash, randomBytes } from 'node:crypto'
 import t from 'tap'
-import { forgetSessions, insertSession, revokedSince, revokeSession, rotateToken } from '../src/index.js'
+import {
+  deleteUser,
+  forgetSessions,
+  insertSession,
+  insertUser,
+  revokedSince,
+  revokeSession,
+  rotateToken,
+  setUserDisabled,
+} from '../src/index.js'
 import { freshDatabase } from './world.js'
 
 const { store } = await freshDatabase(t)
@@ -52,6 +61,23 @@ t.test('a session is ended by its own user only, once', async (t) => {
   const at = new Date()
   t.equal(await revokeSession(store, 'mine', 'alice', at), at.getTime())
   t.equal(await revokeSession(store, 'mine', 'alice', later()), at.getTime(), 'the first time stays')
+})
+
+t.test('who ends a user at the moment of a sign-in waits for it, and ends that session too', async (t) => {
+  await insertUser(store, { id: 'ending', displayName: 'x', passwordHash: null, createdAt: new Date() })
+  const session = (id: string) => {
+    return { id, user: 'ending', device: 'd', hash: newHash(), now: new Date(), expiresAt: later() }
+  }
+  for (let round = 0; round < 20; round++) {
+    const [opened, ended] = await Promise.all([
+      insertSession(store, session(`e${round}`)),
+      setUserDisabled(store, 'ending', true, new Date()),
+    ])
+    t.equal(opened, ended!.includes(`e${round}`), 'opened and ended, or not opened')
+    t.same(await setUserDisabled(store, 'ending', false, new Date()), [])
+  }
+  await deleteUser(store, 'ending', 'gone', new Date())
+  t.equal(await insertSession(store, session('late')), false)
 })
 
 t.test('revoked sessions are found by their index', async (t) => {

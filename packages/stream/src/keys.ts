@@ -48,6 +48,10 @@ export interface Keys {
   revoked(): string
   /** string, 60 s: whom a one-use WebSocket ticket stands for; by the ticket's digest */
   ticket(digest: string): string
+  /** hash: `level` of a bucket of tokens and `at`, when it had it; by what is limited and for whom. Until it is full again */
+  rate(kind: string, whom: string): string
+  /** hash: `tries` to sign in that failed and `next`, when another one counts; by name or address. 15 min */
+  tries(kind: string, whom: string): string
 }
 
 /** The channel of what may be lost. No key: Redis keeps nothing of it. */
@@ -80,5 +84,7 @@ export function createKeys(namespace: string, partitions: number): Keys {
     seen: (u) => key(of(u), `seen:${u}`),
     revoked: () => key(0, 'revoked'),
     ticket: (digest) => key(of(digest), `ticket:${digest}`),
+    rate: (kind, whom) => key(of(whom), `rate:${kind}:${whom}`),
+    tries: (kind, whom) => key(of(whom), `tries:${kind}:${whom}`),
   }
 }

@@ -53,7 +53,7 @@ const Ticket = Type.Object(
 )
 
 export function authRoutes(app: Api, deps: ApiDeps, authenticate: onRequestHookHandler): void {
-  const { logic, tickets, settings } = deps
+  const { logic, rates, tickets, settings } = deps
   const expiresIn = settings.accessTokenS
 
   function toReply(grant: logicRpc.Grant | undefined) {
@@ -77,6 +77,7 @@ export function authRoutes(app: Api, deps: ApiDeps, authenticate: onRequestHookH
     },
     async (request, reply) => {
       const { username, password, displayName = '' } = request.body
+      rates.register(request.ip)
       const { grant } = await logic.register({ username, password, displayName })
       reply.code(201)
       return toReply(grant)
@@ -90,14 +91,17 @@ export function authRoutes(app: Api, deps: ApiDeps, authenticate: onRequestHookH
         operationId: 'login',
         tags,
         summary: 'Begin a session',
-        description: 'A wrong name and a wrong password get the same answer, after the same time.',
+        description:
+          'A wrong name and a wrong password get the same answer, after the same time. After ten wrong ones for a name, or fifty from an address, ' +
+          'each further one makes the next wait, for up to a minute: 429 rate_limited.',
         body: Login,
         response: { 200: Grant, ...problems(...BODY_CODES, 'invalid_credentials', 'user_disabled') },
       },
     },
     async (request) => {
       const { username, password, device = '' } = request.body
-      return toReply((await logic.login({ username, password, device })).grant)
+      const { grant } = await rates.login(username, request.ip, () => logic.login({ username, password, device }))
+      return toReply(grant)
     },
   )
 

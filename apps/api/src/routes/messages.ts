@@ -35,6 +35,7 @@ const SEND_CODES = [
   'content_too_large',
   'user_not_found',
   'conversation_not_found',
+  'blocked',
   'muted',
   'idempotency_conflict',
   'outcome_unknown',
@@ -78,13 +79,13 @@ const sentJson = ({ id, conversation, seq, sentAt, duplicate, reached }: Answere
   }}`
 
 export function messageRoutes(app: Api, deps: ApiDeps, authenticate: onRequestHookHandler, log: RequestLog): void {
-  const { acceptor, persisted, tracing } = deps
+  const { acceptor, persisted, rates, tracing } = deps
 
   app.post(
     '/messages',
     {
       onRequest: authenticate,
-      config: { body: 'message' },
+      config: { body: 'message', sends: true },
       schema: {
         operationId: 'sendMessage',
         tags,
@@ -102,6 +103,7 @@ export function messageRoutes(app: Api, deps: ApiDeps, authenticate: onRequestHo
     },
     // Not async: a message has but the promise of its append.
     (request, reply) => {
+      rates.send(request.identity)
       const idempotencyKey = request.headers['idempotency-key']
       const draft = toDraft(request.body, request.members.get('content'), request.identity, {
         idempotencyKey,
@@ -152,6 +154,10 @@ export function messageRoutes(app: Api, deps: ApiDeps, authenticate: onRequestHo
     }
   }
 
+  async function tooMany(identity: Identity): Promise<never> {
+    throw rates.refusal(identity)
+  }
+
   function toResult(settled: PromiseSettledResult<Answered>, request: FastifyRequest): string {
     if (settled.status === 'fulfilled') return sentJson(settled.value)
     const error = toAppError(settled.reason)
@@ -164,13 +170,13 @@ export function messageRoutes(app: Api, deps: ApiDeps, authenticate: onRequestHo
     {
       onRequest: authenticate,
       bodyLimit: BATCH_BODY_LIMIT,
-      config: { body: 'batch' },
+      config: { body: 'batch', sends: true },
       schema: {
         operationId: 'sendMessages',
         tags,
         summary: 'Send up to 500 messages',
         description:
-          'Each message is accepted or refused alone. Those of one sender to one conversation keep their order. Look at every result: ' +
+          'Each message is accepted or refused alone; where there are more than may be sent now, the last ones are refused. Those of one sender to one conversation keep their order. Look at every result: ' +
           'the 202 says only that the batch was read.',
         security: SIGNED_IN,
         body: Batch,
@@ -189,7 +195,12 @@ export function messageRoutes(app: Api, deps: ApiDeps, authenticate: onRequestHo
         )
       const trace = traceparentOf(request.headers.traceparent)
       const contents = cutContents(request.text)
-      const sends = request.body.messages.map((message, i) => sendOne(message, contents[i], identity, trace))
+      const { messages } = request.body
+      // The first ones: what a client sends in order is not thinned out.
+      const admitted = rates.sends(identity, messages.length)
+      const sends = messages.map((message, i) =>
+        i < admitted ? sendOne(message, contents[i], identity, trace) : tooMany(identity),
+      )
       const settled = await Promise.allSettled(sends)
       const results = settled.map((one) => toResult(one, request))
       return sendText(reply.code(202), `{"results":[${results.join(',')}]}`)

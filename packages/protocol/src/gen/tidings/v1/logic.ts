@@ -293,6 +293,58 @@ export interface GetUserResponse {
   user: User | undefined;
 }
 
+export interface UpdateUserRequest {
+  user: string;
+  displayName: string;
+}
+
+export interface UpdateUserResponse {
+  user: User | undefined;
+}
+
+export interface DeleteUserRequest {
+  user: string;
+}
+
+export interface DeleteUserResponse {
+}
+
+export interface SetUserDisabledRequest {
+  user: string;
+  disabled: boolean;
+}
+
+export interface SetUserDisabledResponse {
+}
+
+export interface BlockRequest {
+  user: string;
+  blocked: string;
+}
+
+export interface BlockResponse {
+}
+
+export interface UnblockRequest {
+  user: string;
+  blocked: string;
+}
+
+export interface UnblockResponse {
+}
+
+export interface ListBlocksRequest {
+  user: string;
+  cursor: string;
+  limit: number;
+}
+
+export interface ListBlocksResponse {
+  users: string[];
+  /** empty at the end */
+  nextCursor: string;
+}
+
 export interface PermitRequest {
   user: string;
   conversation: string;
@@ -3819,6 +3871,702 @@ export const GetUserResponse: MessageFns<GetUserResponse> = {
   },
 };
 
+function createBaseUpdateUserRequest(): UpdateUserRequest {
+  return { user: "", displayName: "" };
+}
+
+export const UpdateUserRequest: MessageFns<UpdateUserRequest> = {
+  encode(message: UpdateUserRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    if (message.displayName !== "") {
+      writer.uint32(18).string(message.displayName);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UpdateUserRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUpdateUserRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.displayName = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<UpdateUserRequest>): UpdateUserRequest {
+    return UpdateUserRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<UpdateUserRequest>): UpdateUserRequest {
+    const message = createBaseUpdateUserRequest();
+    message.user = object.user ?? "";
+    message.displayName = object.displayName ?? "";
+    return message;
+  },
+};
+
+function createBaseUpdateUserResponse(): UpdateUserResponse {
+  return { user: undefined };
+}
+
+export const UpdateUserResponse: MessageFns<UpdateUserResponse> = {
+  encode(message: UpdateUserResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== undefined) {
+      User.encode(message.user, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UpdateUserResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUpdateUserResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = User.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<UpdateUserResponse>): UpdateUserResponse {
+    return UpdateUserResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<UpdateUserResponse>): UpdateUserResponse {
+    const message = createBaseUpdateUserResponse();
+    message.user = (object.user !== undefined && object.user !== null) ? User.fromPartial(object.user) : undefined;
+    return message;
+  },
+};
+
+function createBaseDeleteUserRequest(): DeleteUserRequest {
+  return { user: "" };
+}
+
+export const DeleteUserRequest: MessageFns<DeleteUserRequest> = {
+  encode(message: DeleteUserRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeleteUserRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeleteUserRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DeleteUserRequest>): DeleteUserRequest {
+    return DeleteUserRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DeleteUserRequest>): DeleteUserRequest {
+    const message = createBaseDeleteUserRequest();
+    message.user = object.user ?? "";
+    return message;
+  },
+};
+
+function createBaseDeleteUserResponse(): DeleteUserResponse {
+  return {};
+}
+
+export const DeleteUserResponse: MessageFns<DeleteUserResponse> = {
+  encode(_: DeleteUserResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeleteUserResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeleteUserResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DeleteUserResponse>): DeleteUserResponse {
+    return DeleteUserResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<DeleteUserResponse>): DeleteUserResponse {
+    const message = createBaseDeleteUserResponse();
+    return message;
+  },
+};
+
+function createBaseSetUserDisabledRequest(): SetUserDisabledRequest {
+  return { user: "", disabled: false };
+}
+
+export const SetUserDisabledRequest: MessageFns<SetUserDisabledRequest> = {
+  encode(message: SetUserDisabledRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    if (message.disabled !== false) {
+      writer.uint32(16).bool(message.disabled);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetUserDisabledRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetUserDisabledRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.disabled = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SetUserDisabledRequest>): SetUserDisabledRequest {
+    return SetUserDisabledRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SetUserDisabledRequest>): SetUserDisabledRequest {
+    const message = createBaseSetUserDisabledRequest();
+    message.user = object.user ?? "";
+    message.disabled = object.disabled ?? false;
+    return message;
+  },
+};
+
+function createBaseSetUserDisabledResponse(): SetUserDisabledResponse {
+  return {};
+}
+
+export const SetUserDisabledResponse: MessageFns<SetUserDisabledResponse> = {
+  encode(_: SetUserDisabledResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetUserDisabledResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetUserDisabledResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SetUserDisabledResponse>): SetUserDisabledResponse {
+    return SetUserDisabledResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<SetUserDisabledResponse>): SetUserDisabledResponse {
+    const message = createBaseSetUserDisabledResponse();
+    return message;
+  },
+};
+
+function createBaseBlockRequest(): BlockRequest {
+  return { user: "", blocked: "" };
+}
+
+export const BlockRequest: MessageFns<BlockRequest> = {
+  encode(message: BlockRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    if (message.blocked !== "") {
+      writer.uint32(18).string(message.blocked);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BlockRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBlockRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.blocked = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<BlockRequest>): BlockRequest {
+    return BlockRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<BlockRequest>): BlockRequest {
+    const message = createBaseBlockRequest();
+    message.user = object.user ?? "";
+    message.blocked = object.blocked ?? "";
+    return message;
+  },
+};
+
+function createBaseBlockResponse(): BlockResponse {
+  return {};
+}
+
+export const BlockResponse: MessageFns<BlockResponse> = {
+  encode(_: BlockResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BlockResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBlockResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<BlockResponse>): BlockResponse {
+    return BlockResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<BlockResponse>): BlockResponse {
+    const message = createBaseBlockResponse();
+    return message;
+  },
+};
+
+function createBaseUnblockRequest(): UnblockRequest {
+  return { user: "", blocked: "" };
+}
+
+export const UnblockRequest: MessageFns<UnblockRequest> = {
+  encode(message: UnblockRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    if (message.blocked !== "") {
+      writer.uint32(18).string(message.blocked);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UnblockRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUnblockRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.blocked = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<UnblockRequest>): UnblockRequest {
+    return UnblockRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<UnblockRequest>): UnblockRequest {
+    const message = createBaseUnblockRequest();
+    message.user = object.user ?? "";
+    message.blocked = object.blocked ?? "";
+    return message;
+  },
+};
+
+function createBaseUnblockResponse(): UnblockResponse {
+  return {};
+}
+
+export const UnblockResponse: MessageFns<UnblockResponse> = {
+  encode(_: UnblockResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UnblockResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUnblockResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<UnblockResponse>): UnblockResponse {
+    return UnblockResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<UnblockResponse>): UnblockResponse {
+    const message = createBaseUnblockResponse();
+    return message;
+  },
+};
+
+function createBaseListBlocksRequest(): ListBlocksRequest {
+  return { user: "", cursor: "", limit: 0 };
+}
+
+export const ListBlocksRequest: MessageFns<ListBlocksRequest> = {
+  encode(message: ListBlocksRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    if (message.cursor !== "") {
+      writer.uint32(18).string(message.cursor);
+    }
+    if (message.limit !== 0) {
+      writer.uint32(24).uint32(message.limit);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListBlocksRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListBlocksRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.cursor = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.limit = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListBlocksRequest>): ListBlocksRequest {
+    return ListBlocksRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListBlocksRequest>): ListBlocksRequest {
+    const message = createBaseListBlocksRequest();
+    message.user = object.user ?? "";
+    message.cursor = object.cursor ?? "";
+    message.limit = object.limit ?? 0;
+    return message;
+  },
+};
+
+function createBaseListBlocksResponse(): ListBlocksResponse {
+  return { users: [], nextCursor: "" };
+}
+
+export const ListBlocksResponse: MessageFns<ListBlocksResponse> = {
+  encode(message: ListBlocksResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.users) {
+      writer.uint32(10).string(v!);
+    }
+    if (message.nextCursor !== "") {
+      writer.uint32(18).string(message.nextCursor);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListBlocksResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListBlocksResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.users.push(reader.string());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextCursor = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListBlocksResponse>): ListBlocksResponse {
+    return ListBlocksResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListBlocksResponse>): ListBlocksResponse {
+    const message = createBaseListBlocksResponse();
+    message.users = object.users?.map((e) => e) || [];
+    message.nextCursor = object.nextCursor ?? "";
+    return message;
+  },
+};
+
 function createBasePermitRequest(): PermitRequest {
   return { user: "", conversation: "" };
 }
@@ -6360,7 +7108,61 @@ export const LogicDefinition = {
       responseStream: false,
       options: {},
     },
-    /** May this user write in this conversation now? user_not_found, forbidden, conversation_not_found. */
+    /** Changes the profile. user_not_found, user_disabled, invalid_request. */
+    updateUser: {
+      name: "UpdateUser",
+      requestType: UpdateUserRequest as typeof UpdateUserRequest,
+      requestStream: false,
+      responseType: UpdateUserResponse as typeof UpdateUserResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Ends an account for good: its sessions end, its name is not given out again. Repeating it changes nothing. user_not_found. */
+    deleteUser: {
+      name: "DeleteUser",
+      requestType: DeleteUserRequest as typeof DeleteUserRequest,
+      requestStream: false,
+      responseType: DeleteUserResponse as typeof DeleteUserResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Says whether a user may act; one who may not loses all sessions. Repeating it changes nothing. user_not_found. */
+    setUserDisabled: {
+      name: "SetUserDisabled",
+      requestType: SetUserDisabledRequest as typeof SetUserDisabledRequest,
+      requestStream: false,
+      responseType: SetUserDisabledResponse as typeof SetUserDisabledResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Direct messages of one user to another are refused from now on. Repeating it changes nothing. user_not_found, invalid_request. */
+    block: {
+      name: "Block",
+      requestType: BlockRequest as typeof BlockRequest,
+      requestStream: false,
+      responseType: BlockResponse as typeof BlockResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Takes a block back. Repeating it changes nothing. user_not_found. */
+    unblock: {
+      name: "Unblock",
+      requestType: UnblockRequest as typeof UnblockRequest,
+      requestStream: false,
+      responseType: UnblockResponse as typeof UnblockResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Whom a user has blocked, by name. */
+    listBlocks: {
+      name: "ListBlocks",
+      requestType: ListBlocksRequest as typeof ListBlocksRequest,
+      requestStream: false,
+      responseType: ListBlocksResponse as typeof ListBlocksResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** May this user write in this conversation now? user_not_found, forbidden, blocked, conversation_not_found. */
     permit: {
       name: "Permit",
       requestType: PermitRequest as typeof PermitRequest,
@@ -6607,7 +7409,31 @@ export interface LogicServiceImplementation<CallContextExt = {}> {
   seeUsers(request: SeeUsersRequest, context: CallContext & CallContextExt): Promise<DeepPartial<SeeUsersResponse>>;
   /** user_not_found. */
   getUser(request: GetUserRequest, context: CallContext & CallContextExt): Promise<DeepPartial<GetUserResponse>>;
-  /** May this user write in this conversation now? user_not_found, forbidden, conversation_not_found. */
+  /** Changes the profile. user_not_found, user_disabled, invalid_request. */
+  updateUser(
+    request: UpdateUserRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<UpdateUserResponse>>;
+  /** Ends an account for good: its sessions end, its name is not given out again. Repeating it changes nothing. user_not_found. */
+  deleteUser(
+    request: DeleteUserRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<DeleteUserResponse>>;
+  /** Says whether a user may act; one who may not loses all sessions. Repeating it changes nothing. user_not_found. */
+  setUserDisabled(
+    request: SetUserDisabledRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<SetUserDisabledResponse>>;
+  /** Direct messages of one user to another are refused from now on. Repeating it changes nothing. user_not_found, invalid_request. */
+  block(request: BlockRequest, context: CallContext & CallContextExt): Promise<DeepPartial<BlockResponse>>;
+  /** Takes a block back. Repeating it changes nothing. user_not_found. */
+  unblock(request: UnblockRequest, context: CallContext & CallContextExt): Promise<DeepPartial<UnblockResponse>>;
+  /** Whom a user has blocked, by name. */
+  listBlocks(
+    request: ListBlocksRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<ListBlocksResponse>>;
+  /** May this user write in this conversation now? user_not_found, forbidden, blocked, conversation_not_found. */
   permit(request: PermitRequest, context: CallContext & CallContextExt): Promise<DeepPartial<PermitResponse>>;
   /** The conversations of a user, newest first. */
   listConversations(
@@ -6710,7 +7536,31 @@ export interface LogicClient<CallOptionsExt = {}> {
   seeUsers(request: DeepPartial<SeeUsersRequest>, options?: CallOptions & CallOptionsExt): Promise<SeeUsersResponse>;
   /** user_not_found. */
   getUser(request: DeepPartial<GetUserRequest>, options?: CallOptions & CallOptionsExt): Promise<GetUserResponse>;
-  /** May this user write in this conversation now? user_not_found, forbidden, conversation_not_found. */
+  /** Changes the profile. user_not_found, user_disabled, invalid_request. */
+  updateUser(
+    request: DeepPartial<UpdateUserRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<UpdateUserResponse>;
+  /** Ends an account for good: its sessions end, its name is not given out again. Repeating it changes nothing. user_not_found. */
+  deleteUser(
+    request: DeepPartial<DeleteUserRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<DeleteUserResponse>;
+  /** Says whether a user may act; one who may not loses all sessions. Repeating it changes nothing. user_not_found. */
+  setUserDisabled(
+    request: DeepPartial<SetUserDisabledRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<SetUserDisabledResponse>;
+  /** Direct messages of one user to another are refused from now on. Repeating it changes nothing. user_not_found, invalid_request. */
+  block(request: DeepPartial<BlockRequest>, options?: CallOptions & CallOptionsExt): Promise<BlockResponse>;
+  /** Takes a block back. Repeating it changes nothing. user_not_found. */
+  unblock(request: DeepPartial<UnblockRequest>, options?: CallOptions & CallOptionsExt): Promise<UnblockResponse>;
+  /** Whom a user has blocked, by name. */
+  listBlocks(
+    request: DeepPartial<ListBlocksRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<ListBlocksResponse>;
+  /** May this user write in this conversation now? user_not_found, forbidden, blocked, conversation_not_found. */
   permit(request: DeepPartial<PermitRequest>, options?: CallOptions & CallOptionsExt): Promise<PermitResponse>;
   /** The conversations of a user, newest first. */
   listConversations(

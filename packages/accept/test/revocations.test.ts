@@ -1,0 +1,48 @@
+import { randomBytes } from 'node:crypto'
+import { createLogger } from '@tidings/service'
+import { connectRedis, createKeys } from '@tidings/stream'
+import t from 'tap'
+import { watchRevocations } from '../src/index.js'
+
+const log = createLogger({ app: 'test', instance: 'test', level: 'silent' })
+
+async function until(what: string, fact: () => boolean): Promise<void> {
+  for (const end = performance.now() + 8_000; !fact(); ) {
+    if (performance.now() > end) throw new Error(`never: ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+}
+
+t.test('each word is told once for each time that it was written, users before sessions', async (t) => {
+  const redis = await connectRedis(process.env.TIDINGS_REDIS_URL!, log)
+  const keys = createKeys(`t-${randomBytes(6).toString('hex')}`, 4)
+  t.after(async () => {
+    await redis.del(keys.revoked())
+    redis.disconnect()
+  })
+  const now = Date.now()
+  const write = (word: string, at: number) => redis.zadd(keys.revoked(), at, word)
+  await write('user:before', now - 5_000)
+  // Longer ago than anything is remembered, and the newest that there is: it is read with every poll.
+  await write('user:long-ago', now - 3_600_000)
+  const revocations = await watchRevocations({ redis, keys, keepMs: 1_000, log })
+  t.after(() => revocations.stop())
+  const told: string[] = []
+  revocations.onUsers((users) => told.push(...users))
+  revocations.onSends((user, conversation) => told.push(`${user} in ${conversation}`))
+  revocations.onRevoked((session) => told.push(session))
+  await redis.zadd(keys.revoked(), now, 'a-session', now, 'user:mallory', now, 'sends:zoe:abe', now, 'feature:of-later')
+  await until('all told', () => told.includes('a-session'))
+  t.same([...told].sort(), ['a-session', 'mallory', 'zoe in dm:abe:zoe'])
+  t.ok(told.indexOf('mallory') < told.indexOf('a-session'))
+  t.ok(revocations.has('a-session'))
+  t.notOk(revocations.has('user:mallory-not'))
+  // After a failover the clock may be behind.
+  await redis.zadd(keys.revoked(), now - 2_000, 'user:mallory', now - 2_000, 'sends:zoe:abe')
+  await until('told again', () => told.length === 5)
+  await write('another-session', now + 1)
+  await until('another poll', () => told.includes('another-session'))
+  await write('yet-another', now + 2)
+  await until('and another', () => told.includes('yet-another'))
+  t.equal(told.length, 7, 'and nothing more')
+})

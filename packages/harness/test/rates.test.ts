@@ -1,0 +1,125 @@
+/** Rate limits over HTTP, by several api processes on one Redis. */
+import { randomBytes } from 'node:crypto'
+import t from 'tap'
+import { TestClient, until, type World, world } from '../src/index.js'
+
+const service = randomBytes(16).toString('hex')
+const ON = {
+  TIDINGS_RATE_LIMITS: 'on',
+  TIDINGS_SERVICE_TOKENS: `backend:send+read:${service}`,
+  TIDINGS_REGISTERS_PER_MIN: '1000',
+}
+
+/** @returns status and Retry-After */
+async function sending(w: World, token: string, to: string, api: number, from?: string): Promise<string> {
+  const body = { to: { user: to }, content: {}, ...(from !== undefined && { from }) }
+  const { status, headers } = await w.http('POST', 'messages', { token, body, api })
+  return `${status} ${headers.get('retry-after') ?? ''}`.trim()
+}
+
+t.test('what a user sends is limited over all api processes, and nobody else’s', async (t) => {
+  const w = await world(t, { count: { api: 2 }, env: { ...ON, TIDINGS_SENDS_PER_S: '2', TIDINGS_CALLS_PER_S: '50' } })
+  const [alice, bob] = [await w.user(), await w.user()]
+  const began = performance.now()
+  let accepted = 0
+  for (let i = 0; i < 60; i++) if ((await sending(w, alice.token, bob.name, i % 2)) === '202') accepted++
+  const seconds = (performance.now() - began) / 1_000
+  t.ok(accepted >= 4, `${accepted} were accepted, the burst at least`)
+  // Asked in turn, each process knows all but the newest of the other: without Redis it would be two bursts.
+  t.ok(accepted <= 4 + 2 + 2 * seconds, 'and hardly more')
+  for (const api of [0, 1]) t.match(await sending(w, alice.token, bob.name, api), /^429 \d+$/, 'with Retry-After')
+  t.equal(await sending(w, bob.token, alice.name, 0), '202', 'another user')
+  t.equal((await w.http('GET', 'me', { token: alice.token })).status, 200, 'and other calls')
+  for (let i = 0; i < 30; i++) t.equal(await sending(w, service, bob.name, i % 2, alice.name), '202', 'a service')
+  await until('again', async () => (await sending(w, alice.token, bob.name, 0)) === '202')
+})
+
+t.test('failed logins make the next one wait, on every api process, and a right one comes through', async (t) => {
+  const env = { ...ON, TIDINGS_LOGINS_PER_MIN: '10000', TIDINGS_ADDRESS_CALLS_PER_S: '1000' }
+  const w = await world(t, { count: { api: 2 }, env })
+  const [alice, bob] = [await w.user(), await w.user()]
+  const login = async (username: string, password: string, api = 0): Promise<string> => {
+    const reply = await w.http('POST', 'auth/login', { body: { username, password }, api })
+    return `${reply.status} ${reply.headers.get('retry-after') ?? ''}`.trim()
+  }
+  for (let i = 0; i < 11; i++) t.equal(await login(alice.name, 'not the password', i % 2), '401', `failure ${i + 1}`)
+  const right = `password of ${alice.name}`
+  for (const api of [0, 1]) t.equal(await login(alice.name, right, api), '429 1', 'a second')
+  t.equal(await login(bob.name, `password of ${bob.name}`), '200', 'another name')
+  await until('the second is over', async () => (await login(alice.name, right)) === '200')
+  for (let i = 0; i < 3; i++) t.equal(await login(alice.name, 'not the password'), '401', 'forgiven')
+  const record = w.keys.tries('name', bob.name)
+  await w.redis.hset(record, 'tries', 1_000)
+  t.equal(await login(bob.name, 'not the password'), '401')
+  const [, wait] = (await login(bob.name, 'not the password')).split(' ')
+  t.ok(Number(wait) > 50 && Number(wait) <= 60, `never longer than a minute: ${wait} s`)
+})
+
+t.test(
+  'calls without a token, logins and accounts are limited by address, which only a trusted proxy may tell',
+  async (t) => {
+    const env = {
+      ...ON,
+      ...{ TIDINGS_ADDRESS_CALLS_PER_S: '1', TIDINGS_LOGINS_PER_MIN: '1', TIDINGS_REGISTERS_PER_MIN: '1' },
+      TIDINGS_TRUST_PROXY: '127.0.0.1/32',
+    }
+    const w = await world(t, { env })
+    const from = (address: string) => ({ 'x-forwarded-for': address })
+    const body = { username: 'somebody', password: 'correct horse' }
+    const status = async (path: string, address: string) =>
+      (await w.http(path === 'me' ? 'GET' : 'POST', path, { headers: from(address), ...(path !== 'me' && { body }) }))
+        .status
+    t.equal(await status('auth/register', '10.0.0.1'), 201)
+    t.equal(await status('auth/register', '10.0.0.1'), 429)
+    t.equal(await status('auth/login', '10.0.0.2'), 200)
+    t.equal(await status('auth/login', '10.0.0.2'), 429)
+    t.equal(await status('auth/login', '10.0.0.3'), 200, 'another address')
+    const strange: number[] = []
+    for (let i = 0; i < 6; i++) strange.push(await status('me', '10.0.0.4'))
+    t.ok(strange[0] === 401 && strange.includes(429))
+    t.equal(
+      (await w.http('GET', 'me', { token: w.token('minted'), headers: from('10.0.0.4') })).status,
+      200,
+      'with a token',
+    )
+    await w.start('api', { TIDINGS_TRUST_PROXY: '192.0.2.0/24' })
+    const told: number[] = []
+    for (let i = 0; i < 6; i++) told.push((await w.http('GET', 'me', { api: 1, headers: from(`10.1.0.${i}`) })).status)
+    t.ok(told.includes(429), 'whoever is not trusted cannot choose an address')
+  },
+)
+
+for (const transport of ['uws', 'ws']) {
+  t.test(`connections of a user and of an address are limited on a node, on ${transport}`, async (t) => {
+    const env = {
+      ...ON,
+      ...{ TIDINGS_CONNECTIONS_PER_USER: '2', TIDINGS_CONNECTIONS_PER_ADDRESS: '3' },
+      ...{ TIDINGS_TRUST_PROXY: '127.0.0.1/32', TIDINGS_CONNECT_TRANSPORT: transport },
+    }
+    const w = await world(t, { env })
+    const open = (user: string, device: string, address: string) =>
+      TestClient.open(`${w.connects[0]!.url}?device=${device}`, {
+        token: w.token(user),
+        headers: { 'x-forwarded-for': address },
+      })
+    const refused = async (socket: TestClient) => {
+      t.equal(await socket.closed(), 4429)
+      t.match(socket.frames[0], { op: 'error', code: 'rate_limited' })
+    }
+    const first = await (await open('alice', 'a', '10.0.0.1')).synced()
+    await (await open('alice', 'b', '10.0.0.2')).synced()
+    await refused(await open('alice', 'c', '10.0.0.3'))
+    const again = await (await open('alice', 'a', '10.0.0.1')).synced()
+    t.equal(await first.closed(), 4409, 'the same device replaces itself')
+    await (await open('bob', 'a', '10.0.0.1')).synced()
+    await (await open('carol', 'a', '10.0.0.1')).synced()
+    await refused(await open('dan', 'a', '203.0.113.9, 10.0.0.1'))
+    await (await open('dan', 'a', '10.0.0.4')).synced()
+    await again.close()
+    await until('its places are free', async () => {
+      const socket = await open('alice', 'c', '10.0.0.1')
+      await socket.until('let in or not', () => socket.closeCode !== undefined || socket.frames.length > 0)
+      return socket.frames[0]?.op === 'ready'
+    })
+  })
+}
