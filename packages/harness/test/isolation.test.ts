@@ -13,6 +13,8 @@ interface Target {
   a: string
   b: string
   conversation: string
+  /** A private room of both. */
+  room: string
   /** Opaque texts that belong to `b`, where there are any. */
   cursor: string
   token: string
@@ -51,9 +53,27 @@ const CALLS: Record<string, Calls> = {
     { body: { to: { user: b }, from: a, content: {}, clientId: 'c-1' } },
     { body: { to: { room: 'abcdefghij012345' }, content: {}, clientId: 'c-1' } },
   ],
-  'POST /api/v1/messages/batch': ({ a, b }) => [
+  'POST /api/v1/messages/batch': ({ a, b, room }) => [
     { body: { messages: [{ to: { user: b }, from: a, content: {}, clientId: 'c-1' }] } },
+    { body: { messages: [{ to: { room }, content: {}, clientId: 'c-1' }] } },
   ],
+  'GET /api/v1/rooms': () => [{}, { query: '?q=canary' }],
+  'GET /api/v1/rooms/{id}': plain,
+  'PATCH /api/v1/rooms/{id}': () => [{ body: { name: 'mine' } }],
+  'DELETE /api/v1/rooms/{id}': plain,
+  'POST /api/v1/rooms/{id}/join': plain,
+  'POST /api/v1/rooms/{id}/leave': plain,
+  'GET /api/v1/rooms/{id}/members': ({ b }) => [{}, { query: `?cursor=${b}` }],
+  'POST /api/v1/rooms/{id}/members': ({ a }) => [{ body: { users: [a] } }],
+  'PUT /api/v1/rooms/{id}/members/{user}': () => [
+    { body: {} },
+    { body: { role: 'owner' } },
+    { body: { mutedUntil: null } },
+  ],
+  'DELETE /api/v1/rooms/{id}/members/{user}': plain,
+  'GET /api/v1/rooms/{id}/bans': plain,
+  'PUT /api/v1/rooms/{id}/bans/{user}': plain,
+  'DELETE /api/v1/rooms/{id}/bans/{user}': plain,
   'GET /api/v1/me': plain,
   'GET /api/v1/blocks': ({ b }) => [{}, { query: `?cursor=${b}` }],
   'PATCH /api/v1/me': ({ a }) => [{ body: { id: a, displayName: 'mine' } }],
@@ -67,9 +87,15 @@ const PUBLIC: Record<string, Calls> = {
   'GET /api/v1/users/{id}': plain,
   'POST /api/v1/auth/register': ({ a }) => [{ body: { username: a, password: 'short' } }],
   'POST /api/v1/auth/ws-ticket': plain,
+  'POST /api/v1/rooms': () => [{ body: { name: '' } }],
   'PUT /api/v1/blocks/{user}': plain,
   'DELETE /api/v1/blocks/{user}': plain,
 }
+
+const both = ({ conversation, room }: Target, frames: (conversation: string) => object[]): object[] => [
+  ...frames(conversation),
+  ...frames(`room:${room}`),
+]
 
 /** What strangers say, by op; each is answered by an `error` frame, save where it says otherwise. */
 const FRAMES: Record<string, (target: Target) => object[]> = {
@@ -77,11 +103,12 @@ const FRAMES: Record<string, (target: Target) => object[]> = {
     { op: 'send', to: { user: b }, from: a, content: {}, clientId: 'c-1' },
     { op: 'send', to: { room: 'abcdefghij012345' }, content: {}, clientId: 'c-1' },
   ],
-  ack: ({ conversation }) => seqs.map((seq) => ({ op: 'ack', conversation, seq })),
-  read: ({ conversation }) => seqs.map((seq) => ({ op: 'read', conversation, seq })),
-  sync: ({ conversation }) => seqs.map((after) => ({ op: 'sync', conversation, after, limit: 500 })),
+  ack: (target) => both(target, (conversation) => seqs.map((seq) => ({ op: 'ack', conversation, seq }))),
+  read: (target) => both(target, (conversation) => seqs.map((seq) => ({ op: 'read', conversation, seq }))),
+  sync: (target) =>
+    both(target, (conversation) => seqs.map((after) => ({ op: 'sync', conversation, after, limit: 500 }))),
   resume: ({ conversation }) => [{ op: 'resume', cursors: { [conversation]: 0 }, done: true }],
-  typing: ({ conversation }) => [{ op: 'typing', conversation }],
+  typing: (target) => both(target, (conversation) => [{ op: 'typing', conversation }]),
   watch: ({ a, b }) => [{ op: 'watch', users: [a, b] }],
   ping: () => [],
   token: () => [],
@@ -91,8 +118,12 @@ const FRAMES: Record<string, (target: Target) => object[]> = {
 const SILENT = new Set(['watch'])
 
 /** A reply or frames as text, without what is in it by chance, and with the target's names made equal. */
-function neutral(text: string, { a, b, conversation }: Target): string {
-  const named = text.replaceAll(conversation, 'CONVERSATION').replaceAll(a, 'A').replaceAll(b, 'B')
+function neutral(text: string, { a, b, conversation, room }: Target): string {
+  const named = text
+    .replaceAll(conversation, 'CONVERSATION')
+    .replaceAll(room, 'ROOM')
+    .replaceAll(a, 'A')
+    .replaceAll(b, 'B')
   return named.replace(/"(?:instance|requestId|ticket|session)":"[^"]*",?/g, '')
 }
 
@@ -106,7 +137,14 @@ async function people(w: World) {
   const login = await w.http<{ accessToken: string; refreshToken: string }>('POST', 'auth/login', {
     body: { username: bob.name, password: `password of ${bob.name}` },
   })
+  const made = await w.http<{ id: string }>('POST', 'rooms', {
+    token: alice.token,
+    body: { name: CANARY, members: [bob.name] },
+  })
+  const inRoom = { to: { room: made.body.id }, content: { text: `${CANARY} in the room` } }
+  await w.http('POST', 'messages', { token: alice.token, body: inRoom })
   const real: Target = {
+    room: made.body.id,
     a: alice.name,
     b: bob.name,
     conversation: sent.conversation,
@@ -115,7 +153,7 @@ async function people(w: World) {
   }
   const [a, b] = [`alicf${tail}`, `boc${tail}`]
   const ghost: Target = {
-    ...{ a, b, conversation: `dm:${a}:${b}` },
+    ...{ a, b, conversation: `dm:${a}:${b}`, room: 'ghost-room-01234' },
     cursor: real.cursor.replace(/./g, 'x'),
     token: real.token.replace(/./g, 'x'),
   }
@@ -265,9 +303,11 @@ async function tryAll(
   const [method, path] = route.split(' ') as [string, string]
   const answers: string[] = []
   for (const { query = '', body } of calls(target)) {
-    const id = /\/(users|blocks)\//.test(path) ? target.a : target.conversation
+    const [, noun] = /\/(users|blocks|rooms)\//.exec(path) ?? []
+    const id = noun === undefined ? target.conversation : noun === 'rooms' ? target.room : target.a
+    const named = path.replace('{id}', id).replace('{user}', noun === 'rooms' ? target.b : id)
     const options = { ...(token !== undefined && { token }), ...(body !== undefined && { body }) }
-    const { status, headers, text } = await w.http(method, path.replace(/\{(?:id|user)\}/, id) + query, options)
+    const { status, headers, text } = await w.http(method, named + query, options)
     shown.push(text, JSON.stringify([...headers]))
     answers.push(`${status} ${[...headers.keys()].sort()} ${neutral(text, target)}`)
   }
