@@ -83,7 +83,7 @@ export const BUGS: readonly Bug[] = [
     app: 'api',
     rewrites: [
       {
-        module: moduleUrl('packages/stream/dist/src/append.js'),
+        module: moduleUrl('packages/stream/dist/src/append-call.js'),
         find: "clientId === '' ? '' : digestOf(item)",
         replace: "''",
       },
