@@ -141,43 +141,49 @@ t.test(
 t.test(
   'a send that need not wait is with the appender at once, and overtakes none whose permit has just come',
   async (t) => {
-    const order: string[] = []
-    let permit: (() => void) | undefined
-    const asked = new Promise<void>((resolve) => {
-      permit = resolve
-    })
-    const known = { memberVersion: 0, freshUntil: 0 }
-    let isKnown = false
-    const acceptor = createAcceptor({
-      admit: () => undefined,
-      permits: { forget: () => undefined, check: () => (isKnown ? known : asked.then(() => known)) },
-      indexConversation: () => undefined,
-      nextId: () => '1',
-      appender: {
-        waiting: 0,
-        idle: async () => undefined,
-        serverOf: () => 0,
-        async append({ id, clientId }) {
-          order.push(clientId)
-          return { id, seq: 1, sentAt: 0, streamId: '0-0', partition: 0, generation: 1, duplicate: false }
+    /** The second send comes so many turns of promises after the permit of the first. */
+    async function orderWith(turns: number): Promise<string[]> {
+      const order: string[] = []
+      let permit: (() => void) | undefined
+      const asked = new Promise<void>((resolve) => {
+        permit = resolve
+      })
+      const known = { memberVersion: 0, freshUntil: 0 }
+      let isKnown = false
+      const acceptor = createAcceptor({
+        admit: () => undefined,
+        permits: {
+          forget: () => undefined,
+          forgetUsers: () => undefined,
+          check: () => (isKnown ? known : asked.then(() => known)),
         },
-      },
-      metrics: stageMetrics(createMetrics('test', 'test'), 'accept'),
-      tracing: noTracing,
-    })
-    const all = [acceptor.accept(draft({ clientId: 'first' }))]
-    isKnown = true
-    acceptor.accept(draft({ clientId: 'elsewhere', conversation: 'dm:alice:carol' }))
-    t.same(order, ['elsewhere'], 'before its promise is looked at')
-    // One in each of the turns of promises that follow the permit.
-    let turn = asked
-    for (let i = 0; i < 20; i++) {
-      turn = turn.then(() => void all.push(acceptor.accept(draft({ clientId: `later ${i}` }))))
+        indexConversation: () => undefined,
+        nextId: () => '1',
+        appender: {
+          waiting: 0,
+          idle: async () => undefined,
+          serverOf: () => 0,
+          async append({ id, clientId }) {
+            order.push(clientId)
+            return { id, seq: 1, sentAt: 0, streamId: '0-0', partition: 0, generation: 1, duplicate: false }
+          },
+        },
+        metrics: stageMetrics(createMetrics('test', 'test'), 'accept'),
+        tracing: noTracing,
+      })
+      const all = [acceptor.accept(draft({ clientId: 'first' }))]
+      isKnown = true
+      all.push(acceptor.accept(draft({ clientId: 'elsewhere', conversation: 'dm:alice:carol' })))
+      t.same(order, ['elsewhere'], 'before its promise is looked at')
+      permit!()
+      for (let turn = 0; turn < turns; turn++) await undefined
+      all.push(acceptor.accept(draft({ clientId: 'second' })))
+      await Promise.all(all)
+      return order
     }
-    permit!()
-    await turn
-    await Promise.all(all)
-    t.same(order, ['elsewhere', 'first', ...Array.from({ length: 20 }, (_, i) => `later ${i}`)])
+    for (let turns = 0; turns < 20; turns++) {
+      t.same(await orderWith(turns), ['elsewhere', 'first', 'second'], `${turns} turns after the permit`)
+    }
   },
 )
 
