@@ -59,7 +59,7 @@ export async function startTask(
 
     const joins: (() => Promise<void>)[] = []
     for (const group of config.groups) {
-      const { window, gatherMs, hurries, start } = groups[group]
+      const { window, gatherMs, gatherFrom, start } = groups[group]
       await ensureGroups(redis, keys, group, all)
       const {
         handler,
@@ -76,7 +76,7 @@ export async function startTask(
         handler,
         window,
         gatherMs,
-        hurries,
+        gatherFrom,
         onDisowned: (partition, fence, by) => ownership?.refused(partition, fence, by),
         metrics: streamMetrics,
         log,

@@ -27,8 +27,8 @@ export interface GroupRow {
   window: number
   /** Milliseconds to wait for more before the next read when the stream runs thin: denser batches cost less. */
   gatherMs: number
-  /** It waits only while an earlier batch is not done: what comes alone is never delayed. */
-  hurries: boolean
+  /** It waits only when so many entries a second come: what comes now and then is never delayed. */
+  gatherFrom: number
   start(deps: GroupDeps): Promise<StartedGroup>
 }
 
@@ -46,8 +46,8 @@ export interface StartedGroup {
 export const groups: Record<Group, GroupRow> = {
   push: {
     window: 4,
-    gatherMs: 2,
-    hurries: true,
+    gatherMs: 3,
+    gatherFrom: 1_500,
     async start(deps) {
       const { registry, redis, keys, log, metrics, tracing, config, life } = deps
       // The sessions must be known before the first entry is read, or they would be passed over.
@@ -76,7 +76,7 @@ export const groups: Record<Group, GroupRow> = {
   persist: {
     window: 1,
     gatherMs: 30,
-    hurries: false,
+    gatherFrom: 0,
     async start({ config, redis, keys, log, metrics, tracing, life }) {
       const store = connectStore(config.mysqlUrl, log)
       life.add('mysql', () => store.stop())

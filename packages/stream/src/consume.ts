@@ -46,8 +46,8 @@ export interface ConsumerOptions {
   window: number
   /** How long to wait for more before the next read when the stream runs thin. */
   gatherMs: number
-  /** Gathers only while an earlier batch is in the handler's hands: at rest nothing is delayed. */
-  hurries: boolean
+  /** It gathers only when so many entries a second come: at rest nothing is delayed. */
+  gatherFrom: number
   /** Told when a newer owner's fence (`by`) has ended the ownership under `fence`. */
   onDisowned(partition: number, fence: number, by: number): void
   metrics: StreamMetrics
@@ -55,7 +55,7 @@ export interface ConsumerOptions {
 }
 
 export function startConsumer(options: ConsumerOptions): Consumer {
-  const { group, consumer, keys, redis, handler, window, gatherMs, hurries, onDisowned, metrics, log } = options
+  const { group, consumer, keys, redis, handler, window, gatherMs, gatherFrom, onDisowned, metrics, log } = options
   const owned = new Map<number, Owned>()
   const stopper = new AbortController()
   const { signal } = stopper
@@ -79,7 +79,8 @@ export function startConsumer(options: ConsumerOptions): Consumer {
       reads,
       takes: handOver,
       repair: (error) => repair(error, ofLane.keys()),
-      gatherMs: () => (hurries && handling.size === 0 ? 0 : gatherMs),
+      gatherMs,
+      gatherFrom,
       metrics,
       log: log.child({ group }),
     })

@@ -5,6 +5,9 @@ import type { Owned, Row } from './owned.js'
 import type { Reader } from './reader.js'
 import { READ_ENTRIES, type Reads } from './reads.js'
 
+/** How long it takes until a change of pace counts. */
+const PACE_MS = 100
+
 export interface Lane {
   /** What it reads. It is the caller who adds and removes. */
   readonly owned: Map<number, Owned>
@@ -17,6 +20,7 @@ export interface Lane {
 /**
  * @param takes hands rows to the handler; resolves when there is room for more
  * @param gatherMs how long to wait for more after a read with next to nothing; the more it brought, the shorter
+ * @param gatherFrom only when so many entries a second come
  * @param repair told of a failed read before the next one
  */
 export function startLane(deps: {
@@ -25,23 +29,36 @@ export function startLane(deps: {
   reads: Reads
   takes(rows: readonly Row[]): Promise<void>
   repair(error: Error): Promise<void>
-  gatherMs(): number
+  gatherMs: number
+  gatherFrom: number
   metrics: StreamMetrics
   log: Logger
 }): Lane {
-  const { owned, reader, reads, takes, repair, gatherMs, metrics, log } = deps
+  const { owned, reader, reads, takes, repair, gatherMs, gatherFrom, metrics, log } = deps
   const stopper = new AbortController()
   const { signal } = stopper
   let wake: (() => void) | undefined
   let failures = 0
+  /** Entries a millisecond, lately. */
+  let pace = 0
+  let pacedAt = performance.now()
+
+  /** How long to wait for more, after a read that brought so many. */
+  function waitAfter(entries: number): number {
+    const now = performance.now()
+    const elapsed = Math.max(now - pacedAt, 1)
+    pacedAt = now
+    pace += (1 - Math.exp(-elapsed / PACE_MS)) * (entries / elapsed - pace)
+    return pace * 1_000 < gatherFrom ? 0 : Math.round(gatherMs * (1 - entries / READ_ENTRIES))
+  }
 
   async function loop(): Promise<void> {
     while (!signal.aborted) {
       try {
         const rows = await next()
         failures = 0
+        const waitMs = waitAfter(rows.length)
         if (rows.length === 0) continue
-        const waitMs = Math.round(gatherMs() * (1 - rows.length / READ_ENTRIES))
         await takes(rows)
         if (waitMs > 0) await pause(waitMs, signal)
       } catch (thrown) {

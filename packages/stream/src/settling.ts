@@ -6,7 +6,7 @@ import { type Redis, together } from './redis.js'
 import { type DeadLetter, settle } from './settle.js'
 
 /** How long a finished entry may wait for others to be settled with. */
-const SETTLE_AFTER_MS = 10
+const SETTLE_AFTER_MS = 25
 
 /** What is about to be settled of one partition. */
 interface Due {

@@ -58,7 +58,7 @@ export async function consumer(t: Test, b: Bench, handler: Handler, options: Con
     handler,
     window: 1,
     gatherMs: 0,
-    hurries: false,
+    gatherFrom: 0,
     onDisowned: (partition, _, by) => options.onDisowned?.(started, partition, by),
     metrics: b.metrics,
     log: options.log ?? log,
