@@ -75,6 +75,29 @@ t.test('n counts what a person counts as messages', async (t) => {
   )
 })
 
+t.test('n is right within one call too, and after what an earlier one has skipped', async (t) => {
+  const { redis, keys, metrics, generations } = await bench(t)
+  const appender = createAppender({ redis, keys, replicas: 0, generations, metrics })
+  const [other] = ['dm:carol:dave']
+  for (let call = 0; call < 2; call++) {
+    const types = ['text', 'edit', 'recall', 'text']
+    await Promise.all([
+      ...types.map((type) => appender.append(item({ type }))),
+      appender.append(item({ conversation: other!, from: 'carol' })),
+    ])
+  }
+  const read = async (conversation: string) =>
+    (await createLogReader(redis, keys).after(conversation, 0, 10)).map(({ seq, n }) => [seq, n])
+  const expected = [1, 1, 1, 2, 3, 3, 3, 4].map((n, i) => [i + 1, n])
+  t.same(await read('dm:alice:bob'), expected)
+  t.equal(await redis.get(keys.skip('dm:alice:bob')), '4')
+  t.same(await read(other!), [
+    [1, 1],
+    [2, 2],
+  ])
+  t.equal(await redis.get(keys.skip(other!)), null)
+})
+
 t.test('promise 3: the same clientId is appended once, and another body is a conflict', async (t) => {
   const { redis, keys, metrics, generations } = await bench(t)
   const appender = createAppender({ redis, keys, replicas: 0, generations, metrics })
@@ -116,6 +139,25 @@ t.test('a key of the wrong type fails its own items alone, and no seq is used', 
   t.match(results[1], { reason: { code: 'unavailable' } })
   t.equal(await redis.get(keys.seq('dm:erin:frank')), null)
   t.equal(await redis.xlen(keys.messages(0)), 3, 'nothing of the failed ones is in the stream')
+  await redis.hset(keys.skip('dm:gina:hugo'), 'x', '1')
+  const skipping = appender.append(item({ conversation: 'dm:gina:hugo', from: 'gina' }))
+  await Promise.all([t.rejects(skipping, { code: 'unavailable' }), appender.append(item())])
+  t.equal(await redis.get(keys.seq('dm:alice:bob')), '4')
+})
+
+t.test('an index of the wrong type fails its own partition alone', async (t) => {
+  const { redis, keys, metrics, generations } = await bench(t, 16)
+  const appender = createAppender({ redis, keys, replicas: 0, generations, metrics })
+  const [broken, well] = ['dm:carol:dave', 'dm:erin:frank'] as const
+  t.not(keys.partitionOf(broken), keys.partitionOf(well))
+  await redis.set(keys.recent(keys.partitionOf(broken)), 'x')
+  const [refused, good] = await Promise.allSettled([
+    appender.append(item({ conversation: broken, from: 'carol' })),
+    appender.append(item({ conversation: well, from: 'erin' })),
+  ])
+  t.match(refused, { status: 'rejected', reason: { code: 'unavailable' } })
+  t.match(good, { status: 'fulfilled', value: { seq: 1 } })
+  t.equal(await redis.exists(keys.seq(broken), keys.log(broken)), 0, 'nothing of it was written')
 })
 
 t.test('what waits in one partition holds up no other, though they share a call', async (t) => {

@@ -41,6 +41,8 @@ export interface ConsumerOptions {
   name?: string
   group?: Group
   log?: typeof log
+  gatherMs?: number
+  gatherFrom?: number
   /** Nothing, unless said. */
   onDisowned?(consumer: Consumer, partition: number, by: number): void
 }
@@ -57,8 +59,8 @@ export async function consumer(t: Test, b: Bench, handler: Handler, options: Con
     redis: b.redis,
     handler,
     window: 1,
-    gatherMs: 0,
-    gatherFrom: 0,
+    gatherMs: options.gatherMs ?? 0,
+    gatherFrom: options.gatherFrom ?? 0,
     onDisowned: (partition, _, by) => options.onDisowned?.(started, partition, by),
     metrics: b.metrics,
     log: options.log ?? log,

@@ -24,6 +24,34 @@ t.test('a partition that is taken or given away counts at once, though a read is
   t.equal(seen.length, 1)
 })
 
+t.test('a group that gathers takes together what comes meanwhile; below its pace nothing waits', async (t) => {
+  const b = await bench(t, 1)
+  const appender = appenderOf(b)
+  const into = (batches: number[]) => ({
+    async handle(batch: readonly Delivery[]) {
+      batches.push(batch.length)
+      return {}
+    },
+  })
+  const [gathered, hurried]: [number[], number[]] = [[], []]
+  const one = await consumer(t, b, into(gathered), { gatherMs: 2_000 })
+  const other = await consumer(t, b, into(hurried), { group: 'push', gatherMs: 60_000, gatherFrom: 1_000_000 })
+  for (const each of [one, other]) each.own(0, 1)
+  for (let i = 1; i <= 4; i++) {
+    await appender.append(item())
+    await until('the one in a hurry has it', () => hurried.length === i)
+    await until('the other has begun', () => gathered.length > 0)
+  }
+  await until('all of it', () => gathered.reduce((sum, n) => sum + n, 0) === 4)
+  t.same(
+    [gathered, hurried],
+    [
+      [1, 3],
+      [1, 1, 1, 1],
+    ],
+  )
+})
+
 t.test('what a dead consumer left pending is taken over, oldest first', async (t) => {
   const b = await bench(t, 1)
   const appender = appenderOf(b)
