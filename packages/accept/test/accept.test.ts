@@ -154,7 +154,6 @@ t.test(
         admit: () => undefined,
         permits: {
           forget: () => undefined,
-          forgetUsers: () => undefined,
           check: () => (isKnown ? known : asked.then(() => known)),
         },
         indexConversation: () => undefined,
