@@ -74,10 +74,9 @@ export async function createSessionLister(
         if (failures === 0)
           log.warn({ err: cause instanceof Error ? cause.message : cause }, 'listing sessions waits for etcd')
         const error = new AppError('unavailable', 'The session cannot be listed now.', { cause })
-        for (const [key, waiters] of batch) {
-          for (const waiter of waiters) waiter.reject(error)
-          if (!dirty.has(key)) dirty.set(key, [])
-        }
+        // Whoever is not in this batch would be told the same a few batches later, and goes on without etcd now.
+        for (const [, waiters] of [...batch, ...dirty]) for (const waiter of waiters.splice(0)) waiter.reject(error)
+        for (const [key] of batch) if (!dirty.has(key)) dirty.set(key, [])
         await pause(backoffMs(failures++, RETRY), stopper.signal)
       }
     }

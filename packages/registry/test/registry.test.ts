@@ -192,6 +192,27 @@ t.test('a session that comes and goes in one breath harms no other, and leaves n
   })
 })
 
+t.test('when etcd does not answer, everyone who waits is told at the first failure, not batch by batch', async (t) => {
+  const b = await bench(t)
+  const registry = await b.registry()
+  let attempts = 0
+  const etcd = Object.create(registry.etcd, {
+    if: {
+      value() {
+        attempts++
+        throw new Error('etcd is away')
+      },
+    },
+  }) as typeof registry.etcd
+  const lister = await createSessionLister(Object.create(registry, { etcd: { value: etcd } }), 'connect-1', log)
+  t.teardown(() => lister.stop())
+  const lists = Array.from({ length: 150 }, (_, i) => lister.list({ user: `u${i}`, id: `s${i}`, device: 'd' }))
+  const told = await Promise.allSettled(lists)
+  t.ok(told.every(({ status }) => status === 'rejected'))
+  t.equal(attempts, 1)
+  t.equal(lister.waiting, 150, 'all are listed when it is back')
+})
+
 t.test(
   'while etcd takes nothing, ended sessions that wait to be taken off are bounded: new ones are refused',
   async (t) => {
