@@ -6,9 +6,17 @@ import { renderComparison } from './bench/compare.js'
 import type { Figures } from './bench/figures.js'
 import { processesFor } from './bench/fleet.js'
 import { type Instance, settingsKept, startInstance } from './bench/instance.js'
+import { withEtcd } from './bench/lone-etcd.js'
 import { describeMachine } from './bench/machine.js'
 import { type BenchOptions, parseOptions } from './bench/options.js'
-import { type Order, type Scale, type SuiteName, USUAL_SUITES } from './bench/order.js'
+import {
+  type Order,
+  type RoutesOrder,
+  type Scale,
+  type ServerProcess,
+  type SuiteName,
+  USUAL_SUITES,
+} from './bench/order.js'
 import { readProfile, sumSelfTime } from './bench/profile.js'
 import { checkRatios, storeRatios } from './bench/ratios.js'
 import { type Report, readReport, renderReport } from './bench/report.js'
@@ -52,7 +60,9 @@ export async function bench(args: string[]): Promise<number> {
   }
   try {
     if (options.suites.includes('micro')) report.suites.push(await runMicro(options.scale, interrupt.signal))
-    for (const suites of sharing(options.suites.filter((name) => name !== 'micro')))
+    if (options.suites.includes('routes')) await runRoutes(options.scale, report, interrupt.signal)
+    const onInstances = options.suites.filter((name) => name !== 'micro' && name !== 'routes')
+    for (const suites of sharing(onInstances))
       await runShared(suites, options, report, join(folder, at), interrupt.signal)
   } catch (error) {
     if (!interrupt.signal.aborted) throw error
@@ -75,6 +85,23 @@ export async function bench(args: string[]): Promise<number> {
 function runMicro(scale: Scale, interrupted: AbortSignal): Promise<Figures> {
   say('running micro')
   return runGenerator({ suite: 'micro', scale }, { interrupted, longestMs: longestOf('micro'), say })
+}
+
+/** The one suite that needs an etcd alone. */
+async function runRoutes(scale: Scale, report: Report, interrupted: AbortSignal): Promise<void> {
+  say('starting etcd for routes')
+  await withEtcd(say, async (etcd) => {
+    report.machine ??= await describeMachine({ TIDINGS_ETCD_URL: etcd.url })
+    const etcdNow = (): ServerProcess => ({ name: 'etcd', pid: etcd.pid })
+    const order: RoutesOrder = { suite: 'routes', scale, etcdUrl: etcd.url, processes: [etcdNow()] }
+    say(`running routes with ${scale.routeSessions} sessions`)
+    const wanted = async (): Promise<ServerProcess> => {
+      await etcd.kill()
+      await etcd.restart()
+      return etcdNow()
+    }
+    report.suites.push(await runGenerator(order, { interrupted, longestMs: longestOf('routes'), wanted, say }))
+  })
 }
 
 /** Suites that run on one instance after the other. Where memory is measured it is a fresh one: a heap that has grown hides what is added. */

@@ -1,6 +1,7 @@
 /** What the load generator answers, and what goes into the file of results. */
 import type { LoopFigures } from './micro-timing.js'
 import type { SuiteName } from './order.js'
+import type { Loaded, Timed } from './routes-plan.js'
 
 /** Milliseconds. */
 export interface Latency {
@@ -180,6 +181,38 @@ export interface SoakFigures {
   delay: Levels
 }
 
+/** From an event until the mirror had all of it. */
+export interface RoutesStretch {
+  ms: number
+  /** Until the mirror had the first of it. */
+  firstMs: number
+  /** Of the mirror's process, its look-ups included. */
+  cpuMs: number
+  /** How much later than due look-ups were made meanwhile: what entries would have waited. */
+  late: Latency
+}
+
+export interface RoutesFigures {
+  sessions: number
+  users: number
+  nodes: number
+  /** Sessions of the node whose lease was ended. */
+  died: number
+  /** Until etcd had all of them, a hundred in a transaction and sixteen transactions at once. */
+  fillSeconds: number
+  /** `loadCpuMs`: what it used while the mirror was loaded; `downMs`: from its end until it answered again. */
+  etcd: { dbMib: number; residentMib: number; loadCpuMs: number; downMs: number }
+  loaded: Loaded
+  /** CPU of a look-up, in ns. */
+  lookUp: Timed
+  quiet: RoutesStretch
+  death: RoutesStretch
+  /** The users of the dead node are listed on the others, as fast as etcd takes them. */
+  back: RoutesStretch
+  /** etcd was killed and started again, and all was read anew. */
+  reload: RoutesStretch
+}
+
 /** What the generator answers. */
 export interface Figures {
   suite: SuiteName
@@ -190,6 +223,7 @@ export interface Figures {
   cold?: ColdFigures
   storm?: StormFigures
   soak?: SoakFigures
+  routes?: RoutesFigures
   micro?: LoopFigures[]
   /** What was wrong with what arrived; empty when all is well. */
   faults: string[]

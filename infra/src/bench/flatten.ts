@@ -1,5 +1,5 @@
 /** The figures of a suite as plain numbers by name, so that two results can be laid side by side. */
-import type { Figures, IdleFigures, IoFigures, Levels, LoadFigures } from './figures.js'
+import type { Figures, IdleFigures, IoFigures, Levels, LoadFigures, RoutesFigures } from './figures.js'
 import { COLUMNS } from './table.js'
 
 /** One line of figures. Lines of one kind share their columns. */
@@ -10,7 +10,7 @@ export interface Measured {
 }
 
 /** Everything of a suite that two runs can be compared in. Files of older versions may lack some of it. */
-export function flatten({ loads, idle, overload, backlog, cold, storm, soak, micro }: Figures): Measured[] {
+export function flatten({ loads, idle, overload, backlog, cold, storm, soak, routes, micro }: Figures): Measured[] {
   const found = loads.flatMap(flattenLoad)
   if (idle) found.push(flattenIdle(idle))
   if (overload) {
@@ -41,6 +41,7 @@ export function flatten({ loads, idle, overload, backlog, cold, storm, soak, mic
     const values = { 'closed loop/s': capacity, 'p50 ms': latency.p50, 'p99 ms': latency.p99 }
     found.push({ kind: 'soak', name: 'soak', values: { ...values, ...mostOf(memory), ...delays } })
   }
+  if (routes) found.push(flattenRoutes(routes))
   for (const { name, ns, ratio } of micro ?? [])
     found.push({ kind: 'micro', name, values: { 'CPU ns each': ns, 'by reference': ratio } })
   return found
@@ -76,6 +77,16 @@ function flattenIdle(idle: IdleFigures): Measured {
     'CPU % at rest': restCpuTotal,
   }
   return { kind: 'idle', name: `idle ${connections}`, values }
+}
+
+function flattenRoutes({ sessions, loaded, lookUp, death, back, reload }: RoutesFigures): Measured {
+  const sizes = { 'bytes/session': loaded.bytesPerSession, 'load ms': loaded.ms, 'peak MiB': loaded.peakMib }
+  const stretches = Object.entries({ death, back, reload }).flatMap(([name, { ms, late }]) => [
+    [`${name} ms`, ms],
+    [`${name} late max ms`, late.max],
+  ])
+  const values = { ...sizes, 'look-up ns': lookUp.knownNs, ...Object.fromEntries(stretches) }
+  return { kind: 'routes', name: `routes ${sessions}`, values }
 }
 
 const mostOf = ({ most }: Levels): Record<string, number> =>

@@ -17,15 +17,17 @@ export interface Machine {
   etcd: string
 }
 
-/** Describes the machine, and asks the stores for their versions. */
-export async function describeMachine(urls: StoreUrls): Promise<Machine> {
+/** Describes the machine, and asks the stores that there are for their versions. */
+export async function describeMachine(urls: Partial<StoreUrls>): Promise<Machine> {
+  const { TIDINGS_REDIS_URL: redisUrl, TIDINGS_MYSQL_URL: mysqlUrl, TIDINGS_ETCD_URL: etcdUrl } = urls
   const [redis, mysql, etcd] = await Promise.all([
-    withRedis(urls.TIDINGS_REDIS_URL, async (client) => /redis_version:(\S+)/.exec(await client.info('server'))?.[1]),
-    withMysql(urls.TIDINGS_MYSQL_URL, async (connection) => {
-      const [rows] = await connection.query<(RowDataPacket & { v: string })[]>('SELECT VERSION() AS v')
-      return rows[0]?.v
-    }),
-    etcdVersion(urls.TIDINGS_ETCD_URL),
+    redisUrl && withRedis(redisUrl, async (client) => /redis_version:(\S+)/.exec(await client.info('server'))?.[1]),
+    mysqlUrl &&
+      withMysql(mysqlUrl, async (connection) => {
+        const [rows] = await connection.query<(RowDataPacket & { v: string })[]>('SELECT VERSION() AS v')
+        return rows[0]?.v
+      }),
+    etcdUrl && etcdVersion(etcdUrl),
   ])
   return {
     cpu: cpus()[0]?.model ?? 'unknown',
@@ -33,9 +35,9 @@ export async function describeMachine(urls: StoreUrls): Promise<Machine> {
     memoryGib: Math.round((totalmem() / 2 ** 30) * 10) / 10,
     system: `${process.platform} ${release()} ${process.arch}`,
     node: process.versions.node,
-    redis: redis ?? 'unknown',
-    mysql: mysql ?? 'unknown',
-    etcd: etcd ?? 'unknown',
+    redis: redis || 'not used',
+    mysql: mysql || 'not used',
+    etcd: etcd || 'not used',
   }
 }
 

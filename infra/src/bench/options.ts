@@ -21,11 +21,11 @@ export interface BenchOptions {
 
 /** The long suites may run two hours; a part of it is for filling and draining. */
 const MOST_MINUTES = 60
-const USAGE = `npm run bench -- [--suite all|${SUITES.join(',')}] [--minutes n] [--entries n] [--connections n] [--json file] [--compare old.json] [--check] [--store] [--quick] [--profile]`
+const USAGE = `npm run bench -- [--suite all|${SUITES.join(',')}] [--minutes n] [--entries n] [--connections n] [--sessions n] [--json file] [--compare old.json] [--check] [--store] [--quick] [--profile]`
 
 /** @throws Failure with the usage */
 export function parseOptions(args: string[]): BenchOptions {
-  const { suite, json, compare, check, store, quick, profile, minutes, entries, connections } = readArgs(args)
+  const { suite, json, compare, check, store, quick, profile, minutes, entries, connections, sessions } = readArgs(args)
   const names = suite === 'all' ? [...SUITES] : (suite?.split(',') ?? [...USUAL_SUITES])
   const unknown = names.find((name) => !isSuite(name))
   if (unknown !== undefined) {
@@ -45,6 +45,7 @@ export function parseOptions(args: string[]): BenchOptions {
     scale.coldEntries = scale.backlogEntries
   }
   if (connections !== undefined) scale.stormConnections = wholeNumber('--connections', connections, 100_000)
+  if (sessions !== undefined) scale.routeSessions = wholeNumber('--sessions', sessions, 2_000_000)
   return { suites, json, compare, check, store, quick, profile, scale }
 }
 
@@ -56,6 +57,7 @@ function readArgs(args: string[]) {
     minutes: { type: 'string' },
     entries: { type: 'string' },
     connections: { type: 'string' },
+    sessions: { type: 'string' },
     check: { type: 'boolean', default: false },
     store: { type: 'boolean', default: false },
     quick: { type: 'boolean', default: false },

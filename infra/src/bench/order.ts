@@ -13,6 +13,7 @@ export const SUITES = [
   'cold-catchup',
   'storm',
   'soak',
+  'routes',
   'micro',
 ] as const
 /** What runs when nothing is named: what takes minutes is asked for by name. */
@@ -50,6 +51,8 @@ export interface Scale {
   stormRate: number
   /** How long half of what the instance can do is sent. */
   soakMs: number
+  /** Sessions in etcd that a worker mirrors. */
+  routeSessions: number
   /** How long the inner loops are timed. */
   micro: Timing
 }
@@ -73,6 +76,7 @@ export const FULL: Scale = {
   stormSpreadMs: 30_000,
   stormRate: 200,
   soakMs: 60_000,
+  routeSessions: 200_000,
   micro: { warmUpMs: 200, sliceMs: 15, rounds: 21 },
 }
 
@@ -90,6 +94,7 @@ export const QUICK: Scale = {
   stormConnections: 1_000,
   stormSpreadMs: 5_000,
   soakMs: 15_000,
+  routeSessions: 20_000,
   micro: { warmUpMs: 100, sliceMs: 10, rounds: 9 },
 }
 
@@ -107,9 +112,17 @@ export interface MicroOrder {
   scale: Scale
 }
 
+/** What needs an etcd and nothing else. */
+export interface RoutesOrder {
+  suite: 'routes'
+  scale: Scale
+  etcdUrl: string
+  processes: readonly ServerProcess[]
+}
+
 /** One suite to run against one instance. */
 export interface Order {
-  suite: Exclude<SuiteName, 'micro'>
+  suite: Exclude<SuiteName, 'micro' | 'routes'>
   scale: Scale
   api: { host: string; port: number }
   websocket: string

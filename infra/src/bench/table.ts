@@ -5,7 +5,6 @@ import type {
   ColdFigures,
   Figures,
   IdleFigures,
-  Latency,
   Levels,
   LoadFigures,
   OverloadFigures,
@@ -14,6 +13,8 @@ import type {
   StormFigures,
 } from './figures.js'
 import type { LoopFigures } from './micro-timing.js'
+import { renderRoutes } from './routes-table.js'
+import { timesOf } from './statistics.js'
 
 /** The processes in the order of a message's way. */
 export const COLUMNS = ['api', 'logic', 'task', 'connect', 'redis', 'mysql', 'etcd'] as const
@@ -25,12 +26,13 @@ export function renderTable(figures: readonly Figures[]): string[] {
   return [
     ...(loads.length > 0 ? [...renderLoads(loads), '', ...renderIo(loads)] : []),
     ...idle.flatMap(renderIdle),
-    ...figures.flatMap(({ overload, backlog, cold, storm, soak, micro }) => [
+    ...figures.flatMap(({ overload, backlog, cold, storm, soak, routes, micro }) => [
       ...(overload ? renderOverload(overload) : []),
       ...(backlog ? renderBacklog(backlog) : []),
       ...(cold ? renderCold(cold) : []),
       ...(storm ? renderStorm(storm) : []),
       ...(soak ? renderSoak(soak) : []),
+      ...(routes ? renderRoutes(routes) : []),
       ...(micro ? renderLoops(micro) : []),
     ]),
   ]
@@ -187,9 +189,6 @@ function renderLevels(what: string, { most, first, last }: Levels, digits: numbe
   )
   return `  ${what}, beginning -> end: ${cells.join('; ')}`
 }
-
-const timesOf = ({ p50, p99, max }: Latency): string =>
-  `p50 ${p50.toFixed(1)}, p99 ${p99.toFixed(1)}, max ${max.toFixed(0)} ms`
 
 /** Columns of the same width, the first to the left. */
 export function align(rows: readonly string[][]): string[] {
