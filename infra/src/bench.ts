@@ -5,6 +5,8 @@ import { runGenerator } from './bench/child.js'
 import { renderComparison } from './bench/compare.js'
 import type { Figures } from './bench/figures.js'
 import { processesFor } from './bench/fleet.js'
+import { curvesOf, pointsOf } from './bench/growth.js'
+import { horizontalPoints, rowsOf } from './bench/horizontal.js'
 import { type Instance, settingsKept, startInstance } from './bench/instance.js'
 import { withEtcd } from './bench/lone-etcd.js'
 import { describeMachine } from './bench/machine.js'
@@ -17,9 +19,11 @@ import {
   type SuiteName,
   USUAL_SUITES,
 } from './bench/order.js'
+import { writePlot } from './bench/plot.js'
 import { readProfile, sumSelfTime } from './bench/profile.js'
 import { checkRatios, storeRatios } from './bench/ratios.js'
 import { type Report, readReport, renderReport } from './bench/report.js'
+import { runSeries, type SeriesOptions } from './bench/series.js'
 import { checkout } from './checkout.js'
 import { Failure } from './failure.js'
 import { writeJson } from './files.js'
@@ -61,9 +65,10 @@ export async function bench(args: string[]): Promise<number> {
   try {
     if (options.suites.includes('micro')) report.suites.push(await runMicro(options.scale, interrupt.signal))
     if (options.suites.includes('routes')) await runRoutes(options.scale, report, interrupt.signal)
-    const onInstances = options.suites.filter((name) => name !== 'micro' && name !== 'routes')
-    for (const suites of sharing(onInstances))
+    for (const suites of sharing(options.suites.filter(runsOnOneInstance)))
       await runShared(suites, options, report, join(folder, at), interrupt.signal)
+    if (options.suites.includes('growth')) await runGrowth(options, report, interrupt.signal)
+    if (options.suites.includes('horizontal')) await runHorizontal(options, report, interrupt.signal)
   } catch (error) {
     if (!interrupt.signal.aborted) throw error
     say('interrupted; everything that was started has been stopped')
@@ -103,6 +108,40 @@ async function runRoutes(scale: Scale, report: Report, interrupted: AbortSignal)
     report.suites.push(await runGenerator(order, { interrupted, longestMs: longestOf('routes'), wanted, say }))
   })
 }
+
+/** One thing after the other is varied, each on instances of its own. */
+async function runGrowth(options: BenchOptions, report: Report, interrupted: AbortSignal): Promise<void> {
+  for (const name of options.curves) {
+    const points = pointsOf(name, options.quick)
+    const measured = await runSeries(points, seriesOptions(options, report, interrupted))
+    const growth = curvesOf(name, measured)
+    const faults = measured.flatMap(({ point, figures }) => figures.faults.map((fault) => `${point.crowd}: ${fault}`))
+    report.suites.push({ suite: 'growth', loads: [], growth, faults })
+    if (options.plots !== undefined) for (const curve of growth) writePlot(options.plots, curve)
+  }
+}
+
+async function runHorizontal(options: BenchOptions, report: Report, interrupted: AbortSignal): Promise<void> {
+  const measured = await runSeries(horizontalPoints(), seriesOptions(options, report, interrupted))
+  const faults = measured.flatMap(({ figures }) => figures.faults)
+  report.suites.push({ suite: 'horizontal', loads: [], horizontal: rowsOf(measured), faults })
+}
+
+function seriesOptions({ scale }: BenchOptions, report: Report, interrupted: AbortSignal): SeriesOptions {
+  return {
+    scale,
+    say,
+    interrupted,
+    async started({ urls }) {
+      report.machine ??= await describeMachine(urls)
+    },
+    generate: (instance, order, longestMs) =>
+      runGenerator({ ...orderFor(instance), ...order }, { interrupted, longestMs, say }),
+  }
+}
+
+const runsOnOneInstance = (name: SuiteName): name is Order['suite'] => !ON_OTHERS.has(name)
+const ON_OTHERS: ReadonlySet<SuiteName> = new Set(['micro', 'routes', 'growth', 'horizontal'])
 
 /** Suites that run on one instance after the other. Where memory is measured it is a fresh one: a heap that has grown hides what is added. */
 function sharing(suites: readonly Order['suite'][]): Order['suite'][][] {
@@ -153,10 +192,17 @@ async function generate(
   scale: Scale,
   interrupted: AbortSignal,
 ): Promise<Figures> {
-  const order: Order = {
-    suite,
-    scale,
-    api: instance.api,
+  return runGenerator(
+    { suite, scale, ...orderFor(instance) },
+    { interrupted, longestMs: longestOf(suite), wanted: () => instance.addWorker('persist'), say },
+  )
+}
+
+/** What a generator must know of the instance. */
+function orderFor(instance: Instance): Omit<Order, 'suite' | 'scale'> {
+  return {
+    api: instance.apis[0]!,
+    apis: instance.apis,
     websocket: instance.websocket,
     websockets: instance.websockets,
     jwtSecret: instance.jwtSecret,
@@ -166,12 +212,6 @@ async function generate(
     partitions: instance.partitions,
     processes: instance.processes,
   }
-  return runGenerator(order, {
-    interrupted,
-    longestMs: longestOf(suite),
-    wanted: () => instance.addWorker('persist'),
-    say,
-  })
 }
 
 const longestOf = (suite: SuiteName): number =>

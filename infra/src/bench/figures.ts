@@ -213,6 +213,28 @@ export interface RoutesFigures {
   reload: RoutesStretch
 }
 
+/** A load at one value of what is varied. */
+export interface PointFigures {
+  run: Run
+  /** CPU ns of the reference loop right before and after: how fast the machine was. */
+  referenceNs: number
+}
+
+/** What a message costs over one thing that is varied. */
+export interface CurveFigures {
+  curve: string
+  /** What is varied. */
+  axis: string
+  points: (PointFigures & { at: number })[]
+}
+
+/** What a message costs with so many processes of each app, on one Redis or a cluster. */
+export interface HorizontalRow extends PointFigures {
+  suite: string
+  shards: number
+  processes: number
+}
+
 /** What the generator answers. */
 export interface Figures {
   suite: SuiteName
@@ -224,6 +246,10 @@ export interface Figures {
   storm?: StormFigures
   soak?: SoakFigures
   routes?: RoutesFigures
+  /** Of a short load among several: CPU ns of the reference loop right before and after it. */
+  referenceNs?: number
+  growth?: CurveFigures[]
+  horizontal?: HorizontalRow[]
   micro?: LoopFigures[]
   /** What was wrong with what arrived; empty when all is well. */
   faults: string[]

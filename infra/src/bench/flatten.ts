@@ -1,6 +1,7 @@
 /** The figures of a suite as plain numbers by name, so that two results can be laid side by side. */
-import type { Figures, IdleFigures, IoFigures, Levels, LoadFigures, RoutesFigures } from './figures.js'
-import { COLUMNS } from './table.js'
+
+import { COLUMNS } from './columns.js'
+import type { Figures, IdleFigures, IoFigures, Levels, LoadFigures, PointFigures, RoutesFigures } from './figures.js'
 
 /** One line of figures. Lines of one kind share their columns. */
 export interface Measured {
@@ -10,7 +11,19 @@ export interface Measured {
 }
 
 /** Everything of a suite that two runs can be compared in. Files of older versions may lack some of it. */
-export function flatten({ loads, idle, overload, backlog, cold, storm, soak, routes, micro }: Figures): Measured[] {
+export function flatten({
+  loads,
+  idle,
+  overload,
+  backlog,
+  cold,
+  storm,
+  soak,
+  routes,
+  growth,
+  horizontal,
+  micro,
+}: Figures): Measured[] {
   const found = loads.flatMap(flattenLoad)
   if (idle) found.push(flattenIdle(idle))
   if (overload) {
@@ -42,6 +55,10 @@ export function flatten({ loads, idle, overload, backlog, cold, storm, soak, rou
     found.push({ kind: 'soak', name: 'soak', values: { ...values, ...mostOf(memory), ...delays } })
   }
   if (routes) found.push(flattenRoutes(routes))
+  for (const { curve, points } of growth ?? [])
+    for (const { at, ...point } of points) found.push(flattenPoint('growth', `${curve} ${at}`, point))
+  for (const { suite, shards, processes, ...point } of horizontal ?? [])
+    found.push(flattenPoint('horizontal', `${suite}, ${shards} shards, ${processes} of each`, point))
   for (const { name, ns, ratio } of micro ?? [])
     found.push({ kind: 'micro', name, values: { 'CPU ns each': ns, 'by reference': ratio } })
   return found
@@ -88,6 +105,18 @@ function flattenRoutes({ sessions, loaded, lookUp, death, back, reload }: Routes
   const values = { ...sizes, 'look-up ns': lookUp.knownNs, ...Object.fromEntries(stretches) }
   return { kind: 'routes', name: `routes ${sessions}`, values }
 }
+
+const flattenPoint = (kind: string, name: string, { run, referenceNs }: PointFigures): Measured => ({
+  kind,
+  name,
+  values: {
+    'messages/s': run.perSecond,
+    'CPU us/message': run.cpuTotal,
+    'by reference': (run.cpuTotal * 1_000) / referenceNs,
+    'by (load)': run.cpuTotal / run.generatorCpu,
+    'p99 ms': run.latency.p99,
+  },
+})
 
 const mostOf = ({ most }: Levels): Record<string, number> =>
   Object.fromEntries(Object.entries(most).map(([name, mib]) => [`${name} MiB`, mib]))

@@ -9,6 +9,7 @@ import { batch, direct, latency } from './loads.js'
 import { micro } from './micro.js'
 import type { MicroOrder, Order, RoutesOrder, ServerProcess } from './order.js'
 import { overload } from './overload.js'
+import { point } from './point.js'
 import { routes } from './routes.js'
 import { soak } from './soak.js'
 import { wsSend } from './speaking.js'
@@ -17,6 +18,7 @@ import { storm } from './storm.js'
 async function run(order: Order | MicroOrder | RoutesOrder): Promise<Figures> {
   if (order.suite === 'micro') return micro(order.scale)
   if (order.suite === 'routes') return { suite: order.suite, loads: [], ...(await routes(order, askFor)) }
+  if (order.point) return point(order)
   const { suite } = order
   switch (suite) {
     case 'idle':

@@ -1,5 +1,6 @@
 /** What the figures were measured on. */
 import { availableParallelism, cpus, release, totalmem } from 'node:os'
+import { parseRedisUrl } from '@tidings/service'
 import type { RowDataPacket } from 'mysql2/promise'
 import { asRecord } from '../data.js'
 import { withMysql } from '../mysql.js'
@@ -21,7 +22,8 @@ export interface Machine {
 export async function describeMachine(urls: Partial<StoreUrls>): Promise<Machine> {
   const { TIDINGS_REDIS_URL: redisUrl, TIDINGS_MYSQL_URL: mysqlUrl, TIDINGS_ETCD_URL: etcdUrl } = urls
   const [redis, mysql, etcd] = await Promise.all([
-    redisUrl && withRedis(redisUrl, async (client) => /redis_version:(\S+)/.exec(await client.info('server'))?.[1]),
+    redisUrl &&
+      withRedis(serverOf(redisUrl), async (client) => /redis_version:(\S+)/.exec(await client.info('server'))?.[1]),
     mysqlUrl &&
       withMysql(mysqlUrl, async (connection) => {
         const [rows] = await connection.query<(RowDataPacket & { v: string })[]>('SELECT VERSION() AS v')
@@ -39,6 +41,12 @@ export async function describeMachine(urls: Partial<StoreUrls>): Promise<Machine
     mysql: mysql || 'not used',
     etcd: etcd || 'not used',
   }
+}
+
+/** One server of a cluster: they are all of a kind. */
+function serverOf(redisUrl: string): string {
+  const first = parseRedisUrl(redisUrl)?.addresses[0]
+  return first ? `redis://${first.host}:${first.port}` : redisUrl
 }
 
 async function etcdVersion(url: string): Promise<string | undefined> {

@@ -1,4 +1,5 @@
 /** What the bench asks of the load generator: JSON between two processes. What it gets back is in figures.ts. */
+import { CONTENT_BYTES } from './checker.js'
 import type { Timing } from './micro-timing.js'
 
 /** Everything that can be measured, in the order in which it runs. */
@@ -14,6 +15,8 @@ export const SUITES = [
   'storm',
   'soak',
   'routes',
+  'growth',
+  'horizontal',
   'micro',
 ] as const
 /** What runs when nothing is named: what takes minutes is asked for by name. */
@@ -28,6 +31,8 @@ export interface Scale {
   runs: number
   receivers: number
   senders: number
+  /** Of each message. */
+  contentBytes: number
   /** Calls in flight with one message each. */
   inFlight: number
   /** Calls in flight with `perBatch` messages each. */
@@ -63,6 +68,7 @@ export const FULL: Scale = {
   runs: 3,
   receivers: 100,
   senders: 8,
+  contentBytes: CONTENT_BYTES,
   inFlight: 64,
   batchesInFlight: 4,
   perBatch: 100,
@@ -106,6 +112,11 @@ export interface ServerProcess {
   ops?: string
 }
 
+export interface Address {
+  host: string
+  port: number
+}
+
 /** What needs no instance. */
 export interface MicroOrder {
   suite: 'micro'
@@ -120,11 +131,23 @@ export interface RoutesOrder {
   processes: readonly ServerProcess[]
 }
 
+/** What a short load among several needs beside its scale. */
+export interface PointOrder {
+  /** What its people's names begin with: several loads follow each other on one instance. */
+  crowd: string
+  /** Entries that wait for persist while the load runs, and the worker that is held up and stores them afterwards. */
+  backlog?: { entries: number; worker: ServerProcess }
+}
+
 /** One suite to run against one instance. */
 export interface Order {
-  suite: Exclude<SuiteName, 'micro' | 'routes'>
+  suite: Exclude<SuiteName, 'micro' | 'routes' | 'growth' | 'horizontal'>
+  /** It is one of several short loads: see series.ts. */
+  point?: PointOrder
   scale: Scale
-  api: { host: string; port: number }
+  api: Address
+  /** Of every api process; `api` is the first. */
+  apis: readonly Address[]
   websocket: string
   /** Of every connect process; `websocket` is the first. */
   websockets: readonly string[]

@@ -1,5 +1,6 @@
 /** The figures for people. */
 
+import { align, COLUMNS } from './columns.js'
 import type {
   BacklogFigures,
   ColdFigures,
@@ -14,10 +15,8 @@ import type {
 } from './figures.js'
 import type { LoopFigures } from './micro-timing.js'
 import { renderRoutes } from './routes-table.js'
+import { renderCurve, renderHorizontal } from './series-table.js'
 import { timesOf } from './statistics.js'
-
-/** The processes in the order of a message's way. */
-export const COLUMNS = ['api', 'logic', 'task', 'connect', 'redis', 'mysql', 'etcd'] as const
 
 /** Prints what was measured as lines of text. */
 export function renderTable(figures: readonly Figures[]): string[] {
@@ -26,13 +25,15 @@ export function renderTable(figures: readonly Figures[]): string[] {
   return [
     ...(loads.length > 0 ? [...renderLoads(loads), '', ...renderIo(loads)] : []),
     ...idle.flatMap(renderIdle),
-    ...figures.flatMap(({ overload, backlog, cold, storm, soak, routes, micro }) => [
+    ...figures.flatMap(({ overload, backlog, cold, storm, soak, routes, growth, horizontal, micro }) => [
       ...(overload ? renderOverload(overload) : []),
       ...(backlog ? renderBacklog(backlog) : []),
       ...(cold ? renderCold(cold) : []),
       ...(storm ? renderStorm(storm) : []),
       ...(soak ? renderSoak(soak) : []),
       ...(routes ? renderRoutes(routes) : []),
+      ...(growth ?? []).flatMap(renderCurve),
+      ...(horizontal ? renderHorizontal(horizontal) : []),
       ...(micro ? renderLoops(micro) : []),
     ]),
   ]
@@ -188,12 +189,4 @@ function renderLevels(what: string, { most, first, last }: Levels, digits: numbe
     (name) => `${name} ${shown(first[name])} -> ${shown(last[name])}, at most ${shown(most[name])}`,
   )
   return `  ${what}, beginning -> end: ${cells.join('; ')}`
-}
-
-/** Columns of the same width, the first to the left. */
-export function align(rows: readonly string[][]): string[] {
-  const widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)))
-  return rows.map((row) =>
-    row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join('  '),
-  )
 }
