@@ -171,7 +171,8 @@ async function runShared(
   say(`starting an instance for ${suites.join(', ')}`)
   const profiles = profile ? profileFolder : undefined
   if (profiles !== undefined) mkdirSync(profiles, { recursive: true })
-  const instance = await startInstance({ say, interrupted, profiles, env: settingsFor(suites, scale) })
+  const snapshots = suites.includes('soak')
+  const instance = await startInstance({ say, interrupted, profiles, snapshots, env: settingsFor(suites, scale) })
   try {
     report.machine ??= await describeMachine(instance.urls)
     for (const suite of suites) {
@@ -211,6 +212,7 @@ function orderFor(instance: Instance): Omit<Order, 'suite' | 'scale'> {
     etcdUrl: instance.urls.TIDINGS_ETCD_URL.split(',')[0]!,
     partitions: instance.partitions,
     processes: instance.processes,
+    ...(instance.snapshots !== undefined && { snapshots: instance.snapshots }),
   }
 }
 

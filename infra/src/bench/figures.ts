@@ -177,8 +177,27 @@ export interface SoakFigures {
   memory: Levels
   /** Open files, sockets included. */
   handles: Levels
+  /** Of our apps: what keeps their event loops alive, sockets left out. Timers above all. */
+  resources: Levels
   /** Of our apps: p99 of the delay of their event loops since the look before, in ms. */
   delay: Levels
+  /** Of our apps: what lives in the heap, before the load and when all of it is stored. */
+  heap: Record<string, HeapFigures>
+}
+
+export interface HeapFigures {
+  /** After a full collection. */
+  beforeMib: number
+  afterMib: number
+  /** What has grown most. */
+  grown: HeapKind[]
+}
+
+/** Objects of one kind that there are more of than before. */
+export interface HeapKind {
+  kind: string
+  count: number
+  kib: number
 }
 
 /** From an event until the mirror had all of it. */

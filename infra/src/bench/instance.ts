@@ -1,5 +1,5 @@
 /** A complete Tidings of the bench's own: empty, on free ports, one process of each app, gone with its data at the end. */
-import { readdirSync, rmSync } from 'node:fs'
+import { mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { migrate } from '@tidings/migrations'
 import { checkout } from '../checkout.js'
@@ -13,6 +13,7 @@ import { type RedisCluster, startRedisCluster } from '../redis-cluster.js'
 import { readSettings } from '../settings.js'
 import { type Child, endInOrder, readState, stillRunning, writeState } from '../state.js'
 import { type Part, Supervisor } from '../supervisor.js'
+import { snapshotFlags } from './heap.js'
 import type { Address, ServerProcess } from './order.js'
 
 /** The instance is the bench's own, whatever the person's settings say; all other settings hold. */
@@ -48,6 +49,7 @@ export interface Instance {
   jwtSecret: string
   urls: StoreUrls
   partitions: number
+  snapshots?: string
   processes: ServerProcess[]
   /** Starts another task worker, for these groups. */
   addWorker(groups: string): Promise<ServerProcess>
@@ -62,6 +64,8 @@ export interface InstanceOptions {
   profiles: string | undefined
   /** Settings of this instance, on top of the person's. */
   env: Record<string, string>
+  /** Its apps write snapshots of their heaps when they are sent a signal; see heap.ts. */
+  snapshots?: boolean
   /** Its Redis is a cluster of three shards. */
   cluster?: boolean
 }
@@ -115,7 +119,7 @@ export async function startInstance(options: InstanceOptions): Promise<Instance>
 async function bringUp(
   data: DataFolder,
   supervisor: Supervisor,
-  { say, profiles, env, cluster: wantsCluster = false }: InstanceOptions,
+  { say, profiles, env, snapshots = false, cluster: wantsCluster = false }: InstanceOptions,
   startCluster: (programs: Programs) => Promise<RedisCluster>,
 ): Promise<Omit<Instance, 'stop'>> {
   const config = readSettings({ ...process.env, ...FIXED, ...env })
@@ -130,9 +134,15 @@ async function bringUp(
   const urls = { TIDINGS_REDIS_URL: url('redis'), TIDINGS_MYSQL_URL: url('mysql'), TIDINGS_ETCD_URL: url('etcd') }
   await migrate(urls.TIDINGS_MYSQL_URL)
   const plans = await planApps(config, secrets, urls, book)
+  const snapshotFolder = snapshots ? join(data.path, 'snapshots') : undefined
+  if (snapshotFolder !== undefined) mkdirSync(snapshotFolder, { recursive: true })
   const start = (plan: AppPlan): Promise<void> => {
     const part = appPart(data, { ...plan, env: { ...FIXED, ...env, ...plan.env } }, config)
-    return supervisor.start(profiles === undefined ? part : profiled(part, profiles))
+    const flags = [
+      ...(profiles === undefined ? [] : profilerFlags(part.name, profiles)),
+      ...(snapshotFolder === undefined ? [] : snapshotFlags(snapshotFolder)),
+    ]
+    return supervisor.start(withFlags(part, flags))
   }
   // Logic first: the others ask it before they call themselves ready.
   await all(plans.filter((plan) => plan.app === 'logic').map(start))
@@ -148,6 +158,7 @@ async function bringUp(
     jwtSecret: secrets.jwt,
     urls,
     partitions: config.TIDINGS_PARTITIONS,
+    ...(snapshotFolder !== undefined && { snapshots: snapshotFolder }),
     processes: [
       ...supervisor.children.map(({ name, pid, ports: { ops } }) => ({
         name,
@@ -175,8 +186,14 @@ async function all(starts: Promise<void>[]): Promise<void> {
   if (failed) throw failed.reason
 }
 
-function profiled(part: Part, folder: string): Part {
-  const flags = ['--cpu-prof', `--cpu-prof-dir=${folder}`, `--cpu-prof-name=${part.name}.cpuprofile`]
+const profilerFlags = (name: string, folder: string): string[] => [
+  '--cpu-prof',
+  `--cpu-prof-dir=${folder}`,
+  `--cpu-prof-name=${name}.cpuprofile`,
+]
+
+/** An app with flags for Node in front. */
+function withFlags(part: Part, flags: readonly string[]): Part {
   return {
     ...part,
     command() {

@@ -156,5 +156,7 @@ export interface Order {
   mysqlUrl: string
   etcdUrl: string
   partitions: number
+  /** Folder in which the apps write snapshots of their heaps when they are sent a signal. */
+  snapshots?: string
   processes: readonly ServerProcess[]
 }

@@ -13,6 +13,7 @@ import type {
   StoreRates,
   StormFigures,
 } from './figures.js'
+import { kindsOf } from './heap.js'
 import type { LoopFigures } from './micro-timing.js'
 import { renderRoutes } from './routes-table.js'
 import { renderCurve, renderHorizontal } from './series-table.js'
@@ -166,13 +167,19 @@ function renderStorm(storm: StormFigures): string[] {
 }
 
 function renderSoak(soak: SoakFigures): string[] {
-  const { minutes, capacity, perSecond, accepted, refused, latency, late, drainMs, memory, handles, delay } = soak
+  const { minutes, capacity, perSecond, accepted, refused, latency, late, drainMs, memory, handles } = soak
+  const { resources, delay, heap } = soak
   return [
     `soak: ${perSecond}/s for ${minutes.toFixed(1)} min, where a closed loop takes ${capacity}/s; ${accepted} accepted, refused: ${countsOf(refused)}`,
     `  delivered: ${timesOf(latency)} (of it the generator: p99 ${late.p99.toFixed(1)} ms); all shown and stored ${(drainMs / 1_000).toFixed(1)} s after the last answer`,
     ...renderMemory(memory),
     renderLevels('open files', handles, 0),
+    renderLevels('timers and other resources', resources, 0),
     renderLevels('event-loop delay, p99 in ms', delay, 1),
+    ...Object.entries(heap).map(
+      ([app, { beforeMib, afterMib, grown }]) =>
+        `  heap of ${app} after a collection: ${beforeMib.toFixed(1)} -> ${afterMib.toFixed(1)} MiB; most grown: ${kindsOf(grown)}`,
+    ),
   ]
 }
 
