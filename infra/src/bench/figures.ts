@@ -239,12 +239,22 @@ export interface PointFigures {
   referenceNs: number
 }
 
+/** What an entry of a backlog takes. */
+export interface EntryBytes {
+  /** Of Redis' memory, while persist has not stored it: in the stream and in the log of its conversation. */
+  waiting: number
+  /** And when it is stored: in the log. */
+  stored: number
+  /** Of the table and its indexes, as MySQL estimates them. */
+  mysql: number
+}
+
 /** What a message costs over one thing that is varied. */
 export interface CurveFigures {
   curve: string
   /** What is varied. */
   axis: string
-  points: (PointFigures & { at: number })[]
+  points: (PointFigures & { at: number; entryBytes?: EntryBytes })[]
 }
 
 /** What a message costs with so many processes of each app, on one Redis or a cluster. */
@@ -267,6 +277,7 @@ export interface Figures {
   routes?: RoutesFigures
   /** Of a short load among several: CPU ns of the reference loop right before and after it. */
   referenceNs?: number
+  entryBytes?: EntryBytes
   growth?: CurveFigures[]
   horizontal?: HorizontalRow[]
   micro?: LoopFigures[]

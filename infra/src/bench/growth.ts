@@ -90,7 +90,9 @@ export function curvesOf(name: CurveName, measured: readonly Measured[]): CurveF
       const run = figures.loads[load]?.shown
       // What is stored after the load is the backlog and what the load has added.
       const at = load === 0 ? point.at! : run?.messages
-      return run && at !== undefined ? [{ at, run, referenceNs: figures.referenceNs! }] : []
+      const { referenceNs, entryBytes } = figures
+      const bytes = load === 1 && entryBytes ? { entryBytes } : {}
+      return run && at !== undefined ? [{ at, run, referenceNs: referenceNs!, ...bytes }] : []
     }),
   })
   const all = [curve(0, name, axis)]

@@ -9,7 +9,14 @@ const HEAD = ['messages/s', 'CPU us/message', ...COLUMNS, '(load)', 'p99 ms', 'r
 export function renderCurve({ curve, axis, points }: CurveFigures): string[] {
   const speeds = speedsOf(points)
   const rows = points.map((point, i) => [String(point.at), ...cellsOf(point, speeds[i]!)])
-  return [`${curve}: what a message costs over ${axis}`, ...align([[curve, ...HEAD], ...rows]), '']
+  const bytes = points.flatMap(({ at, entryBytes }) =>
+    entryBytes
+      ? [
+          `  of ${at} entries each takes of Redis ${entryBytes.waiting.toFixed(0)} bytes until it is stored, then ${entryBytes.stored.toFixed(0)}; of MySQL ${entryBytes.mysql.toFixed(0)}`,
+        ]
+      : [],
+  )
+  return [`${curve}: what a message costs over ${axis}`, ...align([[curve, ...HEAD], ...rows]), ...bytes, '']
 }
 
 /** The table over shards and processes. */
