@@ -112,7 +112,7 @@ async function runRoutes(scale: Scale, report: Report, interrupted: AbortSignal)
 /** One thing after the other is varied, each on instances of its own. */
 async function runGrowth(options: BenchOptions, report: Report, interrupted: AbortSignal): Promise<void> {
   for (const name of options.curves) {
-    const points = pointsOf(name, options.quick)
+    const points = pointsOf(name, options.quick, name === 'backlog' ? options.mostEntries : undefined)
     const measured = await runSeries(points, seriesOptions(options, report, interrupted))
     const growth = curvesOf(name, measured)
     const faults = measured.flatMap(({ point, figures }) => figures.faults.map((fault) => `${point.crowd}: ${fault}`))

@@ -259,7 +259,8 @@ export interface CurveFigures {
 
 /** What a message costs with so many processes of each app, on one Redis or a cluster. */
 export interface HorizontalRow extends PointFigures {
-  suite: string
+  /** The suite, and its calls in flight. */
+  load: string
   shards: number
   processes: number
 }

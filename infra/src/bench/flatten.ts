@@ -49,16 +49,17 @@ export function flatten({
     found.push({ kind: 'storm', name: `storm ${connections}`, values })
   }
   if (soak) {
-    const { capacity, latency, memory, delay } = soak
+    const { capacity, latency, memory, delay, heap = {} } = soak
     const delays = Object.fromEntries(Object.entries(delay.last).map(([app, ms]) => [`${app} delay`, ms]))
+    const heaps = Object.fromEntries(Object.entries(heap).map(([app, { afterMib }]) => [`${app} heap MiB`, afterMib]))
     const values = { 'closed loop/s': capacity, 'p50 ms': latency.p50, 'p99 ms': latency.p99 }
-    found.push({ kind: 'soak', name: 'soak', values: { ...values, ...mostOf(memory), ...delays } })
+    found.push({ kind: 'soak', name: 'soak', values: { ...values, ...mostOf(memory), ...delays, ...heaps } })
   }
   if (routes) found.push(flattenRoutes(routes))
   for (const { curve, points } of growth ?? [])
     for (const { at, ...point } of points) found.push(flattenPoint('growth', `${curve} ${at}`, point))
-  for (const { suite, shards, processes, ...point } of horizontal ?? [])
-    found.push(flattenPoint('horizontal', `${suite}, ${shards} shards, ${processes} of each`, point))
+  for (const { load, shards, processes, ...point } of horizontal ?? [])
+    found.push(flattenPoint('horizontal', `${load}, ${shards} shards, ${processes} of each`, point))
   for (const { name, ns, ratio } of micro ?? [])
     found.push({ kind: 'micro', name, values: { 'CPU ns each': ns, 'by reference': ratio } })
   return found

@@ -12,6 +12,9 @@ interface Curve {
   point(at: number): Omit<Point, 'crowd' | 'suite'>
 }
 
+/** Each of many processes gets a part of the messages only, and its code is as fast as it gets later. */
+const LONG_WARM_UP_MS = 6_000
+
 /** Rooms by their members are missing: there are no rooms yet. */
 export const CURVES = {
   connections: {
@@ -19,19 +22,19 @@ export const CURVES = {
     at: [10, 100, 1_000, 10_000],
     quick: [10, 1_000],
     // Each receiver hears from the same sender or two: in the warming up every conversation is made.
-    point: (receivers) => ({ scale: { receivers, warmUpMs: receivers > 1_000 ? 6_000 : 2_000 } }),
+    point: (receivers) => ({ scale: { receivers, warmUpMs: receivers > 1_000 ? LONG_WARM_UP_MS : 2_000 } }),
   },
   nodes: {
     axis: 'connect nodes',
     at: [1, 2, 4, 8],
     quick: [1, 2],
-    point: (nodes) => ({ env: { TIDINGS_CONNECT_NODES: String(nodes) } }),
+    point: (nodes) => ({ env: { TIDINGS_CONNECT_NODES: String(nodes) }, scale: { warmUpMs: LONG_WARM_UP_MS } }),
   },
   workers: {
     axis: 'task workers, each serving both groups',
     at: [1, 2, 4],
     quick: [1, 2],
-    point: (workers) => ({ env: { TIDINGS_TASK_WORKERS: String(workers) } }),
+    point: (workers) => ({ env: { TIDINGS_TASK_WORKERS: String(workers) }, scale: { warmUpMs: LONG_WARM_UP_MS } }),
   },
   partitions: {
     axis: 'partitions',
@@ -68,10 +71,11 @@ export function curvesNamed(names: string): CurveName[] {
   return CURVE_NAMES.filter((name) => wanted.includes(name))
 }
 
-/** The loads of a curve, one after the other. */
-export function pointsOf(name: CurveName, quick: boolean): Point[] {
+/** The loads of a curve, one after the other. @param most nothing beyond it is measured */
+export function pointsOf(name: CurveName, quick: boolean, most = Number.POSITIVE_INFINITY): Point[] {
   const curve: Curve = CURVES[name]
-  return (quick ? curve.quick : curve.at).map((at) => {
+  const values = (quick ? curve.quick : curve.at).filter((at) => at <= most)
+  return values.map((at) => {
     const { scale, ...rest } = curve.point(at)
     return { suite: 'direct', crowd: `growth-${name}-${at}`, at, ...rest, scale: { ...(quick ? {} : SHORT), ...scale } }
   })

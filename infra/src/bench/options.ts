@@ -18,6 +18,8 @@ export interface BenchOptions {
   store: boolean
   /** What the suite growth varies. */
   curves: CurveName[]
+  /** Where its curve of backlogs ends. */
+  mostEntries: number | undefined
   /** Folder that its plots go to. */
   plots: string | undefined
   /** Profile the apps: they run slower, so the figures of such a run are not for quoting. */
@@ -53,7 +55,8 @@ export function parseOptions(args: string[]): BenchOptions {
   if (connections !== undefined) scale.stormConnections = wholeNumber('--connections', connections, 100_000)
   if (sessions !== undefined) scale.routeSessions = wholeNumber('--sessions', sessions, 2_000_000)
   const varied = curves === undefined ? CURVE_NAMES : curvesNamed(curves)
-  return { suites, curves: varied, plots, json, compare, check, store, quick, profile, scale }
+  const mostEntries = entries === undefined ? undefined : scale.backlogEntries
+  return { suites, curves: varied, mostEntries, plots, json, compare, check, store, quick, profile, scale }
 }
 
 function readArgs(args: string[]) {

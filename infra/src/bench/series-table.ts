@@ -3,7 +3,10 @@ import { align, COLUMNS } from './columns.js'
 import type { CurveFigures, HorizontalRow, PointFigures } from './figures.js'
 import { speedsOf } from './speed.js'
 
-const HEAD = ['messages/s', 'CPU us/message', ...COLUMNS, '(load)', 'p99 ms', 'reference ns', 'at one speed']
+const HEAD = [
+  ...['messages/s', 'CPU us/message', ...COLUMNS, '(load)', 'p99 ms', 'others %'],
+  ...['reference ns', 'at one speed'],
+]
 
 /** A curve as a table. */
 export function renderCurve({ curve, axis, points }: CurveFigures): string[] {
@@ -22,12 +25,7 @@ export function renderCurve({ curve, axis, points }: CurveFigures): string[] {
 /** The table over shards and processes. */
 export function renderHorizontal(rows: readonly HorizontalRow[]): string[] {
   const speeds = speedsOf(rows)
-  const cells = rows.map((row, i) => [
-    row.suite,
-    String(row.shards),
-    String(row.processes),
-    ...cellsOf(row, speeds[i]!),
-  ])
+  const cells = rows.map((row, i) => [row.load, String(row.shards), String(row.processes), ...cellsOf(row, speeds[i]!)])
   return align([['horizontal', 'shards', 'of each app', ...HEAD], ...cells])
 }
 
@@ -37,6 +35,7 @@ const cellsOf = ({ run, referenceNs }: PointFigures, speed: number): string[] =>
   ...COLUMNS.map((column) => (run.cpu[column] ?? 0).toFixed(1)),
   run.generatorCpu.toFixed(1),
   run.latency.p99.toFixed(1),
+  run.othersPercent.toFixed(0),
   referenceNs.toFixed(0),
   (run.cpuTotal * speed).toFixed(1),
 ]
