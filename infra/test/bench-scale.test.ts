@@ -70,7 +70,7 @@ test('points that need the same instance share one, and nobody of one is known t
   t.equal(onOneInstance(pointsOf('nodes', false)).length, 4)
   t.match(
     warmedUp(pointsOf('payload', true)).map(({ crowd }) => crowd),
-    ['growth-payload-140-warm', 'growth-payload-140', 'growth-payload-4096'],
+    ['warm-growth-payload-140', 'growth-payload-140', 'growth-payload-4096'],
     'the first of a curve has no colder start than the others',
   )
   t.equal(warmedUp(pointsOf('nodes', true).slice(0, 1)).length, 1)

@@ -1,5 +1,6 @@
 /** The people of a suite: a handful who send over HTTP, and a hundred who listen on a WebSocket each. */
 import { mintToken } from '../tokens.js'
+import { type Bystanders, seatBystanders } from './bystanders.js'
 import { Checker, contentOf } from './checker.js'
 import { nowUs } from './clock.js'
 import { headOf, type Line, type Reply } from './line.js'
@@ -34,6 +35,7 @@ export class Crowd {
   readonly #meantUs: number[] = []
   readonly #senders: Sender[]
   readonly #receivers: (Receiver | undefined)[] = []
+  #bystanders: Bystanders | undefined
   readonly #names: string[]
   readonly #acks: NodeJS.Timeout
   #next = 0
@@ -81,6 +83,7 @@ export class Crowd {
         }
       }
       await Promise.all(Array.from({ length: OPENING_AT_ONCE }, open))
+      crowd.#bystanders = await seatBystanders(order, crowdName(order), (what) => crowd.checker.fault(what))
     } catch (error) {
       crowd.leave()
       throw error
@@ -180,6 +183,7 @@ export class Crowd {
     clearInterval(this.#acks)
     // Some may never have been opened.
     for (const receiver of this.#receivers) receiver?.close()
+    this.#bystanders?.leave()
   }
 
   /** Every message goes to another receiver, and the senders take turns as well. */

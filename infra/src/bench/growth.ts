@@ -15,14 +15,23 @@ interface Curve {
 /** Each of many processes gets a part of the messages only, and its code is as fast as it gets later. */
 const LONG_WARM_UP_MS = 6_000
 
+const ACTIVE = 100
+
 /** Rooms by their members are missing: there are no rooms yet. */
 export const CURVES = {
   connections: {
-    axis: 'connections, each in turn sent to',
+    axis: 'connections, a hundred of which are sent to (of ten: all)',
     at: [10, 100, 1_000, 10_000],
     quick: [10, 1_000],
-    // Each receiver hears from the same sender or two: in the warming up every conversation is made.
-    point: (receivers) => ({ scale: { receivers, warmUpMs: receivers > 1_000 ? LONG_WARM_UP_MS : 2_000 } }),
+    point: (connections) => ({
+      scale: { receivers: Math.min(ACTIVE, connections), bystanders: Math.max(0, connections - ACTIVE) },
+    }),
+  },
+  conversations: {
+    axis: 'receivers who are sent to in turn: of ten thousand each message is the first of its conversation',
+    at: [10, 100, 1_000, 10_000],
+    quick: [10, 1_000],
+    point: (receivers) => ({ scale: { receivers } }),
   },
   nodes: {
     axis: 'connect nodes',

@@ -45,8 +45,7 @@ async function takeSnapshot(pid: number, ops: string, folder: string): Promise<s
       (each) => each.endsWith('.heapsnapshot') && each.split('.').includes(String(pid)),
     )
     if (name !== undefined) {
-      // It is written in one go, by the thread that answers here.
-      await fetch(`${ops}/healthz`, { signal: AbortSignal.timeout(SNAPSHOT_MS) })
+      await answered(ops, deadline)
       const path = join(folder, name)
       const text = readFileSync(path, 'utf8')
       rmSync(path)
@@ -54,6 +53,20 @@ async function takeSnapshot(pid: number, ops: string, folder: string): Promise<s
     }
     if (performance.now() > deadline) throw new Failure(`Process ${pid} writes no snapshot of its heap.`)
     await sleep(POLL_MS)
+  }
+}
+
+/** The file is written in one go, by the thread that answers here: it is whole when there is an answer. */
+async function answered(ops: string, deadline: number): Promise<void> {
+  for (;;) {
+    try {
+      await fetch(`${ops}/healthz`, { signal: AbortSignal.timeout(SNAPSHOT_MS) })
+      return
+    } catch (error) {
+      // A connection that was kept from before has been closed while nobody could say so.
+      if (performance.now() > deadline) throw error
+      await sleep(POLL_MS)
+    }
   }
 }
 

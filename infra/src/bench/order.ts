@@ -30,6 +30,8 @@ export interface Scale {
   /** Runs of a closed-loop suite; the middle one is shown. */
   runs: number
   receivers: number
+  /** Others who are connected and hear nothing. */
+  bystanders: number
   senders: number
   /** Of each message. */
   contentBytes: number
@@ -67,6 +69,7 @@ export const FULL: Scale = {
   runMs: 5_000,
   runs: 3,
   receivers: 100,
+  bystanders: 0,
   senders: 8,
   contentBytes: CONTENT_BYTES,
   inFlight: 64,

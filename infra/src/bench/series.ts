@@ -75,7 +75,7 @@ export async function runSeries(points: readonly Point[], options: SeriesOptions
 export function warmedUp(points: readonly Point[]): Point[] {
   const [first, ...more] = points
   if (first?.at === undefined || more.length === 0) return [...points]
-  return [{ ...first, crowd: `${first.crowd}-warm` }, first, ...more]
+  return [{ ...first, crowd: `warm-${first.crowd}` }, first, ...more]
 }
 
 /** Neighbours that need the same settings. */
