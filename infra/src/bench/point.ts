@@ -6,11 +6,11 @@ import { withRedis } from '../redis.js'
 
 import { mintToken } from '../tokens.js'
 import { nowUs } from './clock.js'
-import { perUnit, readCpu, totalOf } from './cpu.js'
+import { perUnit, readBusyUs, readCpu, totalOf } from './cpu.js'
 import type { EntryBytes, Figures, LoadFigures, Run } from './figures.js'
 import { fill } from './fill.js'
 import { batch, direct, directUnstored, type LoadOutcome } from './loads.js'
-import { checkRows, figuresOf, type Scene } from './measure.js'
+import { checkRows, figuresOf, type Scene, shareOfOthers } from './measure.js'
 import { timeReference } from './micro-timing.js'
 import type { Order, ServerProcess } from './order.js'
 import { Receiver } from './receiver.js'
@@ -99,13 +99,17 @@ async function sizesOf(redisUrl: string, mysqlUrl: string): Promise<{ redis: num
 async function drain({ order, crowd, watch }: Scene, entries: number, wake: () => void): Promise<LoadFigures> {
   const waiting = entries + crowd.checker.accepted
   const before = readCpu(order.processes)
+  const busyBefore = readBusyUs()
   const ownBefore = process.cpuUsage()
   const beganUs = nowUs()
   wake()
   await watch.settled(STORED_MS)
   const endedUs = nowUs()
   const own = process.cpuUsage(ownBefore)
-  const cpu = perUnit(before, readCpu(order.processes), waiting)
+  const after = readCpu(order.processes)
+  const ownUs = own.user + own.system
+  const busyUs = readBusyUs() - busyBefore - ownUs
+  const cpu = perUnit(before, after, waiting)
   await checkRows(order, crowd)
   const seconds = (endedUs - beganUs) / 1_000_000
   const run: Run = {
@@ -116,9 +120,9 @@ async function drain({ order, crowd, watch }: Scene, entries: number, wake: () =
     latency: { p50: 0, p99: 0, max: 0 },
     cpu,
     cpuTotal: totalOf(cpu),
-    generatorCpu: (own.user + own.system) / waiting,
+    generatorCpu: ownUs / waiting,
     io: {},
-    othersPercent: 0,
+    othersPercent: shareOfOthers(busyUs, { before, after }, endedUs - beganUs),
     window: [beganUs, endedUs],
   }
   return figuresOf('drain', [run])
