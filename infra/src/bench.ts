@@ -23,7 +23,7 @@ import { writePlot } from './bench/plot.js'
 import { readProfile, sumSelfTime } from './bench/profile.js'
 import { checkRatios, storeRatios } from './bench/ratios.js'
 import { type Report, readReport, renderReport } from './bench/report.js'
-import { runSeries, type SeriesOptions } from './bench/series.js'
+import { type Measured, runSeries, type SeriesOptions } from './bench/series.js'
 import { checkout } from './checkout.js'
 import { Failure } from './failure.js'
 import { writeJson } from './files.js'
@@ -72,7 +72,7 @@ export async function bench(args: string[]): Promise<number> {
   } catch (error) {
     if (!interrupt.signal.aborted) throw error
     say('interrupted; everything that was started has been stopped')
-    return INTERRUPTED
+    if (report.suites.length === 0) return INTERRUPTED
   }
   const path = options.json === undefined ? join(folder, `${at}.json`) : resolve(options.json)
   mkdirSync(dirname(path), { recursive: true })
@@ -83,6 +83,7 @@ export async function bench(args: string[]): Promise<number> {
   if (micro && options.store) storeRatios(micro)
   if (before) for (const line of renderComparison(before, report, options.compare!)) console.log(line)
   console.log(`\nwritten to ${path}`)
+  if (interrupt.signal.aborted) return INTERRUPTED
   return report.suites.some(({ faults }) => faults.length > 0) ? 1 : 0
 }
 
@@ -113,19 +114,30 @@ async function runRoutes(scale: Scale, report: Report, interrupted: AbortSignal)
 async function runGrowth(options: BenchOptions, report: Report, interrupted: AbortSignal): Promise<void> {
   for (const name of options.curves) {
     const points = pointsOf(name, options.quick, name === 'backlog' ? options.mostEntries : undefined)
-    const measured = await runSeries(points, seriesOptions(options, report, interrupted))
-    const growth = curvesOf(name, measured)
-    const faults = measured.flatMap(({ point, figures }) => figures.faults.map((fault) => `${point.crowd}: ${fault}`))
-    report.suites.push({ suite: 'growth', loads: [], growth, faults })
+    const measured: Measured[] = []
+    try {
+      await runSeries(points, seriesOptions(options, report, interrupted), measured)
+    } finally {
+      const growth = curvesOf(name, measured)
+      if (measured.length > 0) report.suites.push({ suite: 'growth', loads: [], growth, faults: faultsOf(measured) })
+    }
+    const { growth = [] } = report.suites.at(-1)!
     if (options.plots !== undefined) for (const curve of growth) writePlot(options.plots, curve)
   }
 }
 
 async function runHorizontal(options: BenchOptions, report: Report, interrupted: AbortSignal): Promise<void> {
-  const measured = await runSeries(horizontalPoints(), seriesOptions(options, report, interrupted))
-  const faults = measured.flatMap(({ figures }) => figures.faults)
-  report.suites.push({ suite: 'horizontal', loads: [], horizontal: rowsOf(measured), faults })
+  const measured: Measured[] = []
+  try {
+    await runSeries(horizontalPoints(), seriesOptions(options, report, interrupted), measured)
+  } finally {
+    if (measured.length > 0)
+      report.suites.push({ suite: 'horizontal', loads: [], horizontal: rowsOf(measured), faults: faultsOf(measured) })
+  }
 }
+
+const faultsOf = (measured: readonly Measured[]): string[] =>
+  measured.flatMap(({ point, figures }) => figures.faults.map((fault) => `${point.crowd}: ${fault}`))
 
 function seriesOptions({ scale }: BenchOptions, report: Report, interrupted: AbortSignal): SeriesOptions {
   return {

@@ -39,9 +39,8 @@ export interface SeriesOptions extends Pick<InstanceOptions, 'say' | 'interrupte
 /** A point that writes a million entries first. */
 const LONGEST_POINT_MS = 30 * 60_000
 
-/** Runs all of them, in their order. */
-export async function runSeries(points: readonly Point[], options: SeriesOptions): Promise<Measured[]> {
-  const measured: Measured[] = []
+/** Runs all of them, in their order. @param measured gets each as soon as it is there: what comes to nothing later does not take it along */
+export async function runSeries(points: readonly Point[], options: SeriesOptions, measured: Measured[]): Promise<void> {
   for (const sharing of onOneInstance(points)) {
     const { env = {}, cluster = false } = sharing[0]!
     const { say, interrupted } = options
@@ -68,7 +67,6 @@ export async function runSeries(points: readonly Point[], options: SeriesOptions
       await instance.stop()
     }
   }
-  return measured
 }
 
 /** Of a curve on one instance the first point is done once more before, and not counted: code gets faster when it is used. */
