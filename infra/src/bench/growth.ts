@@ -99,14 +99,16 @@ export function curvesOf(name: CurveName, measured: readonly Measured[]): CurveF
   const curve = (load: number, curveName: string, what: string): CurveFigures => ({
     curve: curveName,
     axis: what,
-    points: measured.flatMap(({ point, figures }) => {
-      const run = figures.loads[load]?.shown
-      // What is stored after the load is the backlog and what the load has added.
-      const at = load === 0 ? point.at! : run?.messages
-      const { referenceNs, entryBytes } = figures
-      const bytes = load === 1 && entryBytes ? { entryBytes } : {}
-      return run && at !== undefined ? [{ at, run, referenceNs: referenceNs!, ...bytes }] : []
-    }),
+    points: measured
+      .flatMap(({ point, figures }) => {
+        const run = figures.loads[load]?.shown
+        // What is stored after the load is the backlog and what the load has added.
+        const at = load === 0 ? point.at! : run?.messages
+        const { referenceNs, entryBytes } = figures
+        const bytes = load === 1 && entryBytes ? { entryBytes } : {}
+        return run && at !== undefined ? [{ at, run, referenceNs: referenceNs!, ...bytes }] : []
+      })
+      .sort((a, b) => a.at - b.at),
   })
   const all = [curve(0, name, axis)]
   if (name === 'backlog') all.push(curve(1, 'drain', 'entries that persist has before it, and stores'))

@@ -75,7 +75,7 @@ function places(values: readonly number[]): number[] {
 function stepOf(most: number): number {
   const least = most / TICKS || 1
   const power = 10 ** Math.floor(Math.log10(least))
-  return [1, 2, 2.5, 5, 10].map((digit) => digit * power).find((step) => step >= least)!
+  return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map((digit) => digit * power).find((step) => step >= least)!
 }
 
 const label = (at: number): string =>
