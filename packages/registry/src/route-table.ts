@@ -37,10 +37,10 @@ export class RouteTable {
 
   /** Notes that the node holds the session; another node that held it before does not any more. */
   set(user: string, session: string, node: string): void {
-    const userA = digest(user, SEEDS[0])
-    const userB = digest(user, SEEDS[1])
-    const sessionA = digest(session, SEEDS[2])
-    const sessionB = digest(session, SEEDS[3])
+    digestName(user, USER_A, USER_B)
+    const { a: userA, b: userB } = digest
+    digestName(session, SESSION_A, SESSION_B)
+    const { a: sessionA, b: sessionB } = digest
     let known = false
     let slot = userA & this.#mask
     for (; this.#node[slot] !== 0; slot = (slot + 1) & this.#mask) {
@@ -64,10 +64,10 @@ export class RouteTable {
 
   /** The session is over. One that is not known is none of ours. */
   delete(user: string, session: string): void {
-    const userA = digest(user, SEEDS[0])
-    const userB = digest(user, SEEDS[1])
-    const sessionA = digest(session, SEEDS[2])
-    const sessionB = digest(session, SEEDS[3])
+    digestName(user, USER_A, USER_B)
+    const { a: userA, b: userB } = digest
+    digestName(session, SESSION_A, SESSION_B)
+    const { a: sessionA, b: sessionB } = digest
     let found = -1
     let others = false
     for (let slot = userA & this.#mask; this.#node[slot] !== 0; slot = (slot + 1) & this.#mask) {
@@ -84,8 +84,8 @@ export class RouteTable {
 
   /** The nodes that hold a session of the user, each once, in no order. */
   nodesOf(user: string): readonly string[] {
-    const userA = digest(user, SEEDS[0])
-    const userB = digest(user, SEEDS[1])
+    digestName(user, USER_A, USER_B)
+    const { a: userA, b: userB } = digest
     let first = 0
     let several: string[] | undefined
     for (let slot = userA & this.#mask; this.#node[slot] !== 0; slot = (slot + 1) & this.#mask) {
@@ -183,15 +183,31 @@ class NodeNumbers {
 }
 
 /** Nobody outside can choose names that fall into one run. */
-const SEEDS = Array.from({ length: 4 }, () => randomInt(2 ** 32)) as [number, number, number, number]
+const [USER_A, USER_B, SESSION_A, SESSION_B] = Array.from({ length: 4 }, () => randomInt(2 ** 32)) as [
+  number,
+  number,
+  number,
+  number,
+]
 
-/** 32 bits of a name: multiply and fold, as MurmurHash ends its own. */
-function digest(name: string, seed: number): number {
-  let bits = seed
+/** What the last digest came to: an answer of two numbers would be an object for each look-up. */
+const digest = { a: 0, b: 0 }
+
+/** 64 bits of a name, in two halves with multipliers of their own; each ends as MurmurHash ends its own. */
+function digestName(name: string, seedA: number, seedB: number): void {
+  let a = seedA
+  let b = seedB
   for (let i = 0; i < name.length; i++) {
-    bits = Math.imul(bits ^ name.charCodeAt(i), 0x85ebca6b)
-    bits ^= bits >>> 15
+    const code = name.charCodeAt(i)
+    a = Math.imul(a ^ code, 0x85ebca6b)
+    b = Math.imul(b ^ code, 0xc2b2ae35)
   }
-  bits = Math.imul(bits ^ name.length, 0xc2b2ae35)
-  return (bits ^ (bits >>> 16)) >>> 0
+  digest.a = mixed(a ^ name.length)
+  digest.b = mixed(b ^ name.length)
+}
+
+function mixed(bits: number): number {
+  let x = Math.imul(bits ^ (bits >>> 16), 0x85ebca6b)
+  x = Math.imul(x ^ (x >>> 13), 0xc2b2ae35)
+  return (x ^ (x >>> 16)) >>> 0
 }
