@@ -6,7 +6,8 @@ import { Failure } from '../failure.js'
 import type { HeapFigures, HeapKind } from './figures.js'
 import type { ServerProcess } from './order.js'
 
-const SIGNAL = 'SIGUSR2'
+/** One that means nothing else to anybody: at SIGUSR2, the usual one, our apps end. */
+const SIGNAL = 'SIGPWR'
 const SNAPSHOT_MS = 120_000
 const POLL_MS = 50
 const SHOWN = 5
