@@ -1,5 +1,7 @@
 /** The suites that look at how things grow: routes, growth, horizontal, and the heaps of the soak. */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'tap'
@@ -7,7 +9,7 @@ import { contentOf } from '../src/bench/checker.js'
 import type { Run } from '../src/bench/figures.js'
 import { CURVE_NAMES, curvesNamed, curvesOf, pointsOf } from '../src/bench/growth.js'
 import { resourcesOf } from '../src/bench/health.js'
-import { compareHeaps, heapOf } from '../src/bench/heap.js'
+import { compareHeaps, heapOf, readHeaps, snapshotFlags } from '../src/bench/heap.js'
 import { horizontalPoints, rowsOf } from '../src/bench/horizontal.js'
 import { timeReference } from '../src/bench/micro-timing.js'
 import { parseOptions } from '../src/bench/options.js'
@@ -184,6 +186,36 @@ test('a heap snapshot is added up by kind, and two are held against each other',
       ],
     },
   })
+})
+
+test('a process tells what is in its heap when it is asked, and goes on', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'tidings-heap-'))
+  const program = `
+    class Kept { constructor(i) { this.i = i } }
+    globalThis.kept = Array.from({ length: 1000 }, (_, i) => new Kept(i))
+    require('node:http').createServer((_, answer) => answer.end('ok')).listen(0, '127.0.0.1', function () {
+      console.log(this.address().port)
+    })`
+  const child = spawn(process.execPath, [...snapshotFlags(folder), '-e', program], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  t.teardown(() => {
+    child.kill('SIGKILL')
+    rmSync(folder, { recursive: true })
+  })
+  const [port] = (await once(child.stdout, 'data')) as [Buffer]
+  const ops = `http://127.0.0.1:${String(port).trim()}`
+  const processes = [
+    { name: 'app', pid: child.pid!, ops },
+    { name: 'redis', pid: 1 },
+  ]
+  for (let look = 0; look < 2; look++) {
+    const heaps = await readHeaps(processes, folder)
+    t.same([...heaps.keys()], ['app'], 'a store has no such heap')
+    t.equal(heaps.get('app')!.get('Kept')!.count, 1_000)
+  }
+  t.equal((await fetch(ops)).status, 200)
+  t.same(readdirSync(folder), [], 'nothing is left')
 })
 
 test("timers are counted from an app's metrics, and sockets are not", async (t) => {
