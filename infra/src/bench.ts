@@ -5,13 +5,25 @@ import { runGenerator } from './bench/child.js'
 import { renderComparison } from './bench/compare.js'
 import type { Figures } from './bench/figures.js'
 import { processesFor } from './bench/fleet.js'
+import { curvesOf, pointsOf } from './bench/growth.js'
+import { horizontalPoints, rowsOf } from './bench/horizontal.js'
 import { type Instance, settingsKept, startInstance } from './bench/instance.js'
+import { withEtcd } from './bench/lone-etcd.js'
 import { describeMachine } from './bench/machine.js'
 import { type BenchOptions, parseOptions } from './bench/options.js'
-import { type Order, type Scale, type SuiteName, USUAL_SUITES } from './bench/order.js'
+import {
+  type Order,
+  type RoutesOrder,
+  type Scale,
+  type ServerProcess,
+  type SuiteName,
+  USUAL_SUITES,
+} from './bench/order.js'
+import { writePlot } from './bench/plot.js'
 import { readProfile, sumSelfTime } from './bench/profile.js'
 import { checkRatios, storeRatios } from './bench/ratios.js'
 import { type Report, readReport, renderReport } from './bench/report.js'
+import { type Measured, runSeries, type SeriesOptions } from './bench/series.js'
 import { checkout } from './checkout.js'
 import { Failure } from './failure.js'
 import { writeJson } from './files.js'
@@ -52,12 +64,15 @@ export async function bench(args: string[]): Promise<number> {
   }
   try {
     if (options.suites.includes('micro')) report.suites.push(await runMicro(options.scale, interrupt.signal))
-    for (const suites of sharing(options.suites.filter((name) => name !== 'micro')))
+    if (options.suites.includes('routes')) await runRoutes(options.scale, report, interrupt.signal)
+    for (const suites of sharing(options.suites.filter(runsOnOneInstance)))
       await runShared(suites, options, report, join(folder, at), interrupt.signal)
+    if (options.suites.includes('growth')) await runGrowth(options, report, interrupt.signal)
+    if (options.suites.includes('horizontal')) await runHorizontal(options, report, interrupt.signal)
   } catch (error) {
     if (!interrupt.signal.aborted) throw error
     say('interrupted; everything that was started has been stopped')
-    return INTERRUPTED
+    if (report.suites.length === 0) return INTERRUPTED
   }
   const path = options.json === undefined ? join(folder, `${at}.json`) : resolve(options.json)
   mkdirSync(dirname(path), { recursive: true })
@@ -68,6 +83,7 @@ export async function bench(args: string[]): Promise<number> {
   if (micro && options.store) storeRatios(micro)
   if (before) for (const line of renderComparison(before, report, options.compare!)) console.log(line)
   console.log(`\nwritten to ${path}`)
+  if (interrupt.signal.aborted) return INTERRUPTED
   return report.suites.some(({ faults }) => faults.length > 0) ? 1 : 0
 }
 
@@ -76,6 +92,68 @@ function runMicro(scale: Scale, interrupted: AbortSignal): Promise<Figures> {
   say('running micro')
   return runGenerator({ suite: 'micro', scale }, { interrupted, longestMs: longestOf('micro'), say })
 }
+
+/** The one suite that needs an etcd alone. */
+async function runRoutes(scale: Scale, report: Report, interrupted: AbortSignal): Promise<void> {
+  say('starting etcd for routes')
+  await withEtcd(say, async (etcd) => {
+    report.machine ??= await describeMachine({ TIDINGS_ETCD_URL: etcd.url })
+    const etcdNow = (): ServerProcess => ({ name: 'etcd', pid: etcd.pid })
+    const order: RoutesOrder = { suite: 'routes', scale, etcdUrl: etcd.url, processes: [etcdNow()] }
+    say(`running routes with ${scale.routeSessions} sessions`)
+    const wanted = async (): Promise<ServerProcess> => {
+      await etcd.kill()
+      await etcd.restart()
+      return etcdNow()
+    }
+    report.suites.push(await runGenerator(order, { interrupted, longestMs: longestOf('routes'), wanted, say }))
+  })
+}
+
+/** One thing after the other is varied, each on instances of its own. */
+async function runGrowth(options: BenchOptions, report: Report, interrupted: AbortSignal): Promise<void> {
+  for (const name of options.curves) {
+    const points = pointsOf(name, options.quick, name === 'backlog' ? options.mostEntries : undefined)
+    const measured: Measured[] = []
+    try {
+      await runSeries(points, seriesOptions(options, report, interrupted), measured)
+    } finally {
+      const growth = curvesOf(name, measured)
+      if (measured.length > 0) report.suites.push({ suite: 'growth', loads: [], growth, faults: faultsOf(measured) })
+    }
+    const { growth = [] } = report.suites.at(-1)!
+    if (options.plots !== undefined) for (const curve of growth) writePlot(options.plots, curve)
+  }
+}
+
+async function runHorizontal(options: BenchOptions, report: Report, interrupted: AbortSignal): Promise<void> {
+  const measured: Measured[] = []
+  try {
+    await runSeries(horizontalPoints(), seriesOptions(options, report, interrupted), measured)
+  } finally {
+    if (measured.length > 0)
+      report.suites.push({ suite: 'horizontal', loads: [], horizontal: rowsOf(measured), faults: faultsOf(measured) })
+  }
+}
+
+const faultsOf = (measured: readonly Measured[]): string[] =>
+  measured.flatMap(({ point, figures }) => figures.faults.map((fault) => `${point.crowd}: ${fault}`))
+
+function seriesOptions({ scale }: BenchOptions, report: Report, interrupted: AbortSignal): SeriesOptions {
+  return {
+    scale,
+    say,
+    interrupted,
+    async started({ urls }) {
+      report.machine ??= await describeMachine(urls)
+    },
+    generate: (instance, order, longestMs) =>
+      runGenerator({ ...orderFor(instance), ...order }, { interrupted, longestMs, say }),
+  }
+}
+
+const runsOnOneInstance = (name: SuiteName): name is Order['suite'] => !ON_OTHERS.has(name)
+const ON_OTHERS: ReadonlySet<SuiteName> = new Set(['micro', 'routes', 'growth', 'horizontal'])
 
 /** Suites that run on one instance after the other. Where memory is measured it is a fresh one: a heap that has grown hides what is added. */
 function sharing(suites: readonly Order['suite'][]): Order['suite'][][] {
@@ -105,7 +183,8 @@ async function runShared(
   say(`starting an instance for ${suites.join(', ')}`)
   const profiles = profile ? profileFolder : undefined
   if (profiles !== undefined) mkdirSync(profiles, { recursive: true })
-  const instance = await startInstance({ say, interrupted, profiles, env: settingsFor(suites, scale) })
+  const snapshots = suites.includes('soak')
+  const instance = await startInstance({ say, interrupted, profiles, snapshots, env: settingsFor(suites, scale) })
   try {
     report.machine ??= await describeMachine(instance.urls)
     for (const suite of suites) {
@@ -126,10 +205,17 @@ async function generate(
   scale: Scale,
   interrupted: AbortSignal,
 ): Promise<Figures> {
-  const order: Order = {
-    suite,
-    scale,
-    api: instance.api,
+  return runGenerator(
+    { suite, scale, ...orderFor(instance) },
+    { interrupted, longestMs: longestOf(suite), wanted: () => instance.addWorker('persist'), say },
+  )
+}
+
+/** What a generator must know of the instance. */
+function orderFor(instance: Instance): Omit<Order, 'suite' | 'scale'> {
+  return {
+    api: instance.apis[0]!,
+    apis: instance.apis,
     websocket: instance.websocket,
     websockets: instance.websockets,
     jwtSecret: instance.jwtSecret,
@@ -138,13 +224,8 @@ async function generate(
     etcdUrl: instance.urls.TIDINGS_ETCD_URL.split(',')[0]!,
     partitions: instance.partitions,
     processes: instance.processes,
+    ...(instance.snapshots !== undefined && { snapshots: instance.snapshots }),
   }
-  return runGenerator(order, {
-    interrupted,
-    longestMs: longestOf(suite),
-    wanted: () => instance.addWorker('persist'),
-    say,
-  })
 }
 
 const longestOf = (suite: SuiteName): number =>

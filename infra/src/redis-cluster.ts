@@ -38,7 +38,7 @@ export interface RedisCluster {
 
 /** Starts three primaries on loopback, and a replica of each when asked for; resolves when the cluster serves all slots. */
 export async function startRedisCluster(
-  options: Pick<StartOptions, 'dir' | 'programs'> & { replicas?: boolean } = {},
+  options: Pick<StartOptions, 'dir' | 'programs' | 'durable'> & { replicas?: boolean } = {},
 ): Promise<RedisCluster> {
   const all = redisServers(options)
   try {

@@ -21,7 +21,7 @@ export interface RedisServers {
 }
 
 /** @param options `dir`: their folder, which stays; by default a fresh one below the temp folder, which stop() removes */
-export function redisServers(options: Pick<StartOptions, 'dir' | 'programs'>): RedisServers {
+export function redisServers(options: Pick<StartOptions, 'dir' | 'programs' | 'durable'>): RedisServers {
   const dir = options.dir ?? mkdtempSync(join(tmpdir(), 'tidings-redis-'))
   // The stores' account has to pass through it.
   if (options.dir === undefined) chmodSync(dir, 0o755)
@@ -31,7 +31,7 @@ export function redisServers(options: Pick<StartOptions, 'dir' | 'programs'>): R
     const own = join(dir, name)
     mkdirSync(own, { recursive: true, mode: 0o755 })
     const programs = options.programs ? { programs: options.programs } : {}
-    return (await placeOf('redis', { dir: own, ...programs })).place
+    return (await placeOf('redis', { dir: own, durable: options.durable === true, ...programs })).place
   }
 
   async function run(describe: () => Promise<Store>): Promise<RunningStore> {

@@ -22,6 +22,8 @@ export interface StartOptions {
   programs?: Programs
   /** Fixed port instead of a free one. */
   port?: number
+  /** As durable as those of `npm start`; by default durability is given up for speed. */
+  durable?: boolean
 }
 
 const silent = (): void => undefined
@@ -66,7 +68,10 @@ export async function placeOf(name: StoreName, options: StartOptions): Promise<{
   const remove = (): void => {
     if (options.dir === undefined) rmSync(dir, { recursive: true, force: true, maxRetries: 3 })
   }
-  return { place: { programs, folder: join(dir, name), log: join(dir, `${name}.log`), account, fast: true }, remove }
+  return {
+    place: { programs, folder: join(dir, name), log: join(dir, `${name}.log`), account, fast: !options.durable },
+    remove,
+  }
 }
 
 /** Three stores that belong together. */

@@ -307,7 +307,10 @@ test('an inner loop that costs more than 15 % more than its stored ratio is told
 
 test('a soak finds what has grown, and lets the stores fill their memory', async (t) => {
   const level = (first: Record<string, number>, last: Record<string, number>) => ({ most: last, first, last })
-  const flat = { memory: level({ api: 100 }, { api: 156 }), handles: level({ api: 50 }, { api: 74 }) }
+  const grown = [{ kind: 'Map', count: 3, kib: 9 }]
+  const heapOf = (beforeMib: number, afterMib: number) => ({ api: { beforeMib, afterMib, grown } })
+  const still = { resources: level({ api: 10 }, { api: 62 }), heap: heapOf(20, 32.9) }
+  const flat = { ...still, memory: level({ api: 100 }, { api: 156 }), handles: level({ api: 50 }, { api: 74 }) }
   t.same(growth({ ...flat, delay: level({ api: 12 }, { api: 40 }) }), [])
   const opened = level({ api: 90, '(load)': 110 }, { api: 200, '(load)': 220 })
   t.same(growth({ ...flat, handles: opened, delay: level({}, {}) }), [], 'connections that the generator has opened')
@@ -315,9 +318,17 @@ test('a soak finds what has grown, and lets the stores fill their memory', async
     growth({
       memory: level({ api: 100, redis: 10 }, { api: 158, redis: 900 }),
       handles: level({ api: 50, redis: 50 }, { api: 50, redis: 76 }),
+      resources: level({ api: 10 }, { api: 63 }),
       delay: level({ api: 12 }, { api: 60 }),
+      heap: heapOf(20, 33.1),
     }),
-    [/^api: memory grew from 100.0 to 158.0/, /^redis: handles grew/, /^api: delay grew/],
+    [
+      /^api: heap grew from 20.0 to 33.1: Map 9 KiB \(3 more\)/,
+      /^api: memory grew from 100.0 to 158.0/,
+      /^redis: handles grew/,
+      /^api: resources grew/,
+      /^api: delay grew/,
+    ],
   )
 })
 

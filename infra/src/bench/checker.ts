@@ -1,13 +1,14 @@
 /** Holds what arrives against what was sent: nothing lost, doubled, out of order, changed, or given to someone else. */
 
 /** Every message has its number in its content: the content proves that it is the right one, and as it was written. */
-export function contentOf(index: number): string {
+export function contentOf(index: number, bytes: number = CONTENT_BYTES): string {
   const head = `{"i":${index},"text":"`
-  return `${head}${FILL.slice(0, CONTENT_BYTES - head.length - 2)}"}`
+  return `${head}${FILL.slice(0, bytes - head.length - 2)}"}`
 }
 
-const CONTENT_BYTES = 140
-const FILL = 'the quick brown fox jumps over the lazy dog and then '.repeat(4)
+export const CONTENT_BYTES = 140
+/** Enough for the largest content that is accepted. */
+const FILL = 'the quick brown fox jumps over the lazy dog and then '.repeat(400)
 const EXAMPLES = 10
 
 /** A message as a receiver saw it. */

@@ -3,19 +3,19 @@ import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { Failure } from '../failure.js'
 import type { Figures } from './figures.js'
-import type { MicroOrder, Order } from './order.js'
+import type { MicroOrder, Order, RoutesOrder } from './order.js'
 
 export interface ChildOptions {
   interrupted: AbortSignal
   /** One that hangs is ended after this time. */
   longestMs: number
-  /** Told when the generator asks for a worker; what it resolves with is the answer. */
+  /** Told when the generator asks for what only we can do; what it resolves with is the answer. */
   wanted?: () => Promise<unknown>
   say: (line: string) => void
 }
 
 /** Runs one suite. @throws Failure when it ends badly */
-export async function runGenerator(order: Order | MicroOrder, options: ChildOptions): Promise<Figures> {
+export async function runGenerator(order: Order | MicroOrder | RoutesOrder, options: ChildOptions): Promise<Figures> {
   const { interrupted, longestMs, wanted, say } = options
   const program = fileURLToPath(new URL('./generator.js', import.meta.url))
   const child = spawn(process.execPath, [program], {

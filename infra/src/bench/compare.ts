@@ -1,7 +1,8 @@
 /** Two results side by side: what became dearer, slower or larger, as ratios of the new figure to the old one. */
+
+import { align } from './columns.js'
 import { flatten, type Measured } from './flatten.js'
 import type { Report } from './report.js'
-import { align } from './table.js'
 
 const NOTHING = '-'
 

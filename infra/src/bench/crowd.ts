@@ -1,5 +1,6 @@
 /** The people of a suite: a handful who send over HTTP, and a hundred who listen on a WebSocket each. */
 import { mintToken } from '../tokens.js'
+import { type Bystanders, seatBystanders } from './bystanders.js'
 import { Checker, contentOf } from './checker.js'
 import { nowUs } from './clock.js'
 import { headOf, type Line, type Reply } from './line.js'
@@ -11,12 +12,16 @@ const TOKEN_LIFE_S = 3_600
 /** Every receiver acknowledges this often. They take turns, so that no burst of acks disturbs the messages. */
 const ACK_EVERY_MS = 200
 const ACK_TURNS = 10
+const OPENING_AT_ONCE = 16
 
 interface Sender {
   name: string
   singleHead: string
   batchHead: string
 }
+
+/** People of two crowds on one instance have different names. */
+const crowdName = ({ point, suite }: Order): string => point?.crowd ?? suite
 
 /** How a sender is called: conversations begin with it. */
 export const senderName = (suite: string, i: number): string => `${suite}-s${i}`
@@ -29,13 +34,16 @@ export class Crowd {
   readonly latency = new LatencyRecorder()
   readonly #meantUs: number[] = []
   readonly #senders: Sender[]
-  readonly #receivers: Receiver[] = []
+  readonly #receivers: (Receiver | undefined)[] = []
+  #bystanders: Bystanders | undefined
   readonly #names: string[]
   readonly #acks: NodeJS.Timeout
   #next = 0
+  #left = false
 
   private constructor(private readonly order: Order) {
-    const { suite, scale, api, jwtSecret } = order
+    const { scale, api, jwtSecret } = order
+    const suite = crowdName(order)
     const host = `${api.host}:${api.port}`
     this.#names = Array.from({ length: scale.receivers }, (_, i) => `${suite}-r${i}`)
     this.#senders = Array.from({ length: scale.senders }, (_, i) => {
@@ -49,7 +57,7 @@ export class Crowd {
     })
     let turn = 0
     this.#acks = setInterval(() => {
-      for (let i = turn; i < this.#receivers.length; i += ACK_TURNS) this.#receivers[i]!.acknowledge()
+      for (let i = turn; i < this.#receivers.length; i += ACK_TURNS) this.#receivers[i]?.acknowledge()
       turn = (turn + 1) % ACK_TURNS
     }, ACK_EVERY_MS / ACK_TURNS)
   }
@@ -59,17 +67,23 @@ export class Crowd {
     const crowd = new Crowd(order)
     try {
       const { websockets } = order
-      for (const [i, name] of crowd.#names.entries()) {
-        const receiver = await Receiver.open(
-          websockets[i % websockets.length]!,
-          mintToken(order.jwtSecret, name, TOKEN_LIFE_S),
-          {
-            message: (message, frame) => crowd.#shown(i, message, frame),
-            unexpected: (what) => crowd.checker.fault(`receiver ${i}: ${what}`),
-          },
-        )
-        crowd.#receivers.push(receiver)
+      let next = 0
+      const open = async (): Promise<void> => {
+        for (let i = next++; i < crowd.#names.length; i = next++) {
+          const receiver = await Receiver.open(
+            websockets[i % websockets.length]!,
+            mintToken(order.jwtSecret, crowd.#names[i]!, TOKEN_LIFE_S),
+            {
+              message: (message, frame) => crowd.#shown(i, message, frame),
+              unexpected: (what) => crowd.checker.fault(`receiver ${i}: ${what}`),
+            },
+          )
+          crowd.#receivers[i] = receiver
+          if (crowd.#left) receiver.close()
+        }
       }
+      await Promise.all(Array.from({ length: OPENING_AT_ONCE }, open))
+      crowd.#bystanders = await seatBystanders(order, crowdName(order), (what) => crowd.checker.fault(what))
     } catch (error) {
       crowd.leave()
       throw error
@@ -79,7 +93,7 @@ export class Crowd {
 
   /** What the ids of this crowd's conversations begin with. */
   get prefix(): string {
-    return `dm:${this.order.suite}-`
+    return `dm:${crowdName(this.order)}-`
   }
 
   /** Sends the next message alone. @param meantUs when it was meant to go out */
@@ -165,8 +179,11 @@ export class Crowd {
   }
 
   leave(): void {
+    this.#left = true
     clearInterval(this.#acks)
-    for (const receiver of this.#receivers) receiver.close()
+    // Some may never have been opened.
+    for (const receiver of this.#receivers) receiver?.close()
+    this.#bystanders?.leave()
   }
 
   /** Every message goes to another receiver, and the senders take turns as well. */
@@ -185,7 +202,11 @@ export class Crowd {
   }
 
   #messageOf(receiver: number, index: number): string {
-    return `{"to":{"user":"${this.#names[receiver]}"},"content":${contentOf(index)}}`
+    return `{"to":{"user":"${this.#names[receiver]}"},"content":${this.#contentOf(index)}}`
+  }
+
+  #contentOf(index: number): string {
+    return contentOf(index, this.order.scale.contentBytes)
   }
 
   #accept(index: number, answer: Answer): void {
@@ -205,7 +226,7 @@ export class Crowd {
   }
 
   #checkContent(index: number, frame: string): void {
-    if (!frame.includes(`"content":${contentOf(index)}`))
+    if (!frame.includes(`"content":${this.#contentOf(index)}`))
       this.checker.fault(`changed on its way: ${frame.slice(0, 400)}`)
   }
 }

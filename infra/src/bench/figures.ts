@@ -1,6 +1,7 @@
 /** What the load generator answers, and what goes into the file of results. */
 import type { LoopFigures } from './micro-timing.js'
 import type { SuiteName } from './order.js'
+import type { Loaded, Timed } from './routes-plan.js'
 
 /** Milliseconds. */
 export interface Latency {
@@ -176,8 +177,92 @@ export interface SoakFigures {
   memory: Levels
   /** Open files, sockets included. */
   handles: Levels
+  /** Of our apps: what keeps their event loops alive, sockets left out. Timers above all. */
+  resources: Levels
   /** Of our apps: p99 of the delay of their event loops since the look before, in ms. */
   delay: Levels
+  /** Of our apps: what lives in the heap, before the load and when all of it is stored. */
+  heap: Record<string, HeapFigures>
+}
+
+export interface HeapFigures {
+  /** After a full collection. */
+  beforeMib: number
+  afterMib: number
+  /** What has grown most. */
+  grown: HeapKind[]
+}
+
+/** Objects of one kind that there are more of than before. */
+export interface HeapKind {
+  kind: string
+  count: number
+  kib: number
+}
+
+/** From an event until the mirror had all of it. */
+export interface RoutesStretch {
+  ms: number
+  /** Until the mirror had the first of it. */
+  firstMs: number
+  /** Of the mirror's process, its look-ups included. */
+  cpuMs: number
+  /** How much later than due look-ups were made meanwhile: what entries would have waited. */
+  late: Latency
+}
+
+export interface RoutesFigures {
+  sessions: number
+  users: number
+  nodes: number
+  /** Sessions of the node whose lease was ended. */
+  died: number
+  /** Until etcd had all of them, a hundred in a transaction and sixteen transactions at once. */
+  fillSeconds: number
+  /** `loadCpuMs`: what it used while the mirror was loaded; `downMs`: from its end until it answered again. */
+  etcd: { dbMib: number; residentMib: number; loadCpuMs: number; downMs: number }
+  loaded: Loaded
+  /** CPU of a look-up, in ns. */
+  lookUp: Timed
+  quiet: RoutesStretch
+  death: RoutesStretch
+  /** The users of the dead node are listed on the others, as fast as etcd takes them. */
+  back: RoutesStretch
+  /** etcd was killed and started again, and all was read anew. */
+  reload: RoutesStretch
+}
+
+/** A load at one value of what is varied. */
+export interface PointFigures {
+  run: Run
+  /** CPU ns of the reference loop right before and after: how fast the machine was. */
+  referenceNs: number
+}
+
+/** What an entry of a backlog takes. */
+export interface EntryBytes {
+  /** Of Redis' memory, while persist has not stored it: in the stream and in the log of its conversation. */
+  waiting: number
+  /** And when it is stored: in the log. */
+  stored: number
+  /** Of the table and its indexes, as MySQL estimates them. */
+  mysql: number
+}
+
+/** What a message costs over one thing that is varied. */
+export interface CurveFigures {
+  curve: string
+  /** What is varied. */
+  axis: string
+  points: (PointFigures & { at: number; entryBytes?: EntryBytes })[]
+}
+
+/** What a message costs with so many processes of each app, on one Redis or a cluster. */
+export interface HorizontalRow extends PointFigures {
+  /** The suite, and its calls in flight. */
+  load: string
+  shards: number
+  processes: number
 }
 
 /** What the generator answers. */
@@ -190,6 +275,12 @@ export interface Figures {
   cold?: ColdFigures
   storm?: StormFigures
   soak?: SoakFigures
+  routes?: RoutesFigures
+  /** Of a short load among several: CPU ns of the reference loop right before and after it. */
+  referenceNs?: number
+  entryBytes?: EntryBytes
+  growth?: CurveFigures[]
+  horizontal?: HorizontalRow[]
   micro?: LoopFigures[]
   /** What was wrong with what arrived; empty when all is well. */
   faults: string[]

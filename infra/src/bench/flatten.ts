@@ -1,6 +1,7 @@
 /** The figures of a suite as plain numbers by name, so that two results can be laid side by side. */
-import type { Figures, IdleFigures, IoFigures, Levels, LoadFigures } from './figures.js'
-import { COLUMNS } from './table.js'
+
+import { COLUMNS } from './columns.js'
+import type { Figures, IdleFigures, IoFigures, Levels, LoadFigures, PointFigures, RoutesFigures } from './figures.js'
 
 /** One line of figures. Lines of one kind share their columns. */
 export interface Measured {
@@ -10,7 +11,19 @@ export interface Measured {
 }
 
 /** Everything of a suite that two runs can be compared in. Files of older versions may lack some of it. */
-export function flatten({ loads, idle, overload, backlog, cold, storm, soak, micro }: Figures): Measured[] {
+export function flatten({
+  loads,
+  idle,
+  overload,
+  backlog,
+  cold,
+  storm,
+  soak,
+  routes,
+  growth,
+  horizontal,
+  micro,
+}: Figures): Measured[] {
   const found = loads.flatMap(flattenLoad)
   if (idle) found.push(flattenIdle(idle))
   if (overload) {
@@ -36,11 +49,17 @@ export function flatten({ loads, idle, overload, backlog, cold, storm, soak, mic
     found.push({ kind: 'storm', name: `storm ${connections}`, values })
   }
   if (soak) {
-    const { capacity, latency, memory, delay } = soak
+    const { capacity, latency, memory, delay, heap = {} } = soak
     const delays = Object.fromEntries(Object.entries(delay.last).map(([app, ms]) => [`${app} delay`, ms]))
+    const heaps = Object.fromEntries(Object.entries(heap).map(([app, { afterMib }]) => [`${app} heap MiB`, afterMib]))
     const values = { 'closed loop/s': capacity, 'p50 ms': latency.p50, 'p99 ms': latency.p99 }
-    found.push({ kind: 'soak', name: 'soak', values: { ...values, ...mostOf(memory), ...delays } })
+    found.push({ kind: 'soak', name: 'soak', values: { ...values, ...mostOf(memory), ...delays, ...heaps } })
   }
+  if (routes) found.push(flattenRoutes(routes))
+  for (const { curve, points } of growth ?? [])
+    for (const { at, ...point } of points) found.push(flattenPoint('growth', `${curve} ${at}`, point))
+  for (const { load, shards, processes, ...point } of horizontal ?? [])
+    found.push(flattenPoint('horizontal', `${load}, ${shards} shards, ${processes} of each`, point))
   for (const { name, ns, ratio } of micro ?? [])
     found.push({ kind: 'micro', name, values: { 'CPU ns each': ns, 'by reference': ratio } })
   return found
@@ -77,6 +96,28 @@ function flattenIdle(idle: IdleFigures): Measured {
   }
   return { kind: 'idle', name: `idle ${connections}`, values }
 }
+
+function flattenRoutes({ sessions, loaded, lookUp, death, back, reload }: RoutesFigures): Measured {
+  const sizes = { 'bytes/session': loaded.bytesPerSession, 'load ms': loaded.ms, 'peak MiB': loaded.peakMib }
+  const stretches = Object.entries({ death, back, reload }).flatMap(([name, { ms, late }]) => [
+    [`${name} ms`, ms],
+    [`${name} late max ms`, late.max],
+  ])
+  const values = { ...sizes, 'look-up ns': lookUp.knownNs, ...Object.fromEntries(stretches) }
+  return { kind: 'routes', name: `routes ${sessions}`, values }
+}
+
+const flattenPoint = (kind: string, name: string, { run, referenceNs }: PointFigures): Measured => ({
+  kind,
+  name,
+  values: {
+    'messages/s': run.perSecond,
+    'CPU us/message': run.cpuTotal,
+    'by reference': (run.cpuTotal * 1_000) / referenceNs,
+    'by (load)': run.cpuTotal / run.generatorCpu,
+    'p99 ms': run.latency.p99,
+  },
+})
 
 const mostOf = ({ most }: Levels): Record<string, number> =>
   Object.fromEntries(Object.entries(most).map(([name, mib]) => [`${name} MiB`, mib]))

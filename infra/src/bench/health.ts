@@ -8,6 +8,7 @@ import type { ServerProcess } from './order.js'
 const EVERY_MS = 1_000
 /** The generator: its connections are open files of the api as well. */
 export const LOAD = '(load)'
+const RESOURCE = /^nodejs_active_resources\{([^}]*)\} (\d+)$/gm
 const DELAY = /^nodejs_eventloop_lag_p99_seconds(?:\{[^}]*\})? (\S+)$/m
 
 type Sample = Record<string, number>
@@ -16,6 +17,7 @@ type Sample = Record<string, number>
 export class HealthWatch {
   readonly #memory: Sample[] = []
   readonly #handles: Sample[] = []
+  readonly #resources: Sample[] = []
   readonly #delay: Sample[] = []
   readonly #timer: NodeJS.Timeout
   #looking: Promise<void>
@@ -29,18 +31,25 @@ export class HealthWatch {
   }
 
   /** @throws when a process has ended meanwhile */
-  async stop(): Promise<{ memory: Levels; handles: Levels; delay: Levels }> {
+  async stop(): Promise<{ memory: Levels; handles: Levels; resources: Levels; delay: Levels }> {
     clearInterval(this.#timer)
     await this.#looking
     if (this.#failure !== undefined) throw this.#failure
-    return { memory: summarize(this.#memory), handles: summarize(this.#handles), delay: summarize(this.#delay) }
+    return {
+      memory: summarize(this.#memory),
+      handles: summarize(this.#handles),
+      resources: summarize(this.#resources),
+      delay: summarize(this.#delay),
+    }
   }
 
   async #look(): Promise<void> {
     try {
       this.#memory.push(residentMib(this.processes))
       this.#handles.push(openFiles([...this.processes, { name: LOAD, pid: process.pid }]))
-      this.#delay.push(await delays(this.processes))
+      const { delay, resources } = await askApps(this.processes)
+      this.#delay.push(delay)
+      this.#resources.push(resources)
     } catch (error) {
       this.#failure ??= error
     }
@@ -60,18 +69,28 @@ export function openFiles(processes: readonly ServerProcess[]): Sample {
   return found
 }
 
-/** The longest of each app's processes, in ms. The apps begin anew after each answer. */
-async function delays(processes: readonly ServerProcess[]): Promise<Sample> {
-  const found: Sample = {}
+/** By app: the longest delay of its processes, in ms, and all their resources. The apps begin anew after each answer. */
+async function askApps(processes: readonly ServerProcess[]): Promise<{ delay: Sample; resources: Sample }> {
+  const delay: Sample = {}
+  const resources: Sample = {}
   await Promise.all(
     processes.map(async ({ name, ops }) => {
       if (ops === undefined) return
       const answer = await fetch(`${ops}/metrics`, { signal: AbortSignal.timeout(10 * EVERY_MS) })
-      const ms = delayOf(await answer.text())
-      if (ms !== undefined) found[name] = Math.max(found[name] ?? 0, ms)
+      const metrics = await answer.text()
+      const ms = delayOf(metrics)
+      if (ms !== undefined) delay[name] = Math.max(delay[name] ?? 0, ms)
+      resources[name] = (resources[name] ?? 0) + resourcesOf(metrics)
     }),
   )
-  return found
+  return { delay, resources }
+}
+
+/** Active resources from Prometheus' text: timers, watchers and requests; sockets are open files. */
+export function resourcesOf(metrics: string): number {
+  let sum = 0
+  for (const [, labels, count] of metrics.matchAll(RESOURCE)) if (!/Socket|TCP/.test(labels!)) sum += Number(count)
+  return sum
 }
 
 /** The p99 of the event loop's delay, in ms, from Prometheus' text; nothing when there was no time to measure one. @throws when an app tells none */

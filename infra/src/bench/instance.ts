@@ -1,5 +1,5 @@
 /** A complete Tidings of the bench's own: empty, on free ports, one process of each app, gone with its data at the end. */
-import { readdirSync, rmSync } from 'node:fs'
+import { mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { migrate } from '@tidings/migrations'
 import { checkout } from '../checkout.js'
@@ -8,11 +8,13 @@ import { Failure } from '../failure.js'
 import { holderOf, takeLock } from '../lock.js'
 import { findBinaries } from '../packages.js'
 import { type AppPlan, appPart, opsUrl, PortBook, planApps, planStores, type StoreUrls, storePart } from '../plan.js'
-import { STORES } from '../programs.js'
+import { type Programs, STORES } from '../programs.js'
+import { type RedisCluster, startRedisCluster } from '../redis-cluster.js'
 import { readSettings } from '../settings.js'
 import { type Child, endInOrder, readState, stillRunning, writeState } from '../state.js'
 import { type Part, Supervisor } from '../supervisor.js'
-import type { ServerProcess } from './order.js'
+import { snapshotFlags } from './heap.js'
+import type { Address, ServerProcess } from './order.js'
 
 /** The instance is the bench's own, whatever the person's settings say; all other settings hold. */
 const FIXED = {
@@ -39,13 +41,15 @@ const FIXED = {
 /** An instance that is ready. */
 export interface Instance {
   data: DataFolder
-  api: { host: string; port: number }
+  /** Of every api process. */
+  apis: Address[]
   websocket: string
   /** Of every connect process. */
   websockets: string[]
   jwtSecret: string
   urls: StoreUrls
   partitions: number
+  snapshots?: string
   processes: ServerProcess[]
   /** Starts another task worker, for these groups. */
   addWorker(groups: string): Promise<ServerProcess>
@@ -60,6 +64,10 @@ export interface InstanceOptions {
   profiles: string | undefined
   /** Settings of this instance, on top of the person's. */
   env: Record<string, string>
+  /** Its apps write snapshots of their heaps when they are sent a signal; see heap.ts. */
+  snapshots?: boolean
+  /** Its Redis is a cluster of three shards. */
+  cluster?: boolean
 }
 
 /** The settings that the person has set and that hold in the bench too, by name. */
@@ -79,9 +87,11 @@ export async function startInstance(options: InstanceOptions): Promise<Instance>
     say: options.say,
     changed: (children) => writeState(data, { children }),
   })
+  let cluster: RedisCluster | undefined
   let stopping: Promise<void> | undefined
   const stop = (): Promise<void> => {
-    stopping ??= supervisor.stop().then(() => {
+    stopping ??= supervisor.stop().then(async () => {
+      await cluster?.stop()
       release()
       removeData(data)
     })
@@ -92,7 +102,11 @@ export async function startInstance(options: InstanceOptions): Promise<Instance>
   })
   whenInterrupted.catch(() => undefined)
   try {
-    const up = bringUp(data, supervisor, options)
+    const up = bringUp(data, supervisor, options, async (programs) => {
+      const dir = join(storeHome(data).folder, 'cluster')
+      cluster = await startRedisCluster({ dir, programs, durable: true })
+      return cluster
+    })
     // Interrupted half-way: the steps still under way fail one after the other, and nobody waits for them.
     up.catch(() => undefined)
     return { ...(await Promise.race([up, whenInterrupted])), stop }
@@ -105,21 +119,30 @@ export async function startInstance(options: InstanceOptions): Promise<Instance>
 async function bringUp(
   data: DataFolder,
   supervisor: Supervisor,
-  { say, profiles, env }: InstanceOptions,
+  { say, profiles, env, snapshots = false, cluster: wantsCluster = false }: InstanceOptions,
+  startCluster: (programs: Programs) => Promise<RedisCluster>,
 ): Promise<Omit<Instance, 'stop'>> {
   const config = readSettings({ ...process.env, ...FIXED, ...env })
   const secrets = secretsOf(data)
   const book = new PortBook(data)
   const programs = await findBinaries(checkout, say)
-  const stores = await planStores(data, secrets, programs, book, STORES)
+  const own = wantsCluster ? STORES.filter((name) => name !== 'redis') : STORES
+  const stores = await planStores(data, secrets, programs, book, own)
   await all(stores.map((store) => supervisor.start(storePart(store))))
-  const url = (name: string): string => stores.find((store) => store.name === name)!.url
+  const cluster = wantsCluster ? await startCluster(programs) : undefined
+  const url = (name: string): string => stores.find((store) => store.name === name)?.url ?? cluster!.url
   const urls = { TIDINGS_REDIS_URL: url('redis'), TIDINGS_MYSQL_URL: url('mysql'), TIDINGS_ETCD_URL: url('etcd') }
   await migrate(urls.TIDINGS_MYSQL_URL)
   const plans = await planApps(config, secrets, urls, book)
+  const snapshotFolder = snapshots ? join(data.path, 'snapshots') : undefined
+  if (snapshotFolder !== undefined) mkdirSync(snapshotFolder, { recursive: true })
   const start = (plan: AppPlan): Promise<void> => {
     const part = appPart(data, { ...plan, env: { ...FIXED, ...env, ...plan.env } }, config)
-    return supervisor.start(profiles === undefined ? part : profiled(part, profiles))
+    const flags = [
+      ...(profiles === undefined ? [] : profilerFlags(part.name, profiles)),
+      ...(snapshotFolder === undefined ? [] : snapshotFlags(snapshotFolder)),
+    ]
+    return supervisor.start(withFlags(part, flags))
   }
   // Logic first: the others ask it before they call themselves ready.
   await all(plans.filter((plan) => plan.app === 'logic').map(start))
@@ -127,20 +150,23 @@ async function bringUp(
   const websockets = plans
     .filter(({ app }) => app === 'connect')
     .map(({ ports }) => `ws://127.0.0.1:${ports.ws}/api/v1/ws`)
-  const port = (app: string, name: string): number => plans.find((plan) => plan.app === app)!.ports[name]!
   return {
     data,
-    api: { host: '127.0.0.1', port: port('api', 'http') },
+    apis: plans.filter(({ app }) => app === 'api').map(({ ports }) => ({ host: '127.0.0.1', port: ports.http! })),
     websocket: websockets[0]!,
     websockets,
     jwtSecret: secrets.jwt,
     urls,
     partitions: config.TIDINGS_PARTITIONS,
-    processes: supervisor.children.map(({ name, pid, ports: { ops } }) => ({
-      name,
-      pid,
-      ...(ops !== undefined && { ops: opsUrl('127.0.0.1', ops) }),
-    })),
+    ...(snapshotFolder !== undefined && { snapshots: snapshotFolder }),
+    processes: [
+      ...supervisor.children.map(({ name, pid, ports: { ops } }) => ({
+        name,
+        pid,
+        ...(ops !== undefined && { ops: opsUrl('127.0.0.1', ops) }),
+      })),
+      ...(cluster?.shards ?? []).map(({ pid }) => ({ name: 'redis', pid })),
+    ],
     async addWorker(groups) {
       const first = plans.find((plan) => plan.app === 'task')!
       const instance = 'task-2'
@@ -160,8 +186,14 @@ async function all(starts: Promise<void>[]): Promise<void> {
   if (failed) throw failed.reason
 }
 
-function profiled(part: Part, folder: string): Part {
-  const flags = ['--cpu-prof', `--cpu-prof-dir=${folder}`, `--cpu-prof-name=${part.name}.cpuprofile`]
+const profilerFlags = (name: string, folder: string): string[] => [
+  '--cpu-prof',
+  `--cpu-prof-dir=${folder}`,
+  `--cpu-prof-name=${name}.cpuprofile`,
+]
+
+/** An app with flags for Node in front. */
+function withFlags(part: Part, flags: readonly string[]): Part {
   return {
     ...part,
     command() {

@@ -31,20 +31,38 @@ function closedLoop(
   perCall: number,
   send: (crowd: Crowd, line: Line) => Promise<void>,
 ): Promise<LoadOutcome> {
-  return onStage(order, width, async (scene, lines) => {
-    const { warmUpMs, runMs, runs } = order.scale
-    const loadFor = (ms: number) => async (): Promise<void> => {
-      const end = performance.now() + ms
-      await Promise.all(
-        lines.map(async (line) => {
-          while (performance.now() < end) await send(scene.crowd, line)
-        }),
-      )
-    }
-    await measure(scene, loadFor(warmUpMs))
-    const measured: Run[] = []
-    for (let i = 0; i < runs; i++) measured.push(await measure(scene, loadFor(runMs), width * perCall))
-    return [figuresOf(order.suite, measured)]
+  return onStage(order, width, async (scene, lines) => [await loop(scene, lines, perCall, send)])
+}
+
+async function loop(
+  scene: Scene,
+  lines: Line[],
+  perCall: number,
+  send: (crowd: Crowd, line: Line) => Promise<void>,
+): Promise<LoadFigures> {
+  const { warmUpMs, runMs, runs } = scene.order.scale
+  const loadFor = (ms: number) => async (): Promise<void> => {
+    const end = performance.now() + ms
+    await Promise.all(
+      lines.map(async (line) => {
+        while (performance.now() < end) await send(scene.crowd, line)
+      }),
+    )
+  }
+  await measure(scene, loadFor(warmUpMs))
+  const measured: Run[] = []
+  for (let i = 0; i < runs; i++) measured.push(await measure(scene, loadFor(runMs), lines.length * perCall))
+  return figuresOf(scene.order.suite, measured)
+}
+
+/**
+ * As `direct`, while nobody stores anything; afterwards it is stored.
+ * @param store resolves with what that cost when everything is in MySQL
+ */
+export function directUnstored(order: Order, store: (scene: Scene) => Promise<LoadFigures>): Promise<LoadOutcome> {
+  return onStage(order, order.scale.inFlight, async (scene, lines) => {
+    const live = await loop({ ...scene, unstored: true }, lines, 1, (crowd, line) => crowd.sendOne(line))
+    return [live, await store(scene)]
   })
 }
 
@@ -79,7 +97,12 @@ async function onStage(
 ): Promise<LoadOutcome> {
   const crowd = await Crowd.gather(order)
   const watch = new StreamWatch(order.redisUrl, order.partitions)
-  const lines = await Promise.all(Array.from({ length: width }, () => Line.open(order.api.host, order.api.port)))
+  const lines = await Promise.all(
+    Array.from({ length: width }, (_, i) => {
+      const { host, port } = order.apis[i % order.apis.length]!
+      return Line.open(host, port)
+    }),
+  )
   try {
     const loads = await play({ order, crowd, watch }, lines)
     // A doubled message may come late.

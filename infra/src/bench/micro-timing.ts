@@ -58,6 +58,13 @@ export async function timeLoops(loops: readonly Loop[], timing: Timing): Promise
   return loops.map((loop) => ({ name: loop.name, ...middleBy(rounds.get(loop)!, ({ ratio }) => ratio) }))
 }
 
+/** CPU ns of a run of the reference loop, now. */
+export async function timeReference(): Promise<number> {
+  await slice(REFERENCE, REFERENCE_MS)
+  return slice(REFERENCE, REFERENCE_MS)
+}
+const REFERENCE_MS = 150
+
 let kept = 0
 
 /** CPU nanoseconds per unit while it runs for so long. */

@@ -1,6 +1,7 @@
 /** What may be written behind `npm run bench --`. */
 import { parseArgs } from 'node:util'
 import { Failure, reasonOf } from '../failure.js'
+import { CURVE_NAMES, type CurveName, curvesNamed } from './growth.js'
 import { FULL, QUICK, type Scale, SUITES, type SuiteName, USUAL_SUITES } from './order.js'
 
 export interface BenchOptions {
@@ -15,17 +16,24 @@ export interface BenchOptions {
   check: boolean
   /** Keep the ratios of the inner loops. */
   store: boolean
+  /** What the suite growth varies. */
+  curves: CurveName[]
+  /** Where its curve of backlogs ends. */
+  mostEntries: number | undefined
+  /** Folder that its plots go to. */
+  plots: string | undefined
   /** Profile the apps: they run slower, so the figures of such a run are not for quoting. */
   profile: boolean
 }
 
 /** The long suites may run two hours; a part of it is for filling and draining. */
 const MOST_MINUTES = 60
-const USAGE = `npm run bench -- [--suite all|${SUITES.join(',')}] [--minutes n] [--entries n] [--connections n] [--json file] [--compare old.json] [--check] [--store] [--quick] [--profile]`
+const USAGE = `npm run bench -- [--suite all|${SUITES.join(',')}] [--minutes n] [--entries n] [--connections n] [--sessions n] [--curves ${CURVE_NAMES.join(',')}] [--plots folder] [--json file] [--compare old.json] [--check] [--store] [--quick] [--profile]`
 
 /** @throws Failure with the usage */
 export function parseOptions(args: string[]): BenchOptions {
-  const { suite, json, compare, check, store, quick, profile, minutes, entries, connections } = readArgs(args)
+  const { suite, curves, plots, json, compare, check, store, quick, profile, minutes, entries, connections, sessions } =
+    readArgs(args)
   const names = suite === 'all' ? [...SUITES] : (suite?.split(',') ?? [...USUAL_SUITES])
   const unknown = names.find((name) => !isSuite(name))
   if (unknown !== undefined) {
@@ -44,7 +52,10 @@ export function parseOptions(args: string[]): BenchOptions {
     scale.coldEntries = scale.backlogEntries
   }
   if (connections !== undefined) scale.stormConnections = wholeNumber('--connections', connections, 100_000)
-  return { suites, json, compare, check, store, quick, profile, scale }
+  if (sessions !== undefined) scale.routeSessions = wholeNumber('--sessions', sessions, 2_000_000)
+  const varied = curves === undefined ? CURVE_NAMES : curvesNamed(curves)
+  const mostEntries = entries === undefined ? undefined : scale.backlogEntries
+  return { suites, curves: varied, mostEntries, plots, json, compare, check, store, quick, profile, scale }
 }
 
 function readArgs(args: string[]) {
@@ -55,6 +66,9 @@ function readArgs(args: string[]) {
     minutes: { type: 'string' },
     entries: { type: 'string' },
     connections: { type: 'string' },
+    curves: { type: 'string' },
+    plots: { type: 'string' },
+    sessions: { type: 'string' },
     check: { type: 'boolean', default: false },
     store: { type: 'boolean', default: false },
     quick: { type: 'boolean', default: false },

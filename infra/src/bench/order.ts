@@ -1,4 +1,5 @@
 /** What the bench asks of the load generator: JSON between two processes. What it gets back is in figures.ts. */
+import { CONTENT_BYTES } from './checker.js'
 import type { Timing } from './micro-timing.js'
 
 /** Everything that can be measured, in the order in which it runs. */
@@ -14,6 +15,9 @@ export const SUITES = [
   'cold-catchup',
   'storm',
   'soak',
+  'routes',
+  'growth',
+  'horizontal',
   'micro',
 ] as const
 /** What runs when nothing is named: what takes minutes is asked for by name. */
@@ -27,7 +31,11 @@ export interface Scale {
   /** Runs of a closed-loop suite; the middle one is shown. */
   runs: number
   receivers: number
+  /** Others who are connected and hear nothing. */
+  bystanders: number
   senders: number
+  /** Of each message. */
+  contentBytes: number
   /** Calls in flight with one message each. */
   inFlight: number
   /** Calls in flight with `perBatch` messages each. */
@@ -53,6 +61,8 @@ export interface Scale {
   stormRate: number
   /** How long half of what the instance can do is sent. */
   soakMs: number
+  /** Sessions in etcd that a worker mirrors. */
+  routeSessions: number
   /** How long the inner loops are timed. */
   micro: Timing
 }
@@ -62,7 +72,9 @@ export const FULL: Scale = {
   runMs: 5_000,
   runs: 3,
   receivers: 100,
+  bystanders: 0,
   senders: 8,
+  contentBytes: CONTENT_BYTES,
   inFlight: 64,
   batchesInFlight: 4,
   perBatch: 100,
@@ -77,6 +89,7 @@ export const FULL: Scale = {
   stormSpreadMs: 30_000,
   stormRate: 200,
   soakMs: 60_000,
+  routeSessions: 200_000,
   micro: { warmUpMs: 200, sliceMs: 15, rounds: 21 },
 }
 
@@ -94,6 +107,7 @@ export const QUICK: Scale = {
   stormConnections: 1_000,
   stormSpreadMs: 5_000,
   soakMs: 15_000,
+  routeSessions: 20_000,
   micro: { warmUpMs: 100, sliceMs: 10, rounds: 9 },
 }
 
@@ -105,17 +119,42 @@ export interface ServerProcess {
   ops?: string
 }
 
+export interface Address {
+  host: string
+  port: number
+}
+
 /** What needs no instance. */
 export interface MicroOrder {
   suite: 'micro'
   scale: Scale
 }
 
+/** What needs an etcd and nothing else. */
+export interface RoutesOrder {
+  suite: 'routes'
+  scale: Scale
+  etcdUrl: string
+  processes: readonly ServerProcess[]
+}
+
+/** What a short load among several needs beside its scale. */
+export interface PointOrder {
+  /** What its people's names begin with: several loads follow each other on one instance. */
+  crowd: string
+  /** Entries that wait for persist while the load runs, and the worker that is held up and stores them afterwards. */
+  backlog?: { entries: number; worker: ServerProcess }
+}
+
 /** One suite to run against one instance. */
 export interface Order {
-  suite: Exclude<SuiteName, 'micro'>
+  suite: Exclude<SuiteName, 'micro' | 'routes' | 'growth' | 'horizontal'>
+  /** It is one of several short loads: see series.ts. */
+  point?: PointOrder
   scale: Scale
-  api: { host: string; port: number }
+  api: Address
+  /** Of every api process; `api` is the first. */
+  apis: readonly Address[]
   websocket: string
   /** Of every connect process; `websocket` is the first. */
   websockets: readonly string[]
@@ -124,5 +163,7 @@ export interface Order {
   mysqlUrl: string
   etcdUrl: string
   partitions: number
+  /** Folder in which the apps write snapshots of their heaps when they are sent a signal. */
+  snapshots?: string
   processes: readonly ServerProcess[]
 }

@@ -1,7 +1,8 @@
 /** Half of what the instance can do, for long: memory, open files and the delay of the event loops stay level. */
 import { Crowd } from './crowd.js'
-import type { Levels, SoakFigures } from './figures.js'
+import type { HeapFigures, Levels, SoakFigures } from './figures.js'
 import { HealthWatch, LOAD } from './health.js'
+import { compareHeaps, kindsOf, readHeaps } from './heap.js'
 import { Line } from './line.js'
 import { allArrived } from './measure.js'
 import type { Order } from './order.js'
@@ -30,6 +31,7 @@ export async function soak(order: Order): Promise<{ soak: SoakFigures; faults: s
     crowd.latency.take()
     const before = crowd.checker.accepted
     const perSecond = Math.max(1, Math.round(capacity * SHARE))
+    const heapsBefore = await readHeaps(order.processes, order.snapshots!)
     const health = new HealthWatch(order.processes)
     const late = await steady(order, crowd, lines, {
       perSecond,
@@ -58,8 +60,9 @@ export async function soak(order: Order): Promise<{ soak: SoakFigures; faults: s
       late,
       drainMs,
       ...levels,
+      heap: compareHeaps(heapsBefore, await readHeaps(order.processes, order.snapshots!)),
     }
-    return { soak: figures, faults: [...crowd.faults(), ...(soakMs >= JUDGED_FROM_MS ? growth(levels) : [])] }
+    return { soak: figures, faults: [...crowd.faults(), ...(soakMs >= JUDGED_FROM_MS ? growth(figures) : [])] }
   } finally {
     for (const line of lines) line.close()
     watch.close()
@@ -68,11 +71,26 @@ export async function soak(order: Order): Promise<{ soak: SoakFigures; faults: s
 }
 
 /** What the end may have more of than the beginning: a share of it, and so much in any case. */
-const BOUNDS = { memory: { share: 0.25, any: 32 }, handles: { share: 0.1, any: 20 }, delay: { share: 1, any: 20 } }
+const BOUNDS = {
+  memory: { share: 0.25, any: 32 },
+  handles: { share: 0.1, any: 20 },
+  resources: { share: 0.25, any: 50 },
+  delay: { share: 1, any: 20 },
+}
+/** In MiB, after a full collection. */
+const HEAP_BOUND = { share: 0.25, any: 8 }
 
 /** What has grown beyond its bound. The stores' memory is left out: MariaDB fills its buffers, and Redis holds the newest entries. */
-export function growth(levels: Record<keyof typeof BOUNDS, Levels>): string[] {
-  return (['memory', 'handles', 'delay'] as const).flatMap((what) => {
+export function growth(
+  levels: Record<keyof typeof BOUNDS, Levels> & { heap: Readonly<Record<string, HeapFigures>> },
+): string[] {
+  const { share, any } = HEAP_BOUND
+  const heaps = Object.entries(levels.heap).flatMap(([name, { beforeMib, afterMib, grown }]) =>
+    afterMib <= beforeMib * (1 + share) + any
+      ? []
+      : [`${name}: heap grew from ${beforeMib.toFixed(1)} to ${afterMib.toFixed(1)}: ${kindsOf(grown)}`],
+  )
+  const others = (['memory', 'handles', 'resources', 'delay'] as const).flatMap((what) => {
     const { share, any } = BOUNDS[what]
     const { first, last } = levels[what]
     return Object.entries(last).flatMap(([name, atEnd]) => {
@@ -84,4 +102,5 @@ export function growth(levels: Record<keyof typeof BOUNDS, Levels>): string[] {
       return [`${name}: ${what} grew from ${begin.toFixed(1)} to ${end.toFixed(1)}`]
     })
   })
+  return [...heaps, ...others]
 }

@@ -47,6 +47,10 @@ function percentilesOf(histogram: Histogram): Latency {
   return { p50: ms(50), p99: ms(99), max: histogram.maxValue / 1_000 }
 }
 
+/** For people. */
+export const timesOf = ({ p50, p99, max }: Latency): string =>
+  `p50 ${p50.toFixed(1)}, p99 ${p99.toFixed(1)}, max ${max.toFixed(0)} ms`
+
 /** The item in the middle by a measure; of an even number the lower one of the two. */
 export function middleBy<T>(items: readonly T[], measure: (item: T) => number): T {
   const sorted = [...items].sort((a, b) => measure(a) - measure(b))

@@ -1,6 +1,7 @@
 /** Is everything that was accepted settled and in MySQL? Asked of the stores themselves. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Redis } from 'ioredis'
+import { parseRedisUrl } from '@tidings/service'
+import { Cluster, Redis } from 'ioredis'
 import type { RowDataPacket } from 'mysql2/promise'
 import { Failure } from '../failure.js'
 import { withMysql } from '../mysql.js'
@@ -10,13 +11,14 @@ const LONGEST_MS = 60_000
 
 /** Watches the streams of an instance. */
 export class StreamWatch {
-  readonly #redis: Redis
+  readonly #redis: Redis | Cluster
 
   constructor(
     url: string,
     private readonly partitions: number,
   ) {
-    this.#redis = new Redis(url)
+    const target = parseRedisUrl(url)
+    this.#redis = target?.kind === 'cluster' ? new Cluster(target.addresses) : new Redis(url)
   }
 
   /** Resolves when both groups have settled every entry. @throws Failure when they do not get there in time */
@@ -43,15 +45,16 @@ export class StreamWatch {
 
   /** Entries that a group has not read, or not settled. */
   async #open(): Promise<number> {
-    const pipeline = this.#redis.pipeline()
-    for (let p = 0; p < this.partitions; p++) pipeline.xinfo('GROUPS', `tidings:{${p}}:messages`)
-    let open = 0
-    for (const [error, groups] of (await pipeline.exec()) ?? []) {
-      // A partition without a message has no stream.
-      if (error && !error.message.includes('no such key')) throw error
-      if (!error) open += unsettled(groups as GroupRow[])
-    }
-    return open
+    const counts = Array.from({ length: this.partitions }, async (_, p) => {
+      try {
+        return unsettled((await this.#redis.xinfo('GROUPS', `tidings:{${p}}:messages`)) as GroupRow[])
+      } catch (error) {
+        // A partition without a message has no stream.
+        if (error instanceof Error && error.message.includes('no such key')) return 0
+        throw error
+      }
+    })
+    return (await Promise.all(counts)).reduce((sum, n) => sum + n, 0)
   }
 }
 

@@ -1,11 +1,11 @@
 /** The figures for people. */
 
+import { align, COLUMNS } from './columns.js'
 import type {
   BacklogFigures,
   ColdFigures,
   Figures,
   IdleFigures,
-  Latency,
   Levels,
   LoadFigures,
   OverloadFigures,
@@ -13,10 +13,11 @@ import type {
   StoreRates,
   StormFigures,
 } from './figures.js'
+import { kindsOf } from './heap.js'
 import type { LoopFigures } from './micro-timing.js'
-
-/** The processes in the order of a message's way. */
-export const COLUMNS = ['api', 'logic', 'task', 'connect', 'redis', 'mysql', 'etcd'] as const
+import { renderRoutes } from './routes-table.js'
+import { renderCurve, renderHorizontal } from './series-table.js'
+import { timesOf } from './statistics.js'
 
 /** Prints what was measured as lines of text. */
 export function renderTable(figures: readonly Figures[]): string[] {
@@ -25,12 +26,15 @@ export function renderTable(figures: readonly Figures[]): string[] {
   return [
     ...(loads.length > 0 ? [...renderLoads(loads), '', ...renderIo(loads)] : []),
     ...idle.flatMap(renderIdle),
-    ...figures.flatMap(({ overload, backlog, cold, storm, soak, micro }) => [
+    ...figures.flatMap(({ overload, backlog, cold, storm, soak, routes, growth, horizontal, micro }) => [
       ...(overload ? renderOverload(overload) : []),
       ...(backlog ? renderBacklog(backlog) : []),
       ...(cold ? renderCold(cold) : []),
       ...(storm ? renderStorm(storm) : []),
       ...(soak ? renderSoak(soak) : []),
+      ...(routes ? renderRoutes(routes) : []),
+      ...(growth ?? []).flatMap(renderCurve),
+      ...(horizontal ? renderHorizontal(horizontal) : []),
       ...(micro ? renderLoops(micro) : []),
     ]),
   ]
@@ -163,13 +167,19 @@ function renderStorm(storm: StormFigures): string[] {
 }
 
 function renderSoak(soak: SoakFigures): string[] {
-  const { minutes, capacity, perSecond, accepted, refused, latency, late, drainMs, memory, handles, delay } = soak
+  const { minutes, capacity, perSecond, accepted, refused, latency, late, drainMs, memory, handles } = soak
+  const { resources, delay, heap } = soak
   return [
     `soak: ${perSecond}/s for ${minutes.toFixed(1)} min, where a closed loop takes ${capacity}/s; ${accepted} accepted, refused: ${countsOf(refused)}`,
     `  delivered: ${timesOf(latency)} (of it the generator: p99 ${late.p99.toFixed(1)} ms); all shown and stored ${(drainMs / 1_000).toFixed(1)} s after the last answer`,
     ...renderMemory(memory),
     renderLevels('open files', handles, 0),
+    renderLevels('timers and other resources', resources, 0),
     renderLevels('event-loop delay, p99 in ms', delay, 1),
+    ...Object.entries(heap).map(
+      ([app, { beforeMib, afterMib, grown }]) =>
+        `  heap of ${app} after a collection: ${beforeMib.toFixed(1)} -> ${afterMib.toFixed(1)} MiB; most grown: ${kindsOf(grown)}`,
+    ),
   ]
 }
 
@@ -186,15 +196,4 @@ function renderLevels(what: string, { most, first, last }: Levels, digits: numbe
     (name) => `${name} ${shown(first[name])} -> ${shown(last[name])}, at most ${shown(most[name])}`,
   )
   return `  ${what}, beginning -> end: ${cells.join('; ')}`
-}
-
-const timesOf = ({ p50, p99, max }: Latency): string =>
-  `p50 ${p50.toFixed(1)}, p99 ${p99.toFixed(1)}, max ${max.toFixed(0)} ms`
-
-/** Columns of the same width, the first to the left. */
-export function align(rows: readonly string[][]): string[] {
-  const widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)))
-  return rows.map((row) =>
-    row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join('  '),
-  )
 }

@@ -9,6 +9,7 @@ const entry = (over: Partial<PushEntry<string>>): PushEntry<string> => ({
   frame: '{"op":"message"}',
   users: ['alice', 'bob'],
   trace: '',
+  members: false,
   ...over,
 })
 

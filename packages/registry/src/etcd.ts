@@ -7,6 +7,8 @@ export type { Etcd3 } from 'etcd3'
 
 const CALL_MS = 2_000
 const PAGE = 5_000
+/** So many pages of keys may be walked over in vain for one. */
+const MOST_BEHIND = 4
 
 /**
  * etcd3's own circuit breaker stays open for 5 s after three failures, long enough to lose a short lease that etcd still holds:
@@ -146,10 +148,25 @@ export async function holdLease(options: {
 }
 
 export interface MirrorHandlers {
-  /** The whole content, at first and whenever the watch had to start anew. What is missing from it is gone. */
-  reset(all: ReadonlyMap<string, MirroredValue>, revision: number): void
+  /** The whole content begins, at first and whenever the watch had to start anew. */
+  reading(): Reading
   put(key: string, value: MirroredValue): void
   delete(key: string, revision: number): void
+}
+
+/** The whole content, key by key. */
+export interface Reading {
+  put(key: string, value: MirroredValue): void
+  /** That was all: what did not come is gone. A reading that fails is never done, and another one begins. */
+  done(revision: number): void
+}
+
+/** For content that is small: gathers it and tells it at once. */
+export function atOnce(reset: (all: ReadonlyMap<string, MirroredValue>, revision: number) => void): () => Reading {
+  return () => {
+    const all = new Map<string, MirroredValue>()
+    return { put: (key, value) => void all.set(key, value), done: (revision) => reset(all, revision) }
+  }
 }
 
 export interface MirroredValue {
@@ -172,8 +189,9 @@ export async function mirror(etcd: Etcd3, prefix: string, handlers: MirrorHandle
   let watcher: Watcher | undefined
 
   async function load(): Promise<void> {
-    const { all, revision } = await readAll(etcd, prefix)
-    handlers.reset(all, revision)
+    const reading = handlers.reading()
+    const revision = await readPages(etcd, prefix, (key, value) => reading.put(key, value))
+    reading.done(revision)
     await watchFrom(revision + 1)
   }
 
@@ -242,21 +260,65 @@ const mirrored = (kv: Pick<IKeyValue, 'value' | 'mod_revision'>): MirroredValue 
   revision: Number(kv.mod_revision),
 })
 
-/** Everything under a prefix at one revision, in pages. */
+/** Everything under a prefix at one revision. */
 export async function readAll(
   etcd: Etcd3,
   prefix: string,
 ): Promise<{ all: Map<string, MirroredValue>; revision: number }> {
   const all = new Map<string, MirroredValue>()
-  const end = prefix.slice(0, -1) + String.fromCharCode(prefix.charCodeAt(prefix.length - 1) + 1)
+  const revision = await readPages(etcd, prefix, (key, value) => all.set(key, value))
+  return { all, revision }
+}
+
+/**
+ * Tells everything under a prefix, page by page. etcd walks over all keys of a range before it cuts the answer off at the limit, so the
+ * pages of one long range would take it the square of the keys: where many are behind a page, the next one is asked of a part.
+ * @param most keys of a page
+ * @returns the revision that all of it is of
+ */
+export async function readPages(
+  etcd: Etcd3,
+  prefix: string,
+  tell: (key: string, value: MirroredValue) => void,
+  most: number = PAGE,
+): Promise<number> {
+  const bytes = (key: string): Buffer => Buffer.from(key, 'latin1')
+  const root = Buffer.from(prefix).toString('latin1')
+  const end = behind(root)
   let revision: string | undefined
-  for (let start = prefix; ; ) {
-    const query = etcd.getAll().inRange({ start, end }).limit(PAGE)
+  /** Characters that the keys of a part begin with; those of the root at least. */
+  let shared = root.length
+  for (let start = root; start < end; ) {
+    const partEnd = behind(start.slice(0, Math.max(root.length, shared)))
+    const query = etcd
+      .getAll()
+      .inRange({ start: bytes(start), end: bytes(partEnd) })
+      .limit(most)
     if (revision !== undefined) query.revision(revision)
-    const page = await query.exec()
-    revision ??= page.header.revision
-    for (const kv of page.kvs) all.set(kv.key.toString(), mirrored(kv))
-    if (!page.more) return { all, revision: Number(revision) }
-    start = `${page.kvs.at(-1)!.key.toString()}\0`
+    const { header, kvs, more, count } = await query.exec()
+    revision ??= header.revision
+    for (const kv of kvs) tell(kv.key.toString(), mirrored(kv))
+    if (more) {
+      const last = kvs.at(-1)!.key.toString('latin1')
+      start = `${last}\0`
+      if (Number(count) > MOST_BEHIND * most) shared = sharedBy(kvs[0]!.key.toString('latin1'), last) + 1
+    } else {
+      start = partEnd
+      if (kvs.length < most / MOST_BEHIND) shared = Math.min(shared, start.length) - 1
+    }
   }
+  return Number(revision)
+}
+
+/** The first key behind all that begin like this. */
+function behind(beginning: string): string {
+  const trimmed = beginning.replace(/\xff+$/, '')
+  return trimmed.slice(0, -1) + String.fromCharCode(trimmed.charCodeAt(trimmed.length - 1) + 1)
+}
+
+/** How many characters two keys begin with alike. */
+function sharedBy(one: string, other: string): number {
+  let i = 0
+  while (i < one.length && one[i] === other[i]) i++
+  return i
 }

@@ -3,7 +3,7 @@ import type { Logger, Stoppable } from '@tidings/service'
 import type { ITxnResponse } from 'etcd3'
 import type { ClaimsEffect, ClaimsEvent, Named } from './claim-events.js'
 import { Claims } from './claims.js'
-import { type MirroredValue, mirror } from './etcd.js'
+import { atOnce, type MirroredValue, mirror } from './etcd.js'
 import type { Registry } from './registry.js'
 
 /** What failed is tried again this often. */
@@ -142,10 +142,10 @@ export async function ownPartitions(options: {
     etcd,
     prefix,
     {
-      reset(all, revision) {
+      reading: atOnce((all, revision) => {
         const read = new Map([...all].map(([key, value]) => [partitionOf(key), named(value)]))
         on({ type: 'read', named: read, revision })
-      },
+      }),
       put: (key, value) => on({ type: 'named', partition: partitionOf(key), ...named(value) }),
       delete: (key, revision) => on({ type: 'unnamed', partition: partitionOf(key), revision }),
     },

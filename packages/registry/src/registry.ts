@@ -3,7 +3,7 @@ import { hostname } from 'node:os'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger, Stoppable } from '@tidings/service'
 import type { IKeyValue } from 'etcd3'
-import { checkEtcd, connectEtcd, type Etcd3, type HeldLease, holdLease, type Mirror, mirror } from './etcd.js'
+import { atOnce, checkEtcd, connectEtcd, type Etcd3, type HeldLease, holdLease, type Mirror, mirror } from './etcd.js'
 import { type AppName, createRegistryKeys, type RegistryKeys } from './keys.js'
 
 /** Name and process of a listing, so that a successor on the same machine sees that its predecessor is dead. */
@@ -150,11 +150,11 @@ export async function connectRegistry(options: {
           etcd,
           prefix,
           {
-            reset(all) {
+            reading: atOnce((all) => {
               nodes.clear()
               for (const [key, { value }] of all) put(key, value)
               onChange(nodes)
-            },
+            }),
             put(key, { value }) {
               put(key, value)
               onChange(nodes)

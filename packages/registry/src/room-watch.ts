@@ -1,6 +1,6 @@
 /** Changes of rooms, told to every node: an event that a push has told already, most of the time. */
 import type { Logger, Stoppable } from '@tidings/service'
-import { mirror } from './etcd.js'
+import { atOnce, mirror } from './etcd.js'
 import type { Registry } from './registry.js'
 import type { RoomNotice } from './rooms.js'
 
@@ -20,11 +20,11 @@ export async function watchRooms(
     registry.etcd,
     prefix,
     {
-      reset() {
+      reading: atOnce(() => {
         // What is there at our own start, our sessions will have learned of as they open.
         if (loaded) listener.missed()
         loaded = true
-      },
+      }),
       put(key, { value }) {
         const change = parseChange(value)
         if (change) listener.changed(key.slice(prefix.length), change)

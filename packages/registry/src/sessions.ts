@@ -3,7 +3,6 @@
 import { AppError } from '@tidings/protocol'
 import { backoffMs, type Logger, pause, type Stoppable } from '@tidings/service'
 import type { IKeyValue } from 'etcd3'
-import { mirror } from './etcd.js'
 import type { Registry } from './registry.js'
 
 /** Keys in one transaction: each may take two operations, of which etcd takes at most 128. */
@@ -168,6 +167,7 @@ function firstOf<K, V>(map: ReadonlyMap<K, V>, most: number): [K, V][] {
   return found
 }
 
+/** @returns undefined for what no node has written */
 export function parseSession(value: string): { node: string; device: string } | undefined {
   try {
     const { node, device } = JSON.parse(value) as { node?: unknown; device?: unknown }
@@ -175,75 +175,5 @@ export function parseSession(value: string): { node: string; device: string } | 
   } catch (error) {
     if (error instanceof SyntaxError) return undefined
     throw error
-  }
-}
-
-export interface Routes extends Stoppable {
-  /** Nodes that hold a session of the user, in no order. */
-  nodesOf(user: string): Iterable<string>
-  readonly sessions: number
-  readonly users: number
-}
-
-/** A worker's copy of all sessions, from etcd's watch. Resolves when it is complete: nothing is routed before. */
-export async function mirrorRoutes(registry: Registry, log: Logger): Promise<Routes> {
-  const prefix = registry.keys.sessions()
-  /** user to node to number of sessions there */
-  const routes = new Map<string, Map<string, number>>()
-  const nodeOf = new Map<string, string>()
-
-  function add(key: string, value: string): void {
-    const parsed = parseSession(value)
-    if (!parsed) return
-    const before = nodeOf.get(key)
-    if (before === parsed.node) return
-    if (before !== undefined) remove(key)
-    nodeOf.set(key, parsed.node)
-    const user = userOf(key)
-    let nodes = routes.get(user)
-    if (!nodes) {
-      nodes = new Map()
-      routes.set(user, nodes)
-    }
-    nodes.set(parsed.node, (nodes.get(parsed.node) ?? 0) + 1)
-  }
-
-  function remove(key: string): void {
-    const node = nodeOf.get(key)
-    if (node === undefined) return
-    nodeOf.delete(key)
-    const user = userOf(key)
-    const nodes = routes.get(user)!
-    const left = nodes.get(node)! - 1
-    if (left > 0) nodes.set(node, left)
-    else nodes.delete(node)
-    if (nodes.size === 0) routes.delete(user)
-  }
-
-  const userOf = (key: string): string => key.slice(prefix.length, key.indexOf('/', prefix.length))
-  const none: readonly string[] = []
-
-  const held = await mirror(
-    registry.etcd,
-    prefix,
-    {
-      reset(all) {
-        for (const key of [...nodeOf.keys()]) if (!all.has(key)) remove(key)
-        for (const [key, { value }] of all) add(key, value)
-      },
-      put: (key, { value }) => add(key, value),
-      delete: remove,
-    },
-    log,
-  )
-  return {
-    nodesOf: (user) => routes.get(user)?.keys() ?? none,
-    get sessions() {
-      return nodeOf.size
-    },
-    get users() {
-      return routes.size
-    },
-    stop: () => held.stop(),
   }
 }
