@@ -189,7 +189,7 @@ test('self time is summed by function within the windows, without idling', async
 })
 
 test('options name suites, in the order in which they run, and nothing unknown', async (t) => {
-  t.same(parseOptions([]).suites, ['direct', 'batch', 'ws-send', 'latency', 'idle'])
+  t.same(parseOptions([]).suites, ['direct', 'batch', 'ws-send', 'latency', 'fanout', 'idle'])
   t.same(parseOptions(['--suite', 'idle,direct', '--quick']).suites, ['direct', 'idle'])
   t.throws(() => parseOptions(['--suite', 'speed']), { message: /no suite "speed"/ })
   t.throws(() => parseOptions(['--fast']), { message: /npm run bench -- / })
@@ -216,7 +216,7 @@ test('memory: the most of each process, and the first minute against the last on
 })
 
 test('the long suites are asked for by name, with their sizes', async (t) => {
-  t.same(parseOptions([]).suites, ['direct', 'batch', 'ws-send', 'latency', 'idle'])
+  t.same(parseOptions([]).suites, ['direct', 'batch', 'ws-send', 'latency', 'fanout', 'idle'])
   t.ok(parseOptions(['--suite', 'all']).suites.includes('overload'))
   t.equal(parseOptions(['--suite', 'overload']).scale.overloadMs, 60_000)
   t.equal(parseOptions(['--suite', 'overload', '--minutes', '10']).scale.overloadMs, 600_000)

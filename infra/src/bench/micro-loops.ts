@@ -34,7 +34,7 @@ interface Registry {
   mirrorRoutes(registry: object, log: object): Promise<Routes>
 }
 interface Task {
-  route(delivery: object, where: Routes, byNode: Map<string, unknown[]>): void
+  route(delivery: object, where: Routes, rooms: object, byNode: Map<string, unknown[]>): void
 }
 interface Connect {
   Flow: new (position: number) => { push(seq: number, frame: string, show: (frame: string) => void): boolean }
@@ -139,6 +139,8 @@ function sequencer({ Flow }: Connect): Loop {
   }
 }
 
+const noRooms = { nodesOf: () => [] }
+
 function routing({ route }: Task, routes: Routes): Loop {
   const deliveries = entries.map((entry) => ({ entry, partition: 0, fence: 1, streamId: '1-0' }))
   return {
@@ -146,7 +148,7 @@ function routing({ route }: Task, routes: Routes): Loop {
     units: deliveries.length,
     run() {
       const byNode = new Map<string, unknown[]>()
-      for (const delivery of deliveries) route(delivery, routes, byNode)
+      for (const delivery of deliveries) route(delivery, routes, noRooms, byNode)
       return byNode.size
     },
   }
