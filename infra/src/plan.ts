@@ -35,6 +35,14 @@ export interface StoreUrls {
   TIDINGS_ETCD_URL: string
 }
 
+/**
+ * What V8 is told. A connect node holds many sessions that rest: with its usual bounds it would keep for good what a rush of openings
+ * has left behind, several times what the sessions weigh.
+ */
+const FLAGS: Partial<Record<AppName, readonly string[]>> = {
+  connect: ['--max-semi-space-size=2', '--heap-growing-percent=30'],
+}
+
 /** How long an app may take to be ready; two cores start four of them at once. */
 const APP_READY_MS = 60_000
 
@@ -183,7 +191,7 @@ export function appPart(data: DataFolder, plan: AppPlan, config: Settings): Part
     readyMs: APP_READY_MS,
     command: () => ({
       file: process.execPath,
-      args: ['--enable-source-maps', join(checkout, 'apps', plan.app, 'dist/src/main.js')],
+      args: ['--enable-source-maps', ...(FLAGS[plan.app] ?? []), join(checkout, 'apps', plan.app, 'dist/src/main.js')],
       env: { ...appEnvironment(process.env), ...plan.env },
       cwd: checkout,
     }),

@@ -10,7 +10,8 @@ import type { Order } from './order.js'
 import { Receiver } from './receiver.js'
 
 const TOKEN_LIFE_S = 3_600
-const OPENING_AT_ONCE = 64
+/** As after a restart, when all come at once: an opening waits for etcd, Redis and MySQL, and with few of them that would be measured. */
+const OPENING_AT_ONCE = 256
 /** Garbage of the opening, indexes and leases are dealt with in this time. */
 const SETTLE_MS = 3_000
 /** Files the generator, and a server, need for themselves. */
