@@ -49,6 +49,7 @@ export type LogicCalls = Pick<
   | 'ban'
   | 'unban'
   | 'presence'
+  | 'getMessage'
 >
 
 export interface ApiSettings {

@@ -18,6 +18,7 @@ import { blockRoutes } from './routes/blocks.js'
 import { conversationRoutes } from './routes/conversations.js'
 import { meRoutes } from './routes/me.js'
 import { memberRoutes } from './routes/members.js'
+import { singleMessageRoutes } from './routes/message.js'
 import { messageRoutes } from './routes/messages.js'
 import { offlineRoutes } from './routes/offline.js'
 import { positionRoutes } from './routes/positions.js'
@@ -62,6 +63,7 @@ export function buildApp(deps: ApiDeps): Api {
       meRoutes(scope, deps, authenticate)
       blockRoutes(scope, deps, authenticate)
       messageRoutes(scope, deps, authenticate, log)
+      singleMessageRoutes(scope, deps, authenticate)
       conversationRoutes(scope, deps, authenticate)
       positionRoutes(scope, deps, authenticate)
       offlineRoutes(scope, deps, authenticate)

@@ -8,6 +8,13 @@ export function entryJson(entry: logicRpc.HistoryEntry): string {
   return JSON.stringify({ id, conversation, seq, from, type, sentAt })
 }
 
+/** The message, and beside its own members what has become of it. */
+export function messageStateJson({ entry, stored, others }: logicRpc.GetMessageResponse): string {
+  const by = (kind: 'delivered' | 'read'): string[] => others.flatMap((one) => (one[kind] ? [one.user] : []))
+  const state = JSON.stringify({ accepted: true, stored, delivered: by('delivered'), read: by('read') })
+  return `${entryJson(entry!).slice(0, -1)},"state":${state}}`
+}
+
 const rangesJson = (voids: readonly logicRpc.Void[]): string =>
   `[${voids.map(({ from, to }) => `[${from},${to}]`).join(',')}]`
 

@@ -41,6 +41,7 @@ test('the document describes every route, fully', async (t) => {
       'GET /api/v1/conversations',
       'GET /api/v1/conversations/{id}/messages',
       'GET /api/v1/me',
+      'GET /api/v1/messages/{id}',
       'GET /api/v1/offline',
       'GET /api/v1/presence',
       'GET /api/v1/rooms',

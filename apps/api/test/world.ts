@@ -74,6 +74,7 @@ export interface World {
     readHistory(): logicRpc.ReadHistoryResponse
     readOffline(): logicRpc.ReadOfflineResponse
     presence(): logicRpc.PresenceResponse
+    getMessage(): logicRpc.GetMessageResponse
     move(): void
     room(): logicRpc.Room
     member(): logicRpc.Member
@@ -116,6 +117,9 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
     readHistory: () => ({ entries: [], voids: [], head: 0, complete: true }),
     readOffline: () => ({ entries: [], voids: [], gaps: [], nextCursor: '' }),
     presence: () => ({ people: [] }),
+    getMessage: () => {
+      throw new AppError('message_not_found')
+    },
     move: () => {},
     room: () => roomOf({}),
     member: () => memberOf({}),
@@ -199,6 +203,7 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
       readHistory: noted('readHistory', () => behind.readHistory()),
       readOffline: noted('readOffline', () => behind.readOffline()),
       presence: noted('presence', () => behind.presence()),
+      getMessage: noted('getMessage', () => behind.getMessage()),
       ack: noted('ack', () => {
         behind.move()
         return {}

@@ -8,6 +8,7 @@ import { type ConversationDeps, listConversations } from './conversations.js'
 import { ack, type CursorDeps, openDevices } from './cursors.js'
 import { fateOf, leapAll, openPartition } from './generations.js'
 import { type HistoryDeps, readHistory } from './history.js'
+import { getMessage, type MessageStateDeps } from './message-state.js'
 import type { LogicMetrics } from './metrics.js'
 import { type OfflineDeps, readOffline } from './offline.js'
 import type { Outcome } from './outcome.js'
@@ -25,6 +26,7 @@ export type LogicDeps = AccountDeps &
   HistoryDeps &
   OfflineDeps &
   RoomDeps &
+  MessageStateDeps &
   PresenceDeps & { generations: Generations }
 
 export function createLogicService(
@@ -138,6 +140,7 @@ export function createLogicService(
     fateOf: measured('fateOf', async (request: logicRpc.FateOfRequest) => ({
       fates: await fateOf(deps.store, request),
     })),
+    getMessage: measured('getMessage', (request: logicRpc.GetMessageRequest) => getMessage(deps, request)),
     presence: measured('presence', (request: logicRpc.PresenceRequest) => presence(deps, request)),
   }
 }

@@ -102,10 +102,10 @@ t.test('rooms are made by one process, joined by another, and told to whoever wa
   t.match(
     seen.map((text) => JSON.parse(text)),
     [
-      { version: 1, users: ['ann'] },
-      { version: 2, users: ['ben'] },
-      { version: 3, users: ['ben'] },
-      { version: 4, users: [], ended: true },
+      { version: 1, joined: ['ann'], left: [] },
+      { version: 2, joined: ['ben'], left: [] },
+      { version: 3, joined: [], left: [] },
+      { version: 4, joined: [], left: [], ended: true },
     ],
   )
   for (const app of apps) await app.stop()

@@ -31,6 +31,7 @@ const REPEATABLE = new Set([
   'readOffline',
   'restoreMembers',
   'presence',
+  'getMessage',
   'getRoom',
   'searchRooms',
   'listMembers',

@@ -153,3 +153,46 @@ t.test(
     await until('all stored', async () => (await rows()) === 20)
   },
 )
+
+t.test('a message by its id: stored, delivered, read; for those who may read it', async (t) => {
+  const w = await world(t)
+  const [alice, bob, eve] = [await w.user(), await w.user(), await w.user()]
+  const { id, conversation } = await alice.send(bob, { text: 'where are you?' })
+  const look = (token: string, of = id) => w.http<Record<string, unknown>>('GET', `messages/${of}`, { token })
+  t.match(await look(alice.token), {
+    status: 200,
+    body: { id, conversation, seq: 1, content: { text: 'where are you?' }, state: { accepted: true, read: [] } },
+  })
+  await until('it is stored', async () => (await look(alice.token)).text.includes('"stored":true'))
+  const phone = await bob.connect({ device: 'phone' })
+  phone.ack(conversation, 1)
+  await until('it is delivered', async () =>
+    (await look(alice.token)).text.includes(`"delivered":["${bob.name}"],"read":[]`),
+  )
+  phone.send({ op: 'read', conversation, seq: 1 })
+  await until('it is read', async () => (await look(alice.token)).text.includes(`"read":["${bob.name}"]`))
+  t.match((await look(bob.token)).body, { id, state: { delivered: [], read: [] } }, 'nobody else is told of others')
+  for (const of of [id, '1', '0', 'x', `${id}9`, '9'.repeat(30)]) {
+    t.match(await look(eve.token, of), { status: 404, body: { code: 'message_not_found' } }, of)
+  }
+  const room = await w.http<{ id: string }>('POST', 'rooms', {
+    token: alice.token,
+    body: { name: 'r', members: [eve.name] },
+  })
+  const body = { to: { room: room.body.id }, content: { text: 'all of you' } }
+  const said = await w.http<{ id: string }>('POST', 'messages', { token: alice.token, body })
+  t.equal((await look(eve.token, said.body.id)).status, 200)
+  t.equal((await look(bob.token, said.body.id)).status, 404)
+  await w.http('DELETE', `rooms/${room.body.id}/members/${eve.name}`, { token: alice.token })
+  t.equal((await look(eve.token, said.body.id)).status, 404, 'who is out reads nothing')
+})
+
+t.test('a message that MySQL does not have yet is found by its id all the same', async (t) => {
+  const w = await world(t, { count: { task: 0 } })
+  const [alice, bob] = [await w.user(), await w.user()]
+  const { id } = await alice.send(bob)
+  t.match(await w.http('GET', `messages/${id}`, { token: bob.token }), {
+    status: 200,
+    body: { id, state: { stored: false } },
+  })
+})

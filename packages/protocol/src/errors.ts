@@ -69,6 +69,7 @@ export const errorTable = {
   not_found: row(404, GrpcStatus.NotFound, 'Not found'),
   user_not_found: row(404, GrpcStatus.NotFound, 'No such user'),
   conversation_not_found: row(404, GrpcStatus.NotFound, 'No such conversation'),
+  message_not_found: row(404, GrpcStatus.NotFound, 'No such message'),
   room_not_found: row(404, GrpcStatus.NotFound, 'No such room'),
   method_not_allowed: row(405, GrpcStatus.InvalidArgument, 'The method is not allowed here'),
   request_timeout: row(408, GrpcStatus.DeadlineExceeded, 'The request took too long to arrive', true),

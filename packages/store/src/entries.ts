@@ -322,6 +322,12 @@ async function readRows(
   return rows.map(fromRow)
 }
 
+/** The entry of this id. Index: entries_id. @param id decimal @throws AppError `unavailable` */
+export async function findEntry(store: Store, id: string): Promise<Entry | undefined> {
+  const [row] = await store.use((db) => db.select<EntryRow>(`SELECT ${COLUMNS} FROM entries WHERE id = ?`, [id]))
+  return row && fromRow(row).entry
+}
+
 /**
  * Rows of a conversation, voids included, in ascending order.
  * @param range after: the oldest rows above it; before: the newest rows below it

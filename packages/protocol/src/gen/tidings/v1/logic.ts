@@ -556,6 +556,29 @@ export interface PresenceResponse {
   people: PersonPresence[];
 }
 
+export interface GetMessageRequest {
+  /** who asks; checked */
+  user: string;
+  id: string;
+}
+
+export interface GetMessageResponse {
+  entry:
+    | HistoryEntry
+    | undefined;
+  /** MySQL has it. */
+  stored: boolean;
+  /** Others in the conversation, for its sender, of rooms up to 100 members; else none. */
+  others: Reached[];
+}
+
+export interface Reached {
+  user: string;
+  /** to one device at least */
+  delivered: boolean;
+  read: boolean;
+}
+
 function createBaseRoom(): Room {
   return {
     id: "",
@@ -7048,6 +7071,233 @@ export const PresenceResponse: MessageFns<PresenceResponse> = {
   },
 };
 
+function createBaseGetMessageRequest(): GetMessageRequest {
+  return { user: "", id: "" };
+}
+
+export const GetMessageRequest: MessageFns<GetMessageRequest> = {
+  encode(message: GetMessageRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    if (message.id !== "") {
+      writer.uint32(18).string(message.id);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetMessageRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetMessageRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<GetMessageRequest>): GetMessageRequest {
+    return GetMessageRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GetMessageRequest>): GetMessageRequest {
+    const message = createBaseGetMessageRequest();
+    message.user = object.user ?? "";
+    message.id = object.id ?? "";
+    return message;
+  },
+};
+
+function createBaseGetMessageResponse(): GetMessageResponse {
+  return { entry: undefined, stored: false, others: [] };
+}
+
+export const GetMessageResponse: MessageFns<GetMessageResponse> = {
+  encode(message: GetMessageResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.entry !== undefined) {
+      HistoryEntry.encode(message.entry, writer.uint32(10).fork()).join();
+    }
+    if (message.stored !== false) {
+      writer.uint32(16).bool(message.stored);
+    }
+    for (const v of message.others) {
+      Reached.encode(v!, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetMessageResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetMessageResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.entry = HistoryEntry.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.stored = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.others.push(Reached.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<GetMessageResponse>): GetMessageResponse {
+    return GetMessageResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GetMessageResponse>): GetMessageResponse {
+    const message = createBaseGetMessageResponse();
+    message.entry = (object.entry !== undefined && object.entry !== null)
+      ? HistoryEntry.fromPartial(object.entry)
+      : undefined;
+    message.stored = object.stored ?? false;
+    message.others = object.others?.map((e) => Reached.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseReached(): Reached {
+  return { user: "", delivered: false, read: false };
+}
+
+export const Reached: MessageFns<Reached> = {
+  encode(message: Reached, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    if (message.delivered !== false) {
+      writer.uint32(16).bool(message.delivered);
+    }
+    if (message.read !== false) {
+      writer.uint32(24).bool(message.read);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Reached {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReached();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.delivered = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.read = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Reached>): Reached {
+    return Reached.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Reached>): Reached {
+    const message = createBaseReached();
+    message.user = object.user ?? "";
+    message.delivered = object.delivered ?? false;
+    message.read = object.read ?? false;
+    return message;
+  },
+};
+
 /** The rules: accounts, sessions, permits, history, cursors. Served by every logic process alike; any one may answer. */
 export type LogicDefinition = typeof LogicDefinition;
 export const LogicDefinition = {
@@ -7195,6 +7445,15 @@ export const LogicDefinition = {
       requestType: OpenDevicesRequest as typeof OpenDevicesRequest,
       requestStream: false,
       responseType: OpenDevicesResponse as typeof OpenDevicesResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** One message, and what has become of it. message_not_found alike for what is not there and what the caller may not read. */
+    getMessage: {
+      name: "GetMessage",
+      requestType: GetMessageRequest as typeof GetMessageRequest,
+      requestStream: false,
+      responseType: GetMessageResponse as typeof GetMessageResponse,
       responseStream: false,
       options: {},
     },
@@ -7450,6 +7709,11 @@ export interface LogicServiceImplementation<CallContextExt = {}> {
     request: OpenDevicesRequest,
     context: CallContext & CallContextExt,
   ): Promise<DeepPartial<OpenDevicesResponse>>;
+  /** One message, and what has become of it. message_not_found alike for what is not there and what the caller may not read. */
+  getMessage(
+    request: GetMessageRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<GetMessageResponse>>;
   /** Moves cursors forward. Cumulative; never backwards. */
   ack(request: AckRequest, context: CallContext & CallContextExt): Promise<DeepPartial<AckResponse>>;
   /** Moves a read position forward. Cumulative; never backwards. beyond_head. */
@@ -7577,6 +7841,11 @@ export interface LogicClient<CallOptionsExt = {}> {
     request: DeepPartial<OpenDevicesRequest>,
     options?: CallOptions & CallOptionsExt,
   ): Promise<OpenDevicesResponse>;
+  /** One message, and what has become of it. message_not_found alike for what is not there and what the caller may not read. */
+  getMessage(
+    request: DeepPartial<GetMessageRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<GetMessageResponse>;
   /** Moves cursors forward. Cumulative; never backwards. */
   ack(request: DeepPartial<AckRequest>, options?: CallOptions & CallOptionsExt): Promise<AckResponse>;
   /** Moves a read position forward. Cumulative; never backwards. beyond_head. */

@@ -1,0 +1,91 @@
+/** One message, and what has become of it: stored or not, and whom it has reached. */
+import { AppError, type Entry, type logicRpc, parseConversation, requirePossibleParty } from '@tidings/protocol'
+import { timeOfId } from '@tidings/registry'
+import { findEntry, type Store } from '@tidings/store'
+import { findInStreams, readMembers } from '@tidings/stream'
+import type { Devices } from './devices.js'
+import { toHistoryEntry } from './history.js'
+import { userOf } from './input.js'
+import { type ReadDeps, readUpTo } from './reads.js'
+import { floorOf, type MembershipDeps } from './rooms/membership.js'
+
+const ID = /^[1-9]\d{0,18}$/
+/** In larger rooms nobody is told who has read what. */
+const MOST_TOLD = 100
+/** People who are looked up at the same time. */
+const AT_ONCE = 16
+
+export type MessageStateDeps = MembershipDeps & Omit<ReadDeps, 'reader'> & { store: Store; devices: Devices }
+
+const notFound = (): AppError => new AppError('message_not_found', 'There is no such message, or you may not read it.')
+
+/** @throws AppError `message_not_found`, `invalid_request`, `unavailable` when it is not found and a source is away */
+export async function getMessage(
+  deps: MessageStateDeps,
+  request: logicRpc.GetMessageRequest,
+): Promise<logicRpc.GetMessageResponse> {
+  const user = userOf(request.user)
+  if (!ID.test(request.id)) throw notFound()
+  const found = await find(deps, request.id)
+  if (!found) throw notFound()
+  const { entry, stored } = found
+  await requireReader(deps, user, entry)
+  return { entry: toHistoryEntry(entry), stored, others: user === entry.from ? await reached(deps, entry) : [] }
+}
+
+/** MySQL first: what it has, is stored. What it does not have, or cannot be asked for, may be on its way there. */
+async function find({ redis, keys, store }: MessageStateDeps, id: string) {
+  let away: AppError | undefined
+  try {
+    const entry = await findEntry(store, id)
+    if (entry) return { entry, stored: true }
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error
+    away = error
+  }
+  const entry = await findInStreams(redis, keys, id, timeOfId(id))
+  if (entry) return { entry, stored: false }
+  if (away) throw away
+  return undefined
+}
+
+/** @throws AppError `message_not_found`, `unavailable` */
+async function requireReader(deps: MessageStateDeps, user: string, { conversation, seq }: Entry): Promise<void> {
+  try {
+    if (seq <= (await floorOf(deps, user, requirePossibleParty(conversation, user)))) throw notFound()
+  } catch (error) {
+    if (error instanceof AppError && error.code === 'conversation_not_found') throw notFound()
+    throw error
+  }
+}
+
+async function reached(deps: MessageStateDeps, entry: Entry): Promise<logicRpc.Reached[]> {
+  const others = await othersOf(deps, entry)
+  const told: logicRpc.Reached[] = []
+  for (let at = 0; at < others.length; at += AT_ONCE) {
+    told.push(...(await Promise.all(others.slice(at, at + AT_ONCE).map((other) => reachedOne(deps, other, entry)))))
+  }
+  return told
+}
+
+async function othersOf({ redis, keys }: MessageStateDeps, { conversation, from }: Entry): Promise<string[]> {
+  const parsed = parseConversation(conversation)
+  if (parsed?.kind === 'room') {
+    const members = (await readMembers(redis, keys, conversation, MOST_TOLD)) ?? []
+    return members.filter((user) => user !== from).sort()
+  }
+  return parsed?.kind === 'dm' ? [...new Set(parsed.users)].filter((user) => user !== from) : []
+}
+
+async function reachedOne(
+  deps: MessageStateDeps,
+  user: string,
+  { conversation, seq }: Entry,
+): Promise<logicRpc.Reached> {
+  const [[delivered = 0], [position]] = await Promise.all([
+    deps.devices.delivered(user, [conversation]),
+    readUpTo(deps, user, [conversation]),
+  ])
+  const read = position !== undefined && position.seq >= seq
+  return { user, delivered: read || delivered >= seq, read }
+}
