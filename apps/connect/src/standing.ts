@@ -25,6 +25,8 @@ export class Standing {
   #flows: Map<string, Flow | number> | undefined
   /** The rooms that the user is in. Of other conversations the name alone says whose they are. */
   #rooms: Map<string, Pick<Position, 'joined' | 'floor'>> | undefined
+  /** Rooms that the user has left while this session was there: up to where they were shown. */
+  #left: Map<string, number> | undefined
   /** Conversations with a gap that was not paged yet. */
   #gaps: Map<string, { limit: number; end: number }> | undefined
   /** What was said to exist while the session opened, conversation to highest seq: its positions may be older than that. */
@@ -77,11 +79,12 @@ export class Standing {
   }
 
   /**
-   * The user is in a room from a seq on. One that is known from that seq on or a later one stays as it is.
+   * The user is in a room from a seq on. One that is known from that seq on or a later one stays as it is; and what was left again since
+   * is not entered anew by somebody who hears late of the joining.
    * @param cursor everything up to it was acknowledged, or was before the joining
    */
   join(room: string, { joined, floor, cursor }: Pick<Position, 'joined' | 'floor' | 'cursor'>): void {
-    if ((this.joinedAt(room) ?? 0) >= joined) return
+    if (Math.max(this.joinedAt(room) ?? 0, this.#left?.get(room) ?? 0) >= joined) return
     this.#enter(room, { joined, floor })
     this.#flows ??= new Map()
     this.#flows.set(room, new Flow(cursor))
@@ -90,7 +93,10 @@ export class Standing {
 
   /** The user is not in a room any more: nothing of it is shown from now on. */
   leave(room: string): void {
-    this.#rooms?.delete(room)
+    if (!this.#rooms?.has(room)) return
+    this.#left ??= new Map()
+    this.#left.set(room, this.positionOf(room) ?? 0)
+    this.#rooms.delete(room)
     this.#flows?.delete(room)
     this.#gaps?.delete(room)
     this.#hints?.delete(room)

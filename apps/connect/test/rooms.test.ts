@@ -219,6 +219,24 @@ t.test('what etcd tells of a change is compared with what the sessions know', as
   t.same([bob.reader.seqs.at(-1), carol.reader.seqs], [4, []])
 })
 
+t.test('whoever hears late of a joining lets nobody in who has left since', async (t) => {
+  const { connect, positions, rooms, sessions, both } = setUp(t)
+  const bob = connect('bob')
+  const carol = connect('carol')
+  both(said(1))
+  positions.set('bob', [{ conversation: ROOM, cursor: 1, head: 3, joined: 2, floor: 1 }])
+  positions.set('carol', [{ conversation: ROOM, cursor: 1, head: 2, joined: 2, floor: 1 }])
+  both(changed(2, { joined: ['bob'] }))
+  both(said(3))
+  both(changed(4, { change: 'removed', left: ['bob'] }))
+  rooms.changed(ROOM.slice(5), { version: 2, joined: ['bob', 'carol'], left: [] })
+  await until('it was compared', () => carol.session.joinedAt(ROOM) === 2)
+  t.same(bob.reader.seqs, [2, 3, 4], 'and nothing again')
+  t.notOk([...sessions.concerned(ROOM)].includes(bob.session))
+  both(changed(5, { joined: ['bob'] }))
+  t.equal(bob.reader.seqs.at(-1), 5, 'a new joining lets him in')
+})
+
 t.test('a session that ends is in no room any more', (t) => {
   const { connect, sessions } = setUp(t)
   const { session } = connect('bob', {})

@@ -12,7 +12,7 @@ import { getMessage, type MessageStateDeps } from './message-state.js'
 import type { LogicMetrics } from './metrics.js'
 import { type OfflineDeps, readOffline } from './offline.js'
 import type { Outcome } from './outcome.js'
-import { permit } from './permit.js'
+import { permits } from './permit.js'
 import { type PresenceDeps, presence } from './presence.js'
 import { read } from './reads.js'
 import type { RoomDeps } from './rooms/change.js'
@@ -108,7 +108,13 @@ export function createLogicService(
       return {}
     }),
     listBlocks: measured('listBlocks', (request: logicRpc.ListBlocksRequest) => listBlocks(deps.store, request)),
-    permit: measured('permit', (request: logicRpc.PermitRequest) => permit(deps, request)),
+    permits: measuredEach(
+      'permits',
+      (request: logicRpc.PermitsRequest) => permits(deps, request),
+      (outcomes) => ({
+        permits: outcomes.map(({ value, error }) => ({ ...value, refusal: error && toRefusal(error) })),
+      }),
+    ),
     listConversations: measured('listConversations', (request: logicRpc.ListConversationsRequest) =>
       listConversations(deps, request),
     ),

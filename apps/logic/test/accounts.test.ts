@@ -3,11 +3,10 @@ import t from 'tap'
 import { login, register } from '../src/accounts.js'
 import { unwrap } from '../src/outcome.js'
 import { createPasswords } from '../src/passwords.js'
-import { permit } from '../src/permit.js'
 import { startRevocations } from '../src/revocations.js'
 import { logout, refresh } from '../src/sessions.js'
 import { deleteUser, getUser, seeUsers, setUserDisabled, toUser, updateUser } from '../src/users.js'
-import { given, log, until, world } from './world.js'
+import { given, log, permit, until, world } from './world.js'
 
 const { deps, redis, keys, store, mysql, people, forgetRedis } = await world(t)
 const seeUser = async (user: string) => unwrap((await seeUsers(store, { users: [user] }))[0]!)
@@ -202,8 +201,8 @@ t.test('who may write where', async (t) => {
   await people('ann', 'ben', 'gone')
   await store.use((db) => db.run("UPDATE users SET deleted_at = NOW(3) WHERE id = 'gone'"))
   const ask = (user: string, conversation: string) => permit(deps, { user, conversation })
-  t.same(await ask('ann', 'dm:ann:ben'), { memberVersion: 0, ttlMs: 30_000 })
-  t.same(await ask('ann', 'dm:ann:ann'), { memberVersion: 0, ttlMs: 30_000 }, 'notes to self')
+  t.same(await ask('ann', 'dm:ann:ben'), { memberVersion: 0, ttlMs: 600_000 })
+  t.same(await ask('ann', 'dm:ann:ann'), { memberVersion: 0, ttlMs: 600_000 }, 'notes to self')
   await t.rejects(ask('ann', 'dm:ann:nobody'), { code: 'user_not_found' })
   await t.rejects(ask('ann', 'dm:ann:gone'), { code: 'user_not_found' })
   await t.rejects(ask('nobody', 'dm:ben:nobody'), { code: 'user_not_found' })

@@ -1,8 +1,7 @@
 import t from 'tap'
 import { block, listBlocks, unblock } from '../src/blocks.js'
-import { permit } from '../src/permit.js'
 import { startRevocations } from '../src/revocations.js'
-import { log, until, world } from './world.js'
+import { log, permit, until, world } from './world.js'
 
 const { deps, redis, keys, store, people, mysql, forgetRedis } = await world(t)
 await people('alice', 'bob', 'carol', 'gone')

@@ -2,11 +2,10 @@
 import { AppError } from '@tidings/protocol'
 import t from 'tap'
 import { readHistory } from '../src/history.js'
-import { permit } from '../src/permit.js'
 import * as members from '../src/rooms/members.js'
 import * as rooms from '../src/rooms/rooms.js'
 import { createTurns } from '../src/rooms/turns.js'
-import { world } from './world.js'
+import { permit, world } from './world.js'
 
 const { deps, store, mysql, people, sayIn } = await world(t)
 await people('alice', 'bob', 'carol', 'dave')
@@ -118,7 +117,6 @@ t.test('who is muted may read and not write, until the time or until it is lifte
     mutedUntil: until,
     role: 'member',
   })
-  await t.rejects(permit(deps, { user: 'bob', conversation }), { code: 'muted', details: { mutedUntil: until } })
   await t.rejects(sayIn(id, 'bob', 'no'), { code: 'muted' })
   const page = { before: 0, after: 0, fromStart: false, limit: 0 }
   t.equal((await readHistory(deps, { user: 'bob', conversation, ...page })).entries.length, 2)

@@ -5,11 +5,10 @@ import { listConversations } from '../src/conversations.js'
 import { ack } from '../src/cursors.js'
 import { readHistory } from '../src/history.js'
 import { readOffline } from '../src/offline.js'
-import { permit } from '../src/permit.js'
 import { read } from '../src/reads.js'
 import * as members from '../src/rooms/members.js'
 import * as rooms from '../src/rooms/rooms.js'
-import { openDevice, world } from './world.js'
+import { openDevice, permit, world } from './world.js'
 
 const w = await world(t)
 const { deps, people, sayIn, persist, notices } = w
@@ -54,7 +53,7 @@ t.test(
       },
     ])
     t.same(await positions('bob'), [`${room.id} 0/1 1>0`])
-    t.match(await permit(deps, { user: 'bob', conversation: `room:${room.id}` }), { memberVersion: 1, ttlMs: 30_000 })
+    t.match(await permit(deps, { user: 'bob', conversation: `room:${room.id}` }), { memberVersion: 1, ttlMs: 600_000 })
     t.match(notices.at(-1), { room: room.id, version: 1, joined: ['alice', 'bob', 'carol'] })
     t.match(await rooms.getRoom(deps, { user: 'bob', room: room.id }), { members: 3, role: 'member' })
   },

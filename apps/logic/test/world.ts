@@ -26,6 +26,7 @@ import { createGenerationMetrics } from '../src/metrics.js'
 import { createOutbox, type OutboxDeps } from '../src/outbox.js'
 import { unwrap } from '../src/outcome.js'
 import { createPasswords } from '../src/passwords.js'
+import { type PermitDeps, permits } from '../src/permit.js'
 import { createReceipts } from '../src/receipts.js'
 import { startRevocations } from '../src/revocations.js'
 import { createTurns } from '../src/rooms/turns.js'
@@ -248,3 +249,7 @@ async function startProxy(target: URL) {
     },
   }
 }
+
+/** One permit, as if it were asked for alone. */
+export const permit = async (deps: PermitDeps, request: logicRpc.PermitRequest) =>
+  unwrap((await permits(deps, { permits: [request] }))[0]!)

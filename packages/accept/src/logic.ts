@@ -4,7 +4,7 @@ import type { Registry } from '@tidings/registry'
 import { gather } from '@tidings/service'
 
 const DEADLINE_MS = 2_000
-/** Newcomers and devices in one call: what logic and we do for so many must not hold up what else there is to do. */
+/** Newcomers, devices and permits in one call: what logic and we do for so many must not hold up what else there is to do. */
 const BOUNDS = { mostPerCall: 32, callsAtOnce: 4, patienceMs: 20 }
 
 /** Methods that may run twice: a call that one process did not answer goes on to the next. */
@@ -19,7 +19,7 @@ const REPEATABLE = new Set([
   'block',
   'unblock',
   'listBlocks',
-  'permit',
+  'permits',
   'listConversations',
   'readHistory',
   'openDevices',
@@ -49,12 +49,14 @@ const REPEATABLE = new Set([
 
 type Calls = Balanced<logicRpc.LogicDefinition>['client']
 
-/** The calls of logic. Users are seen and devices opened one by one here, and together on the wire. */
-export interface LogicClient extends Omit<Calls, 'seeUsers' | 'openDevices'> {
+/** The calls of logic. Users are seen, devices opened and permits asked for one by one here, and together on the wire. */
+export interface LogicClient extends Omit<Calls, 'seeUsers' | 'openDevices' | 'permits'> {
   /** @throws AppError `user_disabled`, `invalid_request`, `unavailable` */
   seeUser(request: { user: string }): Promise<unknown>
   /** @throws AppError `invalid_request`, `unavailable` */
   openDevice(request: logicRpc.DeviceName): Promise<{ positions: logicRpc.Position[] }>
+  /** @throws AppError `user_not_found`, `user_disabled`, `forbidden`, `blocked`, `conversation_not_found`, `invalid_request`, `unavailable` */
+  permit(request: { user: string; conversation: string }): Promise<{ memberVersion: number; ttlMs: number }>
 }
 
 export interface Logic {
@@ -90,5 +92,9 @@ function together(calls: Calls): LogicClient {
     const { devices } = await calls.openDevices({ devices: names })
     return devices.map((opened) => (opened.refusal ? fromRefusal(opened.refusal) : opened))
   }, BOUNDS)
-  return { ...calls, seeUser: ({ user }) => seeUser(user), openDevice }
+  const permit = gather<logicRpc.PermitRequest, logicRpc.PermitResponse>(async (asked) => {
+    const { permits } = await calls.permits({ permits: asked })
+    return permits.map((one) => (one.refusal ? fromRefusal(one.refusal) : one))
+  }, BOUNDS)
+  return { ...calls, seeUser: ({ user }) => seeUser(user), openDevice, permit }
 }

@@ -30,6 +30,20 @@ export async function isBlocked(store: Store, user: string, other: string): Prom
   return rows.length > 0
 }
 
+/**
+ * Those of the pairs that are blocks, as `<user> <blocked>`. Index: blocks_pk. @throws AppError `unavailable`
+ * @param pairs of a user and whom that user may have blocked
+ */
+export async function blocksAmong(store: Store, pairs: readonly (readonly [string, string])[]): Promise<Set<string>> {
+  if (pairs.length === 0) return new Set()
+  const rows = await store.use((db) =>
+    db.select<{ user: string; blocked: string }>('SELECT user, blocked FROM blocks WHERE (user, blocked) IN (?)', [
+      pairs.map((pair) => [...pair]),
+    ]),
+  )
+  return new Set(rows.map(({ user, blocked }) => `${user} ${blocked}`))
+}
+
 /** Whom a user has blocked, by name, after `after`. Index: blocks_pk. @throws AppError `unavailable` */
 export async function blocksAfter(store: Store, user: string, after: string, limit: number): Promise<string[]> {
   const rows = await store.use(({ orm }) =>

@@ -350,11 +350,22 @@ export interface PermitRequest {
   conversation: string;
 }
 
+export interface PermitsRequest {
+  permits: PermitRequest[];
+}
+
+/** One per request, in order. */
+export interface PermitsResponse {
+  permits: PermitResponse[];
+}
+
 export interface PermitResponse {
   /** Version of the member list that this answer was made from; 0 where the conversation has none. */
   memberVersion: number;
   /** For how long the answer may be kept, in milliseconds. */
   ttlMs: number;
+  /** then there is no permit */
+  refusal: Refusal | undefined;
 }
 
 /** One numbered item of a conversation. */
@@ -4657,8 +4668,118 @@ export const PermitRequest: MessageFns<PermitRequest> = {
   },
 };
 
+function createBasePermitsRequest(): PermitsRequest {
+  return { permits: [] };
+}
+
+export const PermitsRequest: MessageFns<PermitsRequest> = {
+  encode(message: PermitsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.permits) {
+      PermitRequest.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PermitsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePermitsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.permits.push(PermitRequest.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PermitsRequest>): PermitsRequest {
+    return PermitsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PermitsRequest>): PermitsRequest {
+    const message = createBasePermitsRequest();
+    message.permits = object.permits?.map((e) => PermitRequest.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBasePermitsResponse(): PermitsResponse {
+  return { permits: [] };
+}
+
+export const PermitsResponse: MessageFns<PermitsResponse> = {
+  encode(message: PermitsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.permits) {
+      PermitResponse.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PermitsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePermitsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.permits.push(PermitResponse.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PermitsResponse>): PermitsResponse {
+    return PermitsResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PermitsResponse>): PermitsResponse {
+    const message = createBasePermitsResponse();
+    message.permits = object.permits?.map((e) => PermitResponse.fromPartial(e)) || [];
+    return message;
+  },
+};
+
 function createBasePermitResponse(): PermitResponse {
-  return { memberVersion: 0, ttlMs: 0 };
+  return { memberVersion: 0, ttlMs: 0, refusal: undefined };
 }
 
 export const PermitResponse: MessageFns<PermitResponse> = {
@@ -4668,6 +4789,9 @@ export const PermitResponse: MessageFns<PermitResponse> = {
     }
     if (message.ttlMs !== 0) {
       writer.uint32(16).uint32(message.ttlMs);
+    }
+    if (message.refusal !== undefined) {
+      Refusal.encode(message.refusal, writer.uint32(26).fork()).join();
     }
     return writer;
   },
@@ -4701,6 +4825,14 @@ export const PermitResponse: MessageFns<PermitResponse> = {
             message.ttlMs = reader.uint32();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.refusal = Refusal.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4720,6 +4852,9 @@ export const PermitResponse: MessageFns<PermitResponse> = {
     const message = createBasePermitResponse();
     message.memberVersion = object.memberVersion ?? 0;
     message.ttlMs = object.ttlMs ?? 0;
+    message.refusal = (object.refusal !== undefined && object.refusal !== null)
+      ? Refusal.fromPartial(object.refusal)
+      : undefined;
     return message;
   },
 };
@@ -7412,12 +7547,15 @@ export const LogicDefinition = {
       responseStream: false,
       options: {},
     },
-    /** May this user write in this conversation now? user_not_found, forbidden, blocked, conversation_not_found. */
-    permit: {
-      name: "Permit",
-      requestType: PermitRequest as typeof PermitRequest,
+    /**
+     * May these users write in these conversations now? Refusals: user_not_found, user_disabled, forbidden, blocked,
+     * conversation_not_found, invalid_request. Whether somebody is muted in a room, the append asks.
+     */
+    permits: {
+      name: "Permits",
+      requestType: PermitsRequest as typeof PermitsRequest,
       requestStream: false,
-      responseType: PermitResponse as typeof PermitResponse,
+      responseType: PermitsResponse as typeof PermitsResponse,
       responseStream: false,
       options: {},
     },
@@ -7692,8 +7830,11 @@ export interface LogicServiceImplementation<CallContextExt = {}> {
     request: ListBlocksRequest,
     context: CallContext & CallContextExt,
   ): Promise<DeepPartial<ListBlocksResponse>>;
-  /** May this user write in this conversation now? user_not_found, forbidden, blocked, conversation_not_found. */
-  permit(request: PermitRequest, context: CallContext & CallContextExt): Promise<DeepPartial<PermitResponse>>;
+  /**
+   * May these users write in these conversations now? Refusals: user_not_found, user_disabled, forbidden, blocked,
+   * conversation_not_found, invalid_request. Whether somebody is muted in a room, the append asks.
+   */
+  permits(request: PermitsRequest, context: CallContext & CallContextExt): Promise<DeepPartial<PermitsResponse>>;
   /** The conversations of a user, newest first. */
   listConversations(
     request: ListConversationsRequest,
@@ -7824,8 +7965,11 @@ export interface LogicClient<CallOptionsExt = {}> {
     request: DeepPartial<ListBlocksRequest>,
     options?: CallOptions & CallOptionsExt,
   ): Promise<ListBlocksResponse>;
-  /** May this user write in this conversation now? user_not_found, forbidden, blocked, conversation_not_found. */
-  permit(request: DeepPartial<PermitRequest>, options?: CallOptions & CallOptionsExt): Promise<PermitResponse>;
+  /**
+   * May these users write in these conversations now? Refusals: user_not_found, user_disabled, forbidden, blocked,
+   * conversation_not_found, invalid_request. Whether somebody is muted in a room, the append asks.
+   */
+  permits(request: DeepPartial<PermitsRequest>, options?: CallOptions & CallOptionsExt): Promise<PermitsResponse>;
   /** The conversations of a user, newest first. */
   listConversations(
     request: DeepPartial<ListConversationsRequest>,
