@@ -17,7 +17,7 @@ const LONG_WARM_UP_MS = 6_000
 
 const ACTIVE = 100
 
-/** Rooms by their members are missing: there are no rooms yet. */
+/** Rooms by their members are missing yet. */
 export const CURVES = {
   connections: {
     axis: 'connections, a hundred of which are sent to (of ten: all)',

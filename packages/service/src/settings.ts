@@ -278,7 +278,7 @@ export const settings = {
     1,
     1_000_000,
   )({
-    default: 100,
+    default: 500,
     example: '1 to 1000000',
     desc: 'Messages over HTTP per second and user, over all api processes; twice as many in a burst.',
   }),
@@ -286,7 +286,7 @@ export const settings = {
     1,
     1_000_000,
   )({
-    default: 100,
+    default: 500,
     example: '1 to 1000000',
     desc: 'Other calls over HTTP per second and user; twice as many in a burst.',
   }),
@@ -302,23 +302,23 @@ export const settings = {
     1,
     1_000_000,
   )({
-    default: 50,
+    default: 200,
     example: '1 to 1000000',
     desc: 'Calls over HTTP without a valid token per second and address (IPv6: /64); twice as many in a burst. Behind a proxy, set TIDINGS_TRUST_PROXY.',
   }),
   TIDINGS_LOGINS_PER_MIN: int(
     1,
     1_000_000,
-  )({ default: 20, example: '1 to 1000000', desc: 'Logins per minute and address.' }),
+  )({ default: 300, example: '1 to 1000000', desc: 'Logins per minute and address.' }),
   TIDINGS_REGISTERS_PER_MIN: int(
     1,
     1_000_000,
-  )({ default: 20, example: '1 to 1000000', desc: 'Accounts made per minute and address.' }),
+  )({ default: 300, example: '1 to 1000000', desc: 'Accounts made per minute and address.' }),
   TIDINGS_CONNECTIONS_PER_USER: int(
     1,
     1_000_000,
   )({
-    default: 50,
+    default: 100,
     example: '1 to 1000000',
     desc: 'Sessions that a user may have on one connect node, WebSockets and long-polls together.',
   }),
@@ -326,7 +326,7 @@ export const settings = {
     1,
     1_000_000,
   )({
-    default: 1_000,
+    default: 10_000,
     example: '1 to 1000000',
     desc: 'WebSockets from one address (IPv6: /64) on one connect node. Behind a proxy, set TIDINGS_TRUST_PROXY.',
   }),
