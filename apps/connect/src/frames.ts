@@ -204,6 +204,8 @@ function checkSendable(type: string): void {
 
 function ack(deps: FrameDeps, session: Session, frame: Static<typeof Ack>): void {
   const shown = session.positionOf(frame.conversation)
+  // What was shown last of a room that one has left: nothing depends on it any more.
+  if (shown === undefined && frame.seq <= (session.leftAt(frame.conversation) ?? -1)) return
   if (shown === undefined) requireParty(frame.conversation, session.user)
   if (frame.seq > (shown ?? 0)) {
     throw new AppError('beyond_head', 'Only what this session was shown can be acknowledged.', {

@@ -78,6 +78,11 @@ export class Standing {
     return this.#rooms?.get(room)?.joined
   }
 
+  /** Up to where a room was shown that the user has left; undefined for others. */
+  leftAt(room: string): number | undefined {
+    return this.#left?.get(room)
+  }
+
   /**
    * The user is in a room from a seq on. One that is known from that seq on or a later one stays as it is; and what was left again since
    * is not entered anew by somebody who hears late of the joining.

@@ -91,6 +91,13 @@ t.test('whoever is let in sees what follows, whoever is shut out sees nothing mo
   await bobs.until('he is told that he was removed', () =>
     bobs.messages(room.conversation).some(({ content }) => (content as { change?: string }).change === 'removed'),
   )
+  bobs.ack(room.conversation, bobs.seqs(room.conversation).at(-1)!)
+  bobs.send({ op: 'ping' })
+  await bobs.next('pong')
+  t.notOk(
+    bobs.frames.some(({ op }) => op === 'error'),
+    'what was shown may be acknowledged',
+  )
   t.equal((await w.http('GET', `conversations/${room.conversation}/messages`, { token: bob.token })).status, 404)
   const refused = await w.http('POST', 'messages', { token: bob.token, body: { to: { room: room.id }, content: {} } })
   t.match(refused, { status: 404, body: { code: 'conversation_not_found' } })
