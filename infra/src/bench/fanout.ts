@@ -5,11 +5,9 @@ import { Failure } from '../failure.js'
 import { mintToken } from '../tokens.js'
 import { contentOf } from './checker.js'
 import { nowUs } from './clock.js'
-import { perUnit, readBusyUs, readCpu, totalOf } from './cpu.js'
 import type { LoadFigures, Run } from './figures.js'
-import { ioPerUnit, readIo } from './io.js'
 import { headOf, Line } from './line.js'
-import { figuresOf, shareOfOthers } from './measure.js'
+import { figuresOf, measureStretch } from './measure.js'
 import type { Order } from './order.js'
 import { LatencyRecorder } from './statistics.js'
 import { StreamWatch } from './stored.js'
@@ -41,67 +39,47 @@ export interface FanoutOutcome {
 
 /** Everything counts by delivery: one message shown to one member. */
 export async function fanout(order: Order): Promise<FanoutOutcome> {
-  const hall = new Hall(order)
+  const audience = new Audience(order)
   const watch = new StreamWatch(order.redisUrl, order.partitions)
   const lines = await Promise.all(Array.from({ length: IN_FLIGHT }, () => Line.open(order.api.host, order.api.port)))
   try {
-    await hall.fill(lines[0]!)
+    await audience.fill(lines[0]!)
     const { warmUpMs, runMs, runs } = order.scale
-    await measure(order, hall, watch, () => hall.stream(lines, warmUpMs))
+    await measure(order, audience, watch, () => audience.stream(lines, warmUpMs))
     const streaming: Run[] = []
-    for (let i = 0; i < runs; i++) streaming.push(await measure(order, hall, watch, () => hall.stream(lines, runMs)))
-    const alone = await measure(order, hall, watch, () => hall.oneByOne(lines[0]!, runMs))
+    for (let i = 0; i < runs; i++)
+      streaming.push(await measure(order, audience, watch, () => audience.stream(lines, runMs)))
+    const alone = await measure(order, audience, watch, () => audience.oneByOne(lines[0]!, runMs))
     const members = order.scale.fanoutMembers
     return {
       loads: [
         figuresOf(`fanout to ${members}, streaming (per delivery)`, streaming),
         figuresOf(`fanout to ${members}, alone (per delivery)`, [alone]),
       ],
-      faults: hall.faults.slice(0, 10),
+      faults: audience.faults.slice(0, 10),
     }
   } finally {
     for (const line of lines) line.close()
     watch.close()
-    hall.close()
+    audience.close()
   }
 }
 
-async function measure(order: Order, hall: Hall, watch: StreamWatch, load: () => Promise<void>): Promise<Run> {
-  const all = [...order.processes, { name: 'load', pid: process.pid }]
-  const before = readCpu(order.processes)
-  const ioBefore = readIo(all)
-  const ownBefore = process.cpuUsage()
-  const busyBefore = readBusyUs()
-  const deliveredBefore = hall.delivered
-  const beganUs = nowUs()
-  await load()
-  const sentUs = nowUs()
-  await hall.allShown()
-  await watch.settled()
-  const endedUs = nowUs()
-  const own = process.cpuUsage(ownBefore)
-  const messages = hall.delivered - deliveredBefore
-  const after = readCpu(order.processes)
-  const cpu = perUnit(before, after, messages)
-  const ownUs = own.user + own.system
-  const seconds = (endedUs - beganUs) / 1_000_000
-  return {
-    messages,
-    seconds,
-    perSecond: messages / seconds,
-    drainMs: (endedUs - sentUs) / 1_000,
-    latency: hall.latency.take(),
-    cpu,
-    cpuTotal: totalOf(cpu),
-    generatorCpu: ownUs / messages,
-    io: ioPerUnit(ioBefore, readIo(all), messages),
-    othersPercent: shareOfOthers(readBusyUs() - busyBefore - ownUs, { before, after }, endedUs - beganUs),
-    window: [beganUs, endedUs],
-  }
+async function measure(order: Order, audience: Audience, watch: StreamWatch, load: () => Promise<void>): Promise<Run> {
+  const { sentForUs: _, ...run } = await measureStretch({
+    order,
+    done: () => audience.delivered,
+    load,
+    async settled() {
+      await audience.allShown()
+      await watch.settled()
+    },
+  })
+  return { ...run, latency: audience.latency.take() }
 }
 
 /** A room, everybody in it, and one who speaks. */
-class Hall {
+class Audience {
   readonly latency = new LatencyRecorder()
   readonly faults: string[] = []
   delivered = 0

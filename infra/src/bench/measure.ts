@@ -23,6 +23,57 @@ export interface Scene {
   unstored?: boolean
 }
 
+/** A stretch of load as it is measured, whatever it counts. */
+export interface Stretch {
+  order: Order
+  /** How many units are done: messages that were accepted, or deliveries. */
+  done(): number
+  load(): Promise<void>
+  /** Resolves when all that was sent has arrived and is stored. */
+  settled(): Promise<void>
+}
+
+/** Runs the load and waits for its end. @returns all but the latencies, and how long was sent */
+export async function measureStretch({
+  order,
+  done,
+  load,
+  settled,
+}: Stretch): Promise<Omit<Run, 'latency'> & { sentForUs: number }> {
+  const all = [...order.processes, { name: 'load', pid: process.pid }]
+  const before = readCpu(order.processes)
+  const ioBefore = readIo(all)
+  const ownBefore = process.cpuUsage()
+  const busyBefore = readBusyUs()
+  const doneBefore = done()
+  const beganUs = nowUs()
+  await load()
+  const sentUs = nowUs()
+  await settled()
+  const endedUs = nowUs()
+  const own = process.cpuUsage(ownBefore)
+  const messages = done() - doneBefore
+  const after = readCpu(order.processes)
+  const io = ioPerUnit(ioBefore, readIo(all), messages)
+  const ownUs = own.user + own.system
+  const othersUs = readBusyUs() - busyBefore - ownUs
+  const cpu = perUnit(before, after, messages)
+  const seconds = (endedUs - beganUs) / 1_000_000
+  return {
+    messages,
+    seconds,
+    perSecond: messages / seconds,
+    drainMs: (endedUs - sentUs) / 1_000,
+    sentForUs: sentUs - beganUs,
+    cpu,
+    cpuTotal: totalOf(cpu),
+    generatorCpu: ownUs / messages,
+    io,
+    othersPercent: shareOfOthers(othersUs, { before, after }, endedUs - beganUs),
+    window: [beganUs, endedUs],
+  }
+}
+
 /**
  * Runs the load and waits until every accepted message has arrived and is in MySQL.
  * @param inFlight of a closed loop: messages that are under way at any time
@@ -31,42 +82,19 @@ export interface Scene {
 export async function measure(scene: Scene, load: () => Promise<void>, inFlight?: number): Promise<Run> {
   const { order, crowd, watch, unstored = false } = scene
   const { checker, latency } = crowd
-  const all = [...order.processes, { name: 'load', pid: process.pid }]
-  const before = readCpu(order.processes)
-  const ioBefore = readIo(all)
-  const ownBefore = process.cpuUsage()
-  const busyBefore = readBusyUs()
-  const acceptedBefore = checker.accepted
-  const beganUs = nowUs()
-  await load()
-  const sentUs = nowUs()
-  await allArrived(crowd)
-  if (!unstored) await watch.settled()
-  const endedUs = nowUs()
-  const own = process.cpuUsage(ownBefore)
-  const messages = checker.accepted - acceptedBefore
-  const after = readCpu(order.processes)
-  const io = ioPerUnit(ioBefore, readIo(all), messages)
-  const busyUs = readBusyUs() - busyBefore
-  const ownUs = own.user + own.system
-  const cpu = perUnit(before, after, messages)
+  const { sentForUs, ...run } = await measureStretch({
+    order,
+    done: () => checker.accepted,
+    load,
+    async settled() {
+      await allArrived(crowd)
+      if (!unstored) await watch.settled()
+    },
+  })
   if (!unstored) await checkRows(order, crowd)
-  const seconds = (endedUs - beganUs) / 1_000_000
-  return {
-    messages,
-    seconds,
-    perSecond: messages / seconds,
-    drainMs: (endedUs - sentUs) / 1_000,
-    ...(inFlight === undefined
-      ? { latency: latency.take() }
-      : { sentLatency: latency.peek(), latency: latency.take(((sentUs - beganUs) * inFlight) / messages) }),
-    cpu,
-    cpuTotal: totalOf(cpu),
-    generatorCpu: ownUs / messages,
-    io,
-    othersPercent: shareOfOthers(busyUs - ownUs, { before, after }, endedUs - beganUs),
-    window: [beganUs, endedUs],
-  }
+  if (inFlight === undefined) return { ...run, latency: latency.take() }
+  const sentLatency = latency.peek()
+  return { ...run, sentLatency, latency: latency.take((sentForUs * inFlight) / run.messages) }
 }
 
 /** Per cent of all cores that neither we nor the servers used. @param busyUs what all but us used */
