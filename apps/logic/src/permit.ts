@@ -15,7 +15,7 @@ const MAX_PERMITS = 500
 
 export type PermitDeps = MembershipDeps & { store: Store }
 
-type Permit = Pick<logicRpc.PermitResponse, 'memberVersion' | 'ttlMs'>
+type Permit = Pick<logicRpc.PermitResponse, 'ttlMs'>
 
 interface Asked {
   user: string
@@ -64,11 +64,11 @@ async function decide(
   if (!sender) throw new AppError('user_not_found', 'The sender does not exist.')
   requireActive(sender)
   if (other === undefined) {
-    const { version } = await requireMember(deps, user, conversation.id)
-    return { memberVersion: version, ttlMs: TTL_MS }
+    await requireMember(deps, user, conversation.id)
+    return { ttlMs: TTL_MS }
   }
   const receiver = known.get(other)
   if (!receiver || receiver.deletedAt) throw new AppError('user_not_found', 'There is no such user.')
   if (blocked.has(`${other} ${user}`)) throw new AppError('blocked', 'This user does not want your messages.')
-  return { memberVersion: 0, ttlMs: TTL_MS }
+  return { ttlMs: TTL_MS }
 }

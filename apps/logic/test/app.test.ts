@@ -90,7 +90,7 @@ t.test('rooms are made by one process, joined by another, and told to whoever wa
     { user: 'ben', conversation },
     { user: 'nobody', conversation },
   ]
-  t.match(await a.permits({ permits }), { permits: [{ memberVersion: 2 }, { refusal: { code: 'user_not_found' } }] })
+  t.match(await a.permits({ permits }), { permits: [{ ttlMs: 600_000 }, { refusal: { code: 'user_not_found' } }] })
   const { devices } = await a.openDevices({ devices: [{ user: 'ben', device: 'phone' }] })
   t.match(devices[0]?.positions, [{ conversation, cursor: 1, head: 2, joined: 2, floor: 0 }])
   const mutedUntil = Date.now() + 60_000

@@ -56,7 +56,7 @@ export interface LogicClient extends Omit<Calls, 'seeUsers' | 'openDevices' | 'p
   /** @throws AppError `invalid_request`, `unavailable` */
   openDevice(request: logicRpc.DeviceName): Promise<{ positions: logicRpc.Position[] }>
   /** @throws AppError `user_not_found`, `user_disabled`, `forbidden`, `blocked`, `conversation_not_found`, `invalid_request`, `unavailable` */
-  permit(request: { user: string; conversation: string }): Promise<{ memberVersion: number; ttlMs: number }>
+  permit(request: { user: string; conversation: string }): Promise<{ ttlMs: number }>
 }
 
 export interface Logic {

@@ -7,10 +7,9 @@ const MAX_KEPT = 50_000
 const STALE_MS = 600_000
 
 /** Asks logic. @throws AppError when the answer is no */
-export type AskPermit = (user: string, conversation: string) => Promise<{ memberVersion: number; ttlMs: number }>
+export type AskPermit = (user: string, conversation: string) => Promise<{ ttlMs: number }>
 
 interface Kept {
-  memberVersion: number
   /** performance.now() until which it needs no renewal. */
   freshUntil: number
 }
@@ -34,9 +33,9 @@ export function createPermits(ask: AskPermit): Permits {
     try {
       for (;;) {
         outdated.delete(key)
-        const { memberVersion, ttlMs } = await ask(user, conversation)
+        const { ttlMs } = await ask(user, conversation)
         if (outdated.has(key)) continue
-        const permit = { memberVersion, freshUntil: performance.now() + ttlMs }
+        const permit = { freshUntil: performance.now() + ttlMs }
         kept.set(key, permit)
         return permit
       }

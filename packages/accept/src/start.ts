@@ -160,10 +160,7 @@ export async function startEdge(
       metrics: createStreamMetrics(metrics),
     })
     gauge(metrics, 'tidings_append_waiting', 'Accepted items that wait to be written.', () => appender.waiting)
-    const permits = createPermits(async (user, conversation) => {
-      const { memberVersion, ttlMs } = await logic.client.permit({ user, conversation })
-      return { memberVersion, ttlMs }
-    })
+    const permits = createPermits((user, conversation) => logic.client.permit({ user, conversation }))
     const seenUsers = createSeenUsers((user) => logic.client.seeUser({ user }))
     revocations.onUsers(seenUsers.forget)
     revocations.onUsers(permits.forgetUsers)

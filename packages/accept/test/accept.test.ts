@@ -20,7 +20,7 @@ t.test('permits are asked once, kept, and believed for a while when nobody answe
   const permits = createPermits(async () => {
     asked++
     if (away) throw new AppError('unavailable')
-    return { memberVersion: 0, ttlMs }
+    return { ttlMs }
   })
   await Promise.all([permits.check('alice', 'c'), permits.check('alice', 'c')])
   t.equal(asked, 1)
@@ -40,7 +40,7 @@ t.test('permits of users who may not act any more are forgotten, also those that
   const permits = createPermits(async (user, conversation) => {
     asked.push(`${user} ${conversation}`)
     if (conversation === 'dm:bob:eve') await new Promise<void>((resolve) => (answer = resolve))
-    return { memberVersion: 0, ttlMs: 60_000 }
+    return { ttlMs: 60_000 }
   })
   const kept = [
     ['alice', 'dm:alice:bob'],
@@ -102,8 +102,8 @@ t.test(
         forget: () => undefined,
         check: () =>
           new Promise((resolve) => {
-            if (permit) resolve({ memberVersion: 0, freshUntil: 0 })
-            else permit = () => resolve({ memberVersion: 0, freshUntil: 0 })
+            if (permit) resolve({ freshUntil: 0 })
+            else permit = () => resolve({ freshUntil: 0 })
           }),
       },
       indexConversation: () => undefined,
@@ -148,7 +148,7 @@ t.test(
       const asked = new Promise<void>((resolve) => {
         permit = resolve
       })
-      const known = { memberVersion: 0, freshUntil: 0 }
+      const known = { freshUntil: 0 }
       let isKnown = false
       const acceptor = createAcceptor({
         admit: () => undefined,
@@ -202,7 +202,7 @@ t.test('sends that wait for a permit are bounded, and one that is not admitted a
       async check() {
         asked++
         await answered
-        return { memberVersion: 0, freshUntil: 0 }
+        return { freshUntil: 0 }
       },
     },
     indexConversation: () => undefined,
@@ -247,7 +247,7 @@ t.test(
     let calls = 0
     const acceptor = createAcceptor({
       admit: () => undefined,
-      permits: { check: () => ({ memberVersion: 0, freshUntil: 0 }), forget: () => undefined },
+      permits: { check: () => ({ freshUntil: 0 }), forget: () => undefined },
       indexConversation: () => undefined,
       nextId: () => '1',
       appender: {
@@ -290,7 +290,7 @@ t.test('a server that is slow refuses nothing of what lies on another one', asyn
   const [away, well] = ['dm:alice:bob', 'dm:alice:carol']
   const acceptor = createAcceptor({
     admit: () => undefined,
-    permits: { check: () => ({ memberVersion: 0, freshUntil: 0 }), forget: () => undefined },
+    permits: { check: () => ({ freshUntil: 0 }), forget: () => undefined },
     indexConversation: () => undefined,
     nextId: () => '1',
     appender: {
@@ -326,7 +326,7 @@ t.test('a server that is slow refuses nothing of what lies on another one', asyn
 t.test('a long turn of our own does not look like a slow store', async (t) => {
   const acceptor = createAcceptor({
     admit: () => undefined,
-    permits: { check: () => ({ memberVersion: 0, freshUntil: 0 }), forget: () => undefined },
+    permits: { check: () => ({ freshUntil: 0 }), forget: () => undefined },
     indexConversation: () => undefined,
     nextId: () => '1',
     appender: {

@@ -19,17 +19,6 @@ export async function removeBlock(store: Store, user: string, blocked: string): 
   await store.use(({ orm }) => orm.delete(blocks).where(and(eq(blocks.user, user), eq(blocks.blocked, blocked))))
 }
 
-/** Has `user` blocked `other`? Index: blocks_pk. @throws AppError `unavailable` */
-export async function isBlocked(store: Store, user: string, other: string): Promise<boolean> {
-  const rows = await store.use(({ orm }) =>
-    orm
-      .select({ user: blocks.user })
-      .from(blocks)
-      .where(and(eq(blocks.user, user), eq(blocks.blocked, other))),
-  )
-  return rows.length > 0
-}
-
 /**
  * Those of the pairs that are blocks, as `<user> <blocked>`. Index: blocks_pk. @throws AppError `unavailable`
  * @param pairs of a user and whom that user may have blocked

@@ -56,8 +56,6 @@ export interface Membership {
   floor: number
   /** Milliseconds since 1970; 0: not muted. */
   mutedUntil: number
-  /** Of the room. */
-  version: number
 }
 
 /** `unknown`: Redis has lost who is in the room, or never knew; it must be put back, see `installMembers`. */
@@ -89,13 +87,13 @@ const generationNumber = (record: string | null | undefined): number | undefined
   parseGeneration(record ?? '')?.number
 
 function toMembership([about, mine]: (string | null)[], current: number | undefined): KnownMembership {
-  const [generation, version, history] = (about ?? '').split(' ')
+  const [generation, , history] = (about ?? '').split(' ')
   if (!about || current === undefined || Number(generation) !== current) return 'unknown'
   if (!mine) return 'none'
   const [joined, mutedUntil] = mine.split(':').map(Number) as [number, number]
   // The entry that lets the user in is not in the log yet.
   if (joined === 0) return 'none'
-  return { joined, floor: history === 'all' ? 0 : joined - 1, mutedUntil, version: Number(version) }
+  return { joined, floor: history === 'all' ? 0 : joined - 1, mutedUntil }
 }
 
 /** All of a room's members when they are few. @returns undefined when there are more than `most`, or Redis does not know */

@@ -360,8 +360,6 @@ export interface PermitsResponse {
 }
 
 export interface PermitResponse {
-  /** Version of the member list that this answer was made from; 0 where the conversation has none. */
-  memberVersion: number;
   /** For how long the answer may be kept, in milliseconds. */
   ttlMs: number;
   /** then there is no permit */
@@ -4779,14 +4777,11 @@ export const PermitsResponse: MessageFns<PermitsResponse> = {
 };
 
 function createBasePermitResponse(): PermitResponse {
-  return { memberVersion: 0, ttlMs: 0, refusal: undefined };
+  return { ttlMs: 0, refusal: undefined };
 }
 
 export const PermitResponse: MessageFns<PermitResponse> = {
   encode(message: PermitResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.memberVersion !== 0) {
-      writer.uint32(8).uint64(message.memberVersion);
-    }
     if (message.ttlMs !== 0) {
       writer.uint32(16).uint32(message.ttlMs);
     }
@@ -4809,14 +4804,6 @@ export const PermitResponse: MessageFns<PermitResponse> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 8) {
-              break;
-            }
-
-            message.memberVersion = longToNumber(reader.uint64());
-            continue;
-          }
           case 2: {
             if (tag !== 16) {
               break;
@@ -4850,7 +4837,6 @@ export const PermitResponse: MessageFns<PermitResponse> = {
   },
   fromPartial(object: DeepPartial<PermitResponse>): PermitResponse {
     const message = createBasePermitResponse();
-    message.memberVersion = object.memberVersion ?? 0;
     message.ttlMs = object.ttlMs ?? 0;
     message.refusal = (object.refusal !== undefined && object.refusal !== null)
       ? Refusal.fromPartial(object.refusal)
