@@ -15,6 +15,7 @@ import {
 } from '@tidings/service'
 import { createEphemeralPublisher, createLogReader, saveSeen, subscribeEphemeral } from '@tidings/stream'
 import { createAcks } from './ack.js'
+import { createAddressLimit } from './address-limit.js'
 import { refuseOrigin, SUBPROTOCOL } from './admission.js'
 import { createCatchUp } from './catch-up.js'
 import type { ConnectConfig } from './config.js'
@@ -27,7 +28,6 @@ import { createHttp } from './http.js'
 import { createLongPoll } from './long-poll.js'
 import { createEphemeralMetrics } from './metrics.js'
 import { type OpenDeps, RECHECK_MS } from './open.js'
-import { createPlaces } from './places.js'
 import { createPresence } from './presence.js'
 import { createPushService } from './push-service.js'
 import { createReceipts } from './receipts.js'
@@ -182,13 +182,13 @@ export async function startConnect(
     }
 
     const addressOf = createClientAddress(config.trustProxy)
-    const places = createPlaces(config.rateLimits ? config.maxPerAddress : Number.POSITIVE_INFINITY)
+    const addressLimit = createAddressLimit(config.rateLimits ? config.maxPerAddress : Number.POSITIVE_INFINITY)
     const connections: ConnectionDeps = {
       edge,
       opening: openDeps,
       frames: frameDeps,
       rateLimits: config.rateLimits,
-      takePlace: (request) => places.take(addressOf(request.address, request.header('x-forwarded-for'))),
+      countAddress: (request) => addressLimit.count(addressOf(request.address, request.header('x-forwarded-for'))),
       onSessionClosed,
     }
     const transport = await startTransport(config.transport, log, {

@@ -5,7 +5,7 @@ import { Close, toAppError } from '@tidings/protocol'
 import { authenticate, closeCodeOf, deviceOf } from './admission.js'
 import { type FrameDeps, handleFrame } from './frames.js'
 import { Gate } from './gate.js'
-import { beginSession, goLive, type OpenDeps, requireRoom, type Wishes } from './open.js'
+import { beginSession, goLive, type OpenDeps, requireCapacity, type Wishes } from './open.js'
 import { Session } from './session.js'
 import type { Socket, SocketEvents, UpgradeRequest } from './transport.js'
 
@@ -17,8 +17,8 @@ export interface ConnectionDeps {
   opening: OpenDeps
   frames: FrameDeps
   rateLimits: boolean
-  /** A place for a connection from there, and how it is given back. @throws AppError `rate_limited` */
-  takePlace(request: UpgradeRequest): () => void
+  /** Counts a connection by its address. @returns counts it off @throws AppError `rate_limited` */
+  countAddress(request: UpgradeRequest): () => void
   onSessionClosed(session: Session, code: number): void
 }
 
@@ -44,8 +44,8 @@ export class Connection implements SocketEvents {
       fromOldest: request.query.get('from') === 'oldest',
     }
     try {
-      this.#leave = this.deps.takePlace(request)
-      requireRoom(opening)
+      this.#leave = this.deps.countAddress(request)
+      requireCapacity(opening)
       const session = await opening.openings.run(() => this.#begin(request, wishes))
       if (session) await goLive(opening, session, wishes)
     } catch (thrown) {

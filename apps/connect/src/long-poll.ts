@@ -7,7 +7,7 @@ import { AppError, Close, type ErrorCode, requirePossibleParty, toAppError } fro
 import { authenticate, closeCodeOf, deviceOf } from './admission.js'
 import type { ConnectionDeps } from './connection.js'
 import type { FrameDeps } from './frames.js'
-import { beginSession, goLive, requireRoom } from './open.js'
+import { beginSession, goLive, requireCapacity } from './open.js'
 import { type HttpAnswer, problemAnswer } from './plain-answer.js'
 import { PollSocket } from './poll-socket.js'
 import { Session } from './session.js'
@@ -79,7 +79,7 @@ export function createLongPoll(deps: LongPollDeps): (request: PlainRequest, gone
   }
 
   function open(identity: Session['identity'], device: string, query: URLSearchParams): Poll {
-    requireRoom(opening)
+    requireCapacity(opening)
     const key = keyOf(identity.user, device)
     const wishes = { resume: false, fromOldest: query.get('from') === 'oldest' }
     const socket: PollSocket = new PollSocket(

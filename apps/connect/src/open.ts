@@ -47,7 +47,7 @@ export interface Wishes {
 }
 
 /** @throws AppError `overloaded` when too many sessions are opening or catching up: the client shall come back */
-export function requireRoom({ slots, openings }: Pick<OpenDeps, 'slots' | 'openings'>): void {
+export function requireCapacity({ slots, openings }: Pick<OpenDeps, 'slots' | 'openings'>): void {
   if (!slots.full && !openings.full) return
   throw new AppError('overloaded', 'Too many sessions are opening or catching up here. Come back shortly.', {
     retryAfter: jitterSeconds(1, 5),

@@ -37,7 +37,7 @@ t.test('a void in the log is not shown as a message, also to whoever stands righ
         asked.push(after!)
         return { entries: [], voids: [], head: leap!.to, complete: true }
       },
-      permit: async () => ({ memberVersion: 0, ttlMs: 0 }),
+      permit: async () => ({ ttlMs: 0 }),
     },
     leaveRoom: () => undefined,
     slots: createSlots(1, 1),

@@ -58,7 +58,7 @@ t.test('of many who come at once a few are let in, and the others are sent away 
       seenUsers: { check: () => undefined },
     },
     rateLimits: true,
-    takePlace: () => () => undefined,
+    countAddress: () => () => undefined,
     onSessionClosed: () => undefined,
   } as unknown as ConnectionDeps
 

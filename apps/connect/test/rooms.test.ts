@@ -79,7 +79,7 @@ function setUp(t: Test) {
       },
       async permit() {
         requireMember()
-        return { memberVersion: 0, ttlMs: 0 }
+        return { ttlMs: 0 }
       },
     },
     slots: createSlots(4, 4),

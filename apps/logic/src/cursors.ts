@@ -44,13 +44,13 @@ export async function openDevices(
 ): Promise<Outcome<logicRpc.Position[]>[]> {
   if (devices.length > MAX_OPENS) throw new AppError('invalid_request', `At most ${MAX_OPENS} devices in one call.`)
   const named = await outcomes(devices, ({ user, device }) => ({ user: userOf(user), device: deviceOf(device) }))
-  const opened = withinRoom(await andThen(named, (names) => deps.devices.open(names)))
+  const opened = withinCapacity(await andThen(named, (names) => deps.devices.open(names)))
   const standing = await andThen(opened, (each) => outcomes(each, (one) => standingsOf(deps, one)))
   return await andThen(standing, (each) => withHeads(deps, each))
 }
 
 /** A device is answered whatever it has; those that do not fit beside the ones before are to be asked for again. */
-function withinRoom(opened: readonly Outcome<OpenedDevice>[]): Outcome<OpenedDevice>[] {
+function withinCapacity(opened: readonly Outcome<OpenedDevice>[]): Outcome<OpenedDevice>[] {
   let positions = 0
   return opened.map((one) => {
     const own = one.value?.conversations.length ?? 0

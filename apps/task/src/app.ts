@@ -12,7 +12,7 @@ import {
   type Lag,
   raiseGroupFence,
   readLag,
-  requireRoom,
+  requireCapacity,
   startConsumer,
 } from '@tidings/stream'
 import type { TaskConfig } from './config.js'
@@ -53,7 +53,7 @@ export async function startTask(
     const checks: Record<string, () => Promise<unknown>> = { redis: () => redis.ping(), etcd: () => registry.check() }
     checks['dead letters'] = async () => {
       for (const [group, owned] of owners)
-        await Promise.all([...owned.keys()].map((partition) => requireRoom(redis, keys, group, partition)))
+        await Promise.all([...owned.keys()].map((partition) => requireCapacity(redis, keys, group, partition)))
     }
     const all = Array.from({ length: config.partitions }, (_, partition) => partition)
 

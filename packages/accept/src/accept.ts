@@ -102,7 +102,7 @@ export function createAcceptor(deps: AcceptDeps): Acceptor {
   }
 
   /** @throws AppError `overloaded` */
-  function requireRoom(at: Appending): void {
+  function requireCapacity(at: Appending): void {
     if (waiting >= MAX_PREPARING)
       throw new AppError('overloaded', 'Too many messages wait for a permit.', {
         retryAfter: jitterSeconds(1, 5),
@@ -178,7 +178,7 @@ export function createAcceptor(deps: AcceptDeps): Acceptor {
 
       try {
         admit(draft.bulk === true)
-        requireRoom(at)
+        requireCapacity(at)
         return inTurn(draft, append).then(done, failed)
       } catch (error) {
         return new Promise(() => failed(error))

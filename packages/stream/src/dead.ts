@@ -89,7 +89,7 @@ export async function dropLetter(redis: Redis, keys: Keys, { group, partition, i
  * Dead letters are never trimmed, so their number has a bound: the share of a partition in a group's letters.
  * @throws AppError `unavailable` when the partition has its share, or Redis is away: the group pauses until an operator has acted
  */
-export async function requireRoom(redis: Redis, keys: Keys, group: Group, partition: number): Promise<void> {
+export async function requireCapacity(redis: Redis, keys: Keys, group: Group, partition: number): Promise<void> {
   const most = Math.ceil(MAX_LETTERS / keys.partitions)
   let count: number
   try {

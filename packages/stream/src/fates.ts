@@ -1,7 +1,7 @@
 /** What becomes of an entry, decided here alone: its handler returned or threw, and it is finished, tried again, or set aside. */
 import { AppError } from '@tidings/protocol'
 import { backoffMs, type Logger, pause } from '@tidings/service'
-import { requireRoom } from './dead.js'
+import { requireCapacity } from './dead.js'
 import { decodeEntry, PoisonError } from './entry.js'
 import type { Delivery, Exceptions, Handler } from './handler.js'
 import type { Group, Keys } from './keys.js'
@@ -84,7 +84,7 @@ export function createFates(deps: {
     const { partition, fence } = row.owned
     for (let waits = 0; !signal.aborted; ) {
       try {
-        await requireRoom(redis, keys, group, partition)
+        await requireCapacity(redis, keys, group, partition)
         await handler.bury?.({ partition, fence }, row.fields, reason)
         break
       } catch (error) {

@@ -9,7 +9,7 @@ import {
   PoisonError,
   readLetters,
   reclaim,
-  requireRoom,
+  requireCapacity,
   retryLetter,
   settle,
 } from '../src/index.js'
@@ -137,7 +137,7 @@ t.test('a group with its fill of dead letters pauses and loses nothing; with roo
   const b = await bench(t, 1_024)
   const most = Math.ceil(100_000 / 1_024)
   for (let i = 0; i < most; i++) await b.redis.xadd(b.keys.dead(0, 'persist'), '*', 'some', 'letter')
-  await t.rejects(requireRoom(b.redis, b.keys, 'persist', 0), { code: 'unavailable', message: /npm run dead/ })
+  await t.rejects(requireCapacity(b.redis, b.keys, 'persist', 0), { code: 'unavailable', message: /npm run dead/ })
   await b.redis.xadd(b.keys.messages(0), '*', 'poison', 'indeed')
   const buried: string[] = []
   const told: string[] = []

@@ -2,26 +2,26 @@
 import { AppError } from '@tidings/protocol'
 import { networkOf } from '@tidings/service'
 
-export interface Places {
-  /** Takes a place. @returns a function that gives it back, once @throws AppError `rate_limited` */
-  take(address: string): () => void
+export interface AddressLimit {
+  /** Counts a connection. @returns a function that counts it off, once @throws AppError `rate_limited` */
+  count(address: string): () => void
 }
 
 /** @param most Infinity: they are not counted */
-export function createPlaces(most: number): Places {
-  const taken = new Map<string, number>()
+export function createAddressLimit(most: number): AddressLimit {
+  const counts = new Map<string, number>()
   return {
-    take(address) {
+    count(address) {
       if (most === Number.POSITIVE_INFINITY) return () => undefined
       const network = networkOf(address)
-      const before = taken.get(network) ?? 0
+      const before = counts.get(network) ?? 0
       if (before >= most)
         throw new AppError('rate_limited', 'Too many connections from this address.', { retryAfter: 5 })
-      taken.set(network, before + 1)
+      counts.set(network, before + 1)
       return () => {
-        const left = taken.get(network)! - 1
-        if (left > 0) taken.set(network, left)
-        else taken.delete(network)
+        const left = counts.get(network)! - 1
+        if (left > 0) counts.set(network, left)
+        else counts.delete(network)
       }
     },
   }
