@@ -12,9 +12,9 @@ const cli = join(checkout, 'infra/dist/src/cli.js')
 const command = process.argv[2] ?? ''
 
 /** These must answer at once, and while someone is in the middle of a change: a build that is there is good enough. */
-const QUICK = new Set(['status', 'stop', 'listen'])
+const QUICK = new Set(['status', 'stop', 'listen', 'admin'])
 /** These need the runner alone. */
-const RUNNER_ONLY = new Set(['status', 'stop', 'listen', 'stores', 'doctor'])
+const RUNNER_ONLY = new Set(['status', 'stop', 'listen', 'admin', 'stores', 'doctor'])
 
 process.chdir(checkout)
 checkNode()

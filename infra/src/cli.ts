@@ -10,6 +10,7 @@ const commands: Record<string, () => Promise<(args: string[]) => Promise<number>
   doctor: async () => (await import('./doctor.js')).doctor,
   migrate: async () => (await import('./start.js')).migrateOnly,
   dead: async () => (await import('./dead.js')).dead,
+  admin: async () => (await import('./admin.js')).admin,
   listen: async () => (await import('./listen.js')).listen,
   stores: async () => (await import('./test.js')).holdStores,
   test: async () => (await import('./test.js')).test,

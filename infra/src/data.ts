@@ -99,16 +99,20 @@ export function storeHome(data: DataFolder): StoreHome {
 export interface Secrets {
   jwt: string
   mysql: string
+  /** Of the key `local`, which signs the calls of operators. */
+  admin: string
 }
 
 /** Reads the secrets; makes them at the first start. Never printed, readable for their owner alone. */
 export function secretsOf(data: DataFolder): Secrets {
   const known = asRecord(readJson(data.secrets))
-  const secrets: Secrets = {
-    jwt: typeof known.jwt === 'string' ? known.jwt : randomBytes(32).toString('base64url'),
-    mysql: typeof known.mysql === 'string' ? known.mysql : randomBytes(24).toString('base64url'),
+  const secret = (name: keyof Secrets, bytes: number): string => {
+    const before = known[name]
+    return typeof before === 'string' ? before : randomBytes(bytes).toString('base64url')
   }
-  if (secrets.jwt !== known.jwt || secrets.mysql !== known.mysql) writeJson(data.secrets, { ...known, ...secrets })
+  const secrets: Secrets = { jwt: secret('jwt', 32), mysql: secret('mysql', 24), admin: secret('admin', 32) }
+  const isNew = Object.entries(secrets).some(([name, value]) => known[name] !== value)
+  if (isNew) writeJson(data.secrets, { ...known, ...secrets })
   else if ((statSync(data.secrets).mode & 0o077) !== 0) chmodSync(data.secrets, 0o600)
   return secrets
 }

@@ -43,6 +43,9 @@ const FLAGS: Partial<Record<AppName, readonly string[]>> = {
   connect: ['--max-semi-space-size=2', '--heap-growing-percent=30'],
 }
 
+/** The name of the key for operators that `npm start` makes where none is given. */
+export const LOCAL_ADMIN = 'local'
+
 /** How long an app may take to be ready; two cores start four of them at once. */
 const APP_READY_MS = 60_000
 
@@ -131,6 +134,8 @@ export async function planApps(
           : await book.next(config.TIDINGS_OPS_PORT, config.TIDINGS_OPS_HOST)
       const ports: Record<string, number> = { ops }
       const env: Record<string, string> = { ...shared, TIDINGS_INSTANCE: instance, TIDINGS_OPS_PORT: String(ops) }
+      if (app === 'api' && config.TIDINGS_ADMIN_KEYS.length === 0)
+        env.TIDINGS_ADMIN_KEYS = `${LOCAL_ADMIN}:${secrets.admin}`
       const open = publicPorts.get(name)
       if (open !== undefined) {
         ports[app === 'api' ? 'http' : 'ws'] = open

@@ -2,8 +2,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import type { AcceptedAt, Draft, Identity, LogicClient, SeenUsers, Tickets, Tokens } from '@tidings/accept'
-import type { Logger, MetricsRegistry, Tracing } from '@tidings/service'
+import type { AdminKey, Logger, MetricsRegistry, Tracing } from '@tidings/service'
 import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify'
+import type { Cluster } from './admin/cluster.js'
+import type { Nonces } from './admin/nonces.js'
 import type { EventLoop } from './event-loop.js'
 import type { Persisted } from './persisted.js'
 import type { Rates } from './rates.js'
@@ -57,6 +59,9 @@ export interface ApiSettings {
   accessTokenS: number
   origins: readonly string[]
   trustProxy: readonly string[]
+  /** None: there are no calls for operators. */
+  adminKeys: readonly AdminKey[]
+  adminAddresses: readonly string[]
 }
 
 /** Bounds of the server. Times are in milliseconds. */
@@ -103,6 +108,8 @@ export interface ApiDeps {
   tickets: Pick<Tickets, 'issue'>
   acceptor: { accept(draft: Draft): Promise<AcceptedAt> }
   persisted: Pick<Persisted, 'wait'>
+  nonces: Pick<Nonces, 'use'>
+  cluster: Cluster
   eventLoop: Pick<EventLoop, 'p99Ms'>
   log: Logger
   metrics: MetricsRegistry
@@ -113,6 +120,8 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** Set by `authenticate`; there is none on routes without it. */
     identity: Identity
+    /** The key that signed it, on the routes of operators; else empty. */
+    operator: string
     /** The raw text of each member of a JSON object body. */
     members: Map<string, string>
     /** The whole body as text, on routes with `body: 'batch'`. */

@@ -13,6 +13,7 @@ import { answerUnknown } from './not-found.js'
 import { fromFastify, problemHandler, sendProblem } from './problem.js'
 import { createRequestLog } from './request-log.js'
 import { ROOM_SCHEMAS } from './room-json.js'
+import { adminRoutes } from './routes/admin.js'
 import { authRoutes } from './routes/auth.js'
 import { blockRoutes } from './routes/blocks.js'
 import { conversationRoutes } from './routes/conversations.js'
@@ -70,6 +71,7 @@ export function buildApp(deps: ApiDeps): Api {
       roomRoutes(scope, deps, authenticate)
       memberRoutes(scope, deps, authenticate)
       presenceRoutes(scope, deps, authenticate)
+      adminRoutes(scope, deps)
       done()
     },
     { prefix: '/api/v1' },

@@ -1,6 +1,6 @@
 /** What api reads from the environment. */
 import { EDGE_SETTINGS, type EdgeConfig, readEdgeConfig } from '@tidings/accept'
-import { readEnv } from '@tidings/service'
+import { readEnv, type Settings } from '@tidings/service'
 import type { RateSettings } from './rates.js'
 
 const NAMES = [
@@ -9,6 +9,8 @@ const NAMES = [
   'TIDINGS_API_PORT',
   'TIDINGS_ORIGINS',
   'TIDINGS_TRUST_PROXY',
+  'TIDINGS_ADMIN_KEYS',
+  'TIDINGS_ADMIN_ADDRESSES',
   'TIDINGS_RATE_LIMITS',
   'TIDINGS_SENDS_PER_S',
   'TIDINGS_CALLS_PER_S',
@@ -30,6 +32,9 @@ export interface ApiConfig {
   origins: readonly string[]
   /** Networks of the proxies in front, in CIDR notation. */
   trustProxy: readonly string[]
+  adminKeys: Settings['TIDINGS_ADMIN_KEYS']
+  /** Networks from which operators may call, in CIDR notation. */
+  adminAddresses: readonly string[]
   /** Undefined: nothing is limited. */
   rates: RateSettings | undefined
   ops: { host: string; port: number }
@@ -46,6 +51,8 @@ export function readConfig(environment: NodeJS.ProcessEnv): ApiConfig {
     port: env.TIDINGS_API_PORT,
     origins: env.TIDINGS_ORIGINS,
     trustProxy: env.TIDINGS_TRUST_PROXY,
+    adminKeys: env.TIDINGS_ADMIN_KEYS,
+    adminAddresses: env.TIDINGS_ADMIN_ADDRESSES,
     rates:
       env.TIDINGS_RATE_LIMITS === 'off'
         ? undefined

@@ -1,6 +1,8 @@
 /** The OpenAPI document and its pages. */
+
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
+import { SIGNED_HEADERS } from '@tidings/service'
 import type { Api } from './api.js'
 
 export const VERSION = '0.1.0'
@@ -30,6 +32,7 @@ export function describe(app: Api): void {
         { name: 'messages', description: 'Sending.' },
         { name: 'conversations', description: 'Reading.' },
         { name: 'rooms', description: 'Rooms, who is in them, and who may not come back.' },
+        { name: 'admin', description: 'For operators. Every request is signed: docs/admin.md says how.' },
       ],
       components: {
         securitySchemes: {
@@ -39,6 +42,14 @@ export function describe(app: Api): void {
             bearerFormat: 'JWT',
             description:
               'An access token of /auth/login, a JWT that a configured key has signed (sub and exp), or a service token.',
+          },
+          signature: {
+            type: 'apiKey',
+            in: 'header',
+            name: SIGNED_HEADERS.signature,
+            description:
+              'HMAC-SHA256 in hex with a key of TIDINGS_ADMIN_KEYS over method, path with query, SHA-256 of the body in hex, timestamp and ' +
+              `nonce, one a line; beside it ${SIGNED_HEADERS.key}, ${SIGNED_HEADERS.timestamp} and ${SIGNED_HEADERS.nonce}.`,
           },
         },
       },

@@ -35,7 +35,8 @@ export const pathOf = (url: string): string => {
 /** Answers with a problem. The query of the URL is left out of it: it may hold a ticket. */
 export function sendProblem(request: FastifyRequest, reply: FastifyReply, error: AppError): void {
   const problem = problemOf(error)
-  if (problem.status === 401) reply.header('www-authenticate', 'Bearer')
+  if (problem.status === 401)
+    reply.header('www-authenticate', problem.code.startsWith('signature_') ? 'Tidings-Signature' : 'Bearer')
   if (mayBeRetried(problem.status)) reply.header('retry-after', String(problem.retryAfter))
   const body = { ...problem, instance: pathOf(request.url), requestId: request.id }
   // As bytes: fastify would add a charset, which this media type does not have.

@@ -25,8 +25,8 @@ const factsOf = (request: FastifyRequest) => ({
 })
 
 export function createRequestLog(log: Logger, now: () => number = () => performance.now()): RequestLog {
-  const refusals = throttle(now)
-  const slowOnes = throttle(now)
+  const refusals = createThrottle(now)
+  const slowOnes = createThrottle(now)
   return {
     failed(request, error) {
       if (error.code === 'internal') {
@@ -46,8 +46,8 @@ export function createRequestLog(log: Logger, now: () => number = () => performa
   }
 }
 
-/** @returns a function that answers how many calls were silenced since the last line, or undefined when this one is too */
-function throttle(now: () => number): () => number | undefined {
+/** One line a second. @returns a function that answers how many calls were silenced since the last line, or undefined when this one is too */
+export function createThrottle(now: () => number = () => performance.now()): () => number | undefined {
   let next = Number.NEGATIVE_INFINITY
   let silenced = 0
   return () => {

@@ -99,6 +99,9 @@ export const Problem = Type.Object(
     instance: Type.Optional(Type.String({ description: 'The path of the request.' })),
     requestId: Type.Optional(Type.String({ description: 'The x-request-id of the request, as the logs show it.' })),
     retryAfter: Type.Optional(Type.Integer({ description: 'With 429 and 503: seconds until a retry makes sense.' })),
+    serverTime: Type.Optional(
+      Type.Integer({ description: 'With signature_expired: the clock here, in milliseconds since 1970.' }),
+    ),
     mutedUntil: Type.Optional(Type.Integer({ description: 'With muted: until when, in milliseconds since 1970.' })),
     errors: Type.Optional(
       Type.Array(
@@ -199,6 +202,18 @@ export function problems(...codes: readonly ErrorCode[]) {
 }
 
 const RETRY_AFTER = { type: 'integer', description: 'Seconds until a retry makes sense.' }
+
+/** Codes of every route of operators. */
+export const ADMIN_CODES = [
+  'signature_required',
+  'signature_invalid',
+  'signature_expired',
+  'signature_replayed',
+  'admin_off',
+  'address_not_allowed',
+] as const
+/** The security of a route of operators. */
+export const SIGNED = [{ signature: [] }]
 
 /** The security of a route that needs a token. */
 export const SIGNED_IN = [{ bearer: [] }]

@@ -4,6 +4,8 @@ import type { AddressInfo } from 'node:net'
 import { startEdge } from '@tidings/accept'
 import { AppError } from '@tidings/protocol'
 import { Lifecycle, type Logger, type MetricsRegistry, startOps, type Tracing } from '@tidings/service'
+import { createCluster } from './admin/cluster.js'
+import { createNonces } from './admin/nonces.js'
 import type { Api } from './api.js'
 import { buildApp } from './app.js'
 import type { ApiConfig } from './config.js'
@@ -38,14 +40,14 @@ export async function startApi(
     life.add('accepted sends', () => edge.idle())
     const { redis, keys, registry, logic, tokens, tickets, acceptor, seenUsers } = edge
     const { jwtSecret, accessTokenS, instance } = config.edge
-    const { origins, trustProxy } = config
+    const { origins, trustProxy, adminKeys, adminAddresses } = config
 
     const persisted = createPersisted({ redis, keys, log })
     life.add('waits', () => persisted.stop())
     const eventLoop = watchEventLoop()
     life.add('event loop', () => eventLoop.stop())
     const app = buildApp({
-      settings: { jwtSecret, accessTokenS, origins, trustProxy },
+      settings: { jwtSecret, accessTokenS, origins, trustProxy, adminKeys, adminAddresses },
       logic: logic.client,
       tokens,
       seenUsers,
@@ -53,6 +55,8 @@ export async function startApi(
       tickets,
       acceptor,
       persisted,
+      nonces: createNonces(redis, keys),
+      cluster: createCluster({ registry, redis, keys }),
       eventLoop,
       log,
       metrics,

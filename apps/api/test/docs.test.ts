@@ -37,6 +37,8 @@ test('the document describes every route, fully', async (t) => {
       'DELETE /api/v1/rooms/{id}',
       'DELETE /api/v1/rooms/{id}/bans/{user}',
       'DELETE /api/v1/rooms/{id}/members/{user}',
+      'GET /api/v1/admin/nodes',
+      'GET /api/v1/admin/partitions',
       'GET /api/v1/blocks',
       'GET /api/v1/conversations',
       'GET /api/v1/conversations/{id}/messages',

@@ -3,13 +3,24 @@ import { createHmac } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
 import { type Accepted, createSeenUsers, createTokens, type Draft, type Identity } from '@tidings/accept'
 import { AppError, type logicRpc } from '@tidings/protocol'
-import { createLogger, createMetrics, type MetricsRegistry, noTracing, type Tracing } from '@tidings/service'
+import {
+  type AdminKey,
+  createLogger,
+  createMetrics,
+  type MetricsRegistry,
+  noTracing,
+  signedHeaders,
+  type Tracing,
+} from '@tidings/service'
 import type { Response as Injected, InjectOptions } from 'light-my-request'
 import type { Test } from 'tap'
+import type { Cluster } from '../src/admin/cluster.js'
 import { type Api, type ApiLimits, buildApp, noRates, type Rates } from '../src/index.js'
 
 export const SECRET = 'a secret of the tests, longer than 32 bytes'
 export const SEND_TOKEN = 'service-token-with-send'
+/** Signs the calls of operators. */
+export const ADMIN = { name: 'ops', secret: 'the secret of an operator, longer than 32 bytes' }
 export const READ_TOKEN = 'service-token-with-read'
 
 const encode = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
@@ -38,11 +49,21 @@ export interface CallOptions {
   /** An object is written as JSON; text and bytes go as they are. */
   body?: unknown
   headers?: Record<string, string>
+  /** The other end of the socket. */
+  peer?: string
+}
+
+/** A call of an operator: what is sent may differ from what was signed. */
+export interface AdminCall extends CallOptions {
+  key?: AdminKey
+  signed?: { method?: string; target?: string; body?: string; at?: number }
 }
 
 export interface WorldOptions {
   origins?: string[]
   trustProxy?: string[]
+  adminKeys?: AdminKey[]
+  adminAddresses?: string[]
   limits?: Partial<ApiLimits>
   rates?: Partial<Rates>
   tracing?: Tracing
@@ -82,8 +103,13 @@ export interface World {
     listMembers(): logicRpc.ListMembersResponse
     listBans(): logicRpc.ListBansResponse
     changeRoom(): void
+    nonce(): void
+    nodes(): Awaited<ReturnType<Cluster['nodes']>>
+    partitions(): Awaited<ReturnType<Cluster['partitions']>>
   }
   call(method: string, path: string, options?: CallOptions): Promise<Reply>
+  /** A signed call. */
+  admin(method: string, path: string, options?: AdminCall): Promise<Reply>
   /** POST /messages as alice. */
   send(body: unknown, options?: CallOptions): Promise<Reply>
   /** Listens on a free port of this machine. */
@@ -127,7 +153,11 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
     listMembers: () => ({ members: [], nextCursor: '' }),
     listBans: () => ({ users: [], nextCursor: '' }),
     changeRoom: () => {},
+    nonce: () => {},
+    nodes: () => ({ nodes: [], sessions: 0 }),
+    partitions: () => ({ partitions: [], owners: true }),
   }
+  const nonces = new Set<string>()
   const room = () => ({ room: behind.room() })
   const changed = () => {
     behind.changeRoom()
@@ -161,6 +191,8 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
       accessTokenS: 600,
       origins: options.origins ?? [],
       trustProxy: options.trustProxy ?? [],
+      adminKeys: options.adminKeys ?? [ADMIN],
+      adminAddresses: options.adminAddresses ?? ['127.0.0.0/8', '::1/128'],
     },
     ...(options.limits && { limits: options.limits }),
     tokens,
@@ -182,6 +214,21 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
       },
     },
     persisted: { wait: (_, withinMs) => behind.persisted(withinMs) },
+    nonces: {
+      async use(key, nonce) {
+        behind.nonce()
+        const isNew = !nonces.has(`${key} ${nonce}`)
+        nonces.add(`${key} ${nonce}`)
+        return isNew
+      },
+    },
+    cluster: {
+      nodes: async () => behind.nodes(),
+      async partitions(group) {
+        calls.push(['partitions', { group }])
+        return behind.partitions()
+      },
+    },
     eventLoop,
     logic: {
       register: noted('register', () => ({ grant: behind.grant() })),
@@ -237,7 +284,11 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
   })
   await app.ready()
 
-  async function call(method: string, path: string, { as, token, body, headers }: CallOptions = {}): Promise<Reply> {
+  async function call(
+    method: string,
+    path: string,
+    { as, token, body, headers, peer }: CallOptions = {},
+  ): Promise<Reply> {
     const bearer = as === false ? undefined : (token ?? tokenOf(as ?? 'alice'))
     const isText = typeof body === 'string' || Buffer.isBuffer(body)
     const injected = await app.inject({
@@ -249,6 +300,7 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
         ...headers,
       },
       ...(body !== undefined && { payload: isText ? body : JSON.stringify(body) }),
+      ...(peer !== undefined && { remoteAddress: peer }),
     })
     const isJson = /json/.test(String(injected.headers['content-type'] ?? ''))
     return {
@@ -259,8 +311,20 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
     }
   }
 
+  async function admin(method: string, path: string, options: AdminCall = {}): Promise<Reply> {
+    const { key = ADMIN, signed = {}, body, headers, ...rest } = options
+    const text = body === undefined || typeof body === 'string' ? body : JSON.stringify(body)
+    const signature = signedHeaders(
+      key,
+      { method, target: path.startsWith('/') ? path : `/api/v1/${path}`, body: text ?? '', ...signed },
+      signed.at,
+    )
+    return call(method, path, { as: false, body: text, headers: { ...signature, ...headers }, ...rest })
+  }
+
   return {
     app,
+    admin,
     drafts,
     calls,
     ticketed,

@@ -123,8 +123,8 @@ t.test('every op and close code is in docs/protocol.md', async (t) => {
 })
 
 t.test('every error code that a page names is in the table', async (t) => {
-  const named = ['docs/protocol.md', 'docs/http.md', 'docs/rooms.md', 'docs/guarantees.md'].flatMap((page) =>
-    [...read(page).matchAll(/\b(?:4\d\d|5\d\d|`error` frame) `([a-z_]+)`/g)].map((match) => match[1]!),
+  const named = ['docs/protocol.md', 'docs/http.md', 'docs/admin.md', 'docs/rooms.md', 'docs/guarantees.md'].flatMap(
+    (page) => [...read(page).matchAll(/\b(?:4\d\d|5\d\d|`error` frame) `([a-z_]+)`/g)].map((match) => match[1]!),
   )
   t.ok(named.length > 0)
   t.same(
@@ -133,14 +133,17 @@ t.test('every error code that a page names is in the table', async (t) => {
   )
 })
 
-t.test('every route is in docs/http.md', async (t) => {
+t.test('every route is in docs/http.md, those of operators in docs/admin.md', async (t) => {
   const page = read('docs/http.md')
+  const operators = read('docs/admin.md')
   const code = filesBelow('apps/api/src/routes').map(read).join('\n')
   const routes = [...code.matchAll(/app\.(?:get|post|put|patch|delete)\(\s*'([^']+)'/g)].map((match) => match[1]!)
   t.ok(routes.length > 8)
   for (const route of routes) {
     const pattern = route.replace(/:\w+/g, '[$\\w:.-]+')
-    t.match(page, new RegExp(`\\$API${pattern}(?=[\\s"?])`), route)
+    // Operators sign: their page has a function for it.
+    if (route.startsWith('/admin/')) t.match(operators, new RegExp(`admin [A-Z]+ ['"]?${pattern}(?=[\\s'"?])`), route)
+    else t.match(page, new RegExp(`\\$API${pattern}(?=[\\s"?])`), route)
   }
 })
 
@@ -153,7 +156,7 @@ t.test('every Redis key, table and etcd prefix is in the state tables of ARCHITE
     ...[keys.seq('c'), keys.skip('c'), keys.log('c'), keys.members('c'), keys.read('c'), keys.once('c', 'u', 'k')],
     ...[keys.conversations('u'), keys.devices('u'), keys.cursor('u', 'd'), keys.revoked(), keys.ticket('x')],
     keys.seen('u'),
-    ...[keys.rate('sends', 'u'), keys.tries('name', 'u')],
+    ...[keys.rate('sends', 'u'), keys.tries('name', 'u'), keys.nonce('k', 'n')],
   ]
   t.equal(
     made.length,

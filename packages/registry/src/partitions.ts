@@ -185,7 +185,7 @@ function foundIn(answer: ITxnResponse): Named | undefined {
 }
 
 /** A key's value: owner and fence as JSON. A bare name is what versions before wrote: then the revision is the fence. */
-function named({ value, revision }: MirroredValue): Named {
+export function named({ value, revision }: MirroredValue): Named {
   try {
     const { owner, fence } = JSON.parse(value) as { owner?: unknown; fence?: unknown }
     if (typeof owner === 'string' && typeof fence === 'number') return { owner, fence, revision }

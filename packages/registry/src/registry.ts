@@ -211,7 +211,8 @@ const taken = (app: AppName, instance: string, value: string): Error => {
   )
 }
 
-function parseNode(value: string): NodeInfo | undefined {
+/** @returns undefined for what no process has written */
+export function parseNode(value: string): NodeInfo | undefined {
   try {
     const { address, version, bootId, groups } = JSON.parse(value) as Partial<NodeInfo>
     if (typeof address !== 'string' || typeof bootId !== 'string') return undefined

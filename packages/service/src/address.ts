@@ -29,17 +29,35 @@ export function networkOf(address: string): string {
 }
 
 /**
+ * @param networks in CIDR notation
+ * @returns a function that tells whether an address lies in one of them; what is no address lies in none
+ */
+export function createNetworks(networks: readonly string[]): (address: string) => boolean {
+  const listed = new BlockList()
+  for (const one of networks) {
+    const [network = '', bits] = one.split('/')
+    listed.addSubnet(network, Number(bits), isIPv4(network) ? 'ipv4' : 'ipv6')
+  }
+  return (given) => {
+    const address = plain(given)
+    return (isIPv4(address) || isIPv6(address)) && listed.check(address, isIPv4(address) ? 'ipv4' : 'ipv6')
+  }
+}
+
+/** Is it a network in CIDR notation? */
+export function isNetwork(text: string): boolean {
+  const match = /^([0-9a-fA-F:.]+)\/(\d{1,3})$/.exec(text)
+  if (!match) return false
+  const [, network = '', bits] = match
+  return (isIPv4(network) && Number(bits) <= 32) || (isIPv6(network) && Number(bits) <= 128)
+}
+
+/**
  * @param proxies networks in CIDR notation, whose X-Forwarded-For is believed
  * @returns a function that tells the address of a client from that of the other end of the socket and the header
  */
 export function createClientAddress(proxies: readonly string[]): (peer: string, forwardedFor: string) => string {
-  const trusted = new BlockList()
-  for (const proxy of proxies) {
-    const [network = '', bits] = proxy.split('/')
-    trusted.addSubnet(network, Number(bits), isIPv4(network) ? 'ipv4' : 'ipv6')
-  }
-  const isTrusted = (address: string): boolean =>
-    (isIPv4(address) || isIPv6(address)) && trusted.check(address, isIPv4(address) ? 'ipv4' : 'ipv6')
+  const isTrusted = createNetworks(proxies)
   return (peer, forwardedFor) => {
     let address = plain(peer)
     if (proxies.length === 0 || forwardedFor === '') return address

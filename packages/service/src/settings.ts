@@ -1,5 +1,6 @@
 /** Every setting of Tidings, as data: name, type, default, meaning. docs/settings.md is generated from this file. */
 import { type CleanedEnv, makeExactValidator, makeValidator } from 'envalid'
+import { isNetwork } from './address.js'
 import { parseRedisUrl } from './redis-url.js'
 
 /** Thrown by a parser below; readEnv puts the variable and its value in front. */
@@ -82,7 +83,29 @@ const serviceTokens = makeExactValidator<ServiceToken[]>((given) =>
   }),
 )
 
-const CIDR = /^[0-9a-fA-F:.]+\/\d{1,3}$/
+/** Who may call /admin: the secret that signs the requests, by a name for the log. */
+export interface AdminKey {
+  name: string
+  secret: string
+}
+const adminKeys = makeExactValidator<AdminKey[]>((given) => {
+  const fix =
+    'give name:secret,..., each name once, each secret of at least 32 random bytes, for example from "openssl rand -hex 32".'
+  const keys = given.split(',').map((item) => {
+    const [, name, value] = /^([A-Za-z0-9_.-]{1,64}):(\S+)$/.exec(item.trim()) ?? []
+    if (name === undefined || value === undefined || Buffer.byteLength(value) < 32) throw wrong(fix)
+    return { name, secret: value }
+  })
+  if (new Set(keys.map(({ name }) => name)).size < keys.length) throw wrong(fix)
+  return keys
+})
+
+const networks = (fix: string) =>
+  makeExactValidator<string[]>((text) => {
+    const items = text.split(',').map((item) => item.trim())
+    if (!items.every(isNetwork)) throw wrong(fix)
+    return items
+  })
 
 export const settings = {
   // The runner
@@ -262,13 +285,23 @@ export const settings = {
     example: 'origins',
     desc: 'Web origins that may open WebSockets and call the API from a page. Requests without an Origin are not from a page and always pass.',
   }),
-  TIDINGS_TRUST_PROXY: list(
-    CIDR,
+  TIDINGS_TRUST_PROXY: networks(
     'give networks such as 10.0.0.0/8, separated by commas; true and numbers are not accepted.',
   )({
     default: [],
     example: 'CIDR list',
     desc: 'Networks of the proxies in front, whose X-Forwarded-For is believed.',
+  }),
+  TIDINGS_ADMIN_KEYS: adminKeys({
+    default: [],
+    example: 'name:secret,...',
+    docs: 'secret',
+    desc: 'Keys that sign the calls of operators under /api/v1/admin; none: these calls are refused. npm start makes one, named local, in the data folder.',
+  }),
+  TIDINGS_ADMIN_ADDRESSES: networks('give networks such as 10.0.0.0/8, separated by commas.')({
+    default: ['127.0.0.0/8', '::1/128'],
+    example: 'CIDR list',
+    desc: 'Networks from which operators may call. Behind a proxy, set TIDINGS_TRUST_PROXY, or all calls come from the proxy.',
   }),
   TIDINGS_RATE_LIMITS: oneOf(
     'on',

@@ -52,6 +52,8 @@ export interface Keys {
   rate(kind: string, whom: string): string
   /** hash: `tries` to sign in that failed and `next`, when another one counts; by name or address. 15 min */
   tries(kind: string, whom: string): string
+  /** string, 11 min: a signed request of an operator was seen; by key and nonce */
+  nonce(key: string, nonce: string): string
 }
 
 /** The channel of what may be lost. No key: Redis keeps nothing of it. */
@@ -86,5 +88,6 @@ export function createKeys(namespace: string, partitions: number): Keys {
     ticket: (digest) => key(of(digest), `ticket:${digest}`),
     rate: (kind, whom) => key(of(whom), `rate:${kind}:${whom}`),
     tries: (kind, whom) => key(of(whom), `tries:${kind}:${whom}`),
+    nonce: (name, nonce) => key(of(name), `nonce:${name}:${nonce}`),
   }
 }

@@ -42,3 +42,29 @@ export async function readLag(redis: Redis, keys: Keys, group: Group, partitions
     }),
   )
 }
+
+/**
+ * When the oldest entry was appended that a group has not settled, in milliseconds by the clock of the Redis that dated it.
+ * @returns undefined when the group is through with all @throws when Redis is away
+ */
+export async function readOldest(
+  redis: Redis,
+  keys: Keys,
+  group: Group,
+  partition: number,
+): Promise<number | undefined> {
+  const stream = keys.messages(partition)
+  if ((await redis.exists(stream)) === 0) return undefined
+  const groups = (await redis.xinfo('GROUPS', stream)) as (string | number | null)[][]
+  const row = groups.find((each) => each[each.indexOf('name') + 1] === group)
+  const pending = row && Number(row[row.indexOf('pending') + 1]) > 0
+  if (pending) {
+    const [, least] = (await redis.xpending(stream, group)) as [number, string | null]
+    if (least !== null) return timeOf(least)
+  }
+  const read = row ? String(row[row.indexOf('last-delivered-id') + 1]) : '0-0'
+  const [next] = await redis.xrange(stream, `(${read}`, '+', 'COUNT', 1)
+  return next && timeOf(next[0])
+}
+
+const timeOf = (streamId: string): number => Number(streamId.split('-')[0])
