@@ -30,10 +30,10 @@ function freshUrl(t: Test): { url: string; name: string } {
 t.test('two starters at once migrate once, and a later one finds nothing to do', async (t) => {
   const { url, name } = freshUrl(t)
   const both = await Promise.all([migrate(url), migrate(url)])
-  t.same(both.map(({ applied }) => applied.length).sort(), [0, 4], 'one of them applied all')
+  t.same(both.map(({ applied }) => applied.length).sort(), [0, 5], 'one of them applied all')
   t.same((await migrate(url)).applied, [])
   const tables = await query(`SELECT table_name AS name FROM information_schema.tables WHERE table_schema = '${name}'`)
-  t.equal(tables.length, 16, 'fifteen tables and the list of migrations')
+  t.equal(tables.length, 18, 'seventeen tables and the list of migrations')
 })
 
 t.test('every id column compares byte for byte and every text column is utf8mb4', async (t) => {
@@ -45,7 +45,7 @@ t.test('every id column compares byte for byte and every text column is utf8mb4'
       WHERE table_schema = '${name}' AND character_set_name IS NOT NULL AND table_name <> '__drizzle_migrations'`,
   )
   const unicode = [
-    ...['entries.content', 'entries.reason', 'meta.value', 'outbox.change', 'outbox.content'],
+    ...['entries.content', 'entries.reason', 'files.name', 'meta.value', 'outbox.change', 'outbox.content'],
     ...['rooms.name', 'users.display_name'],
   ]
   for (const column of columns) {
@@ -66,7 +66,7 @@ t.test('a start that was cut short is taken up again', async (t) => {
   await migrate(url)
   await query(`DELETE FROM ${name}.__drizzle_migrations`)
   await query(`DROP TABLE ${name}.users`)
-  t.same((await migrate(url)).applied, ['0001_tables', '0002_generations', '0003_rooms', '0004_blocks'])
+  t.same((await migrate(url)).applied, ['0001_tables', '0002_generations', '0003_rooms', '0004_blocks', '0006_files'])
 })
 
 t.test('a database of another character set is refused', async (t) => {

@@ -1,6 +1,7 @@
 export * from './entry.js'
 export * from './ephemeral.js'
 export * from './errors.js'
+export * from './file-content.js'
 export * as logicRpc from './gen/tidings/v1/logic.js'
 export * as nodeRpc from './gen/tidings/v1/node.js'
 export * from './ids.js'

@@ -395,6 +395,44 @@ export const settings = {
     example: '100 to 300000',
     desc: 'Milliseconds between pings to a WebSocket; it is closed after three without an answer.',
   }),
+  // Files
+  TIDINGS_FILES_DIR: text({
+    default: undefined,
+    example: 'path',
+    desc: 'Where uploaded files lie; with several machines that run api, a folder that they share. Default: files in TIDINGS_DATA_DIR.',
+  }),
+  TIDINGS_FILE_MAX_BYTES: int(
+    1,
+    1_000_000_000_000,
+  )({ default: 26_214_400, example: '1 to 1000000000000', desc: 'Bytes that an uploaded file may have.' }),
+  TIDINGS_FILE_TYPES: list(
+    /^(\*|[a-z0-9][a-z0-9!#$&^_.+-]*)\/(\*|[a-z0-9][a-z0-9!#$&^_.+-]*)$/,
+    'give media types such as image/* or application/pdf, separated by commas.',
+  )({
+    default: ['*/*'],
+    example: 'media types',
+    desc: 'Media types that may be uploaded, as found in the bytes where these tell; image/* stands for all images.',
+  }),
+  TIDINGS_FILE_QUOTA_BYTES: int(
+    0,
+    1_000_000_000_000_000,
+  )({
+    default: 1_073_741_824,
+    example: '0 to 1000000000000000',
+    desc: 'Bytes that the uploaded files of one user may have together. 0: no bound.',
+  }),
+  TIDINGS_FILE_UPLOAD_S: int(
+    10,
+    3_600,
+  )({ default: 600, example: '10 to 3600', desc: 'Seconds that an upload may take from its first byte to its last.' }),
+  TIDINGS_FILE_ORPHAN_S: int(
+    1,
+    31_536_000,
+  )({
+    default: 86_400,
+    example: '1 to 31536000',
+    desc: 'Seconds after which an uploaded file that no message refers to is deleted.',
+  }),
   // The workers
   TIDINGS_TASK_GROUPS: list(
     /^(push|persist)$/,

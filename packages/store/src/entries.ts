@@ -328,6 +328,15 @@ export async function findEntry(store: Store, id: string): Promise<Entry | undef
   return row && fromRow(row).entry
 }
 
+/** Those of the entries that are stored, in no order. Index: entries_id. @param ids decimal @throws AppError `unavailable` */
+export async function findEntries(store: Store, ids: readonly string[]): Promise<Entry[]> {
+  if (ids.length === 0) return []
+  const rows = await store.use((db) =>
+    db.select<EntryRow>(`SELECT ${COLUMNS} FROM entries WHERE id IN (?)`, [[...ids]]),
+  )
+  return rows.map((row) => fromRow(row).entry)
+}
+
 /**
  * Rows of a conversation, voids included, in ascending order.
  * @param range after: the oldest rows above it; before: the newest rows below it

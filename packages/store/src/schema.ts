@@ -216,6 +216,56 @@ export const reads = mysqlTable(
   (table) => [primaryKey({ name: 'reads_pk', columns: [table.user, table.conversation] })],
 )
 
+/** An uploaded file; its bytes lie elsewhere, under its id. */
+export const files = mysqlTable(
+  'files',
+  {
+    id: ascii('id', { length: 22 }).primaryKey(),
+    owner: userId('owner').notNull(),
+    name: unicode('name', { length: 255 }).notNull(),
+    mediaType: ascii('media_type', { length: 127 }).notNull(),
+    /** While it is being uploaded: what is set aside for it. */
+    size: count('size').notNull(),
+    sha256: ascii('sha256', { length: 64 }),
+    /** Of an image, where its first bytes tell. */
+    width: int('width', { unsigned: true }),
+    height: int('height', { unsigned: true }),
+    /** Rows of `file_uses`. */
+    uses: int('uses', { unsigned: true }).notNull().default(0),
+    createdAt: moment('created_at').notNull(),
+    /** Null until all of it is there. */
+    storedAt: moment('stored_at'),
+    /** Null while a message refers to it. */
+    unusedSince: moment('unused_since'),
+    /** Nobody reads it any more; the row goes after the bytes. */
+    deletedAt: moment('deleted_at'),
+  },
+  (table) => [
+    index('files_owner').on(table.owner, table.size),
+    index('files_unused_since').on(table.unusedSince),
+    index('files_deleted_at').on(table.deletedAt),
+  ],
+)
+
+/** Which messages refer to a file. Written before the message is: whether there is such a message, only the log and `entries` tell. */
+export const fileUses = mysqlTable(
+  'file_uses',
+  {
+    file: ascii('file', { length: 22 }).notNull(),
+    message: snowflake('message').notNull(),
+    conversation: conversationId().notNull(),
+    /** The head when this was written: the message stands above it. */
+    above: count('above').notNull(),
+    /** Null once the message was seen in `entries`. */
+    unprovenSince: moment('unproven_since'),
+  },
+  (table) => [
+    primaryKey({ name: 'file_uses_pk', columns: [table.file, table.message] }),
+    index('file_uses_message').on(table.message),
+    index('file_uses_unproven_since').on(table.unprovenSince),
+  ],
+)
+
 /** The highest owner of a partition that has written; a lower one may not. */
 export const partitionFences = mysqlTable(
   'partition_fences',
