@@ -15,6 +15,7 @@ import {
 } from '@tidings/stream'
 import type { LogicConfig } from './config.js'
 import { createDevices } from './devices.js'
+import { startFileSweeper } from './files/sweeper.js'
 import { startForgetting } from './forget.js'
 import { startGenerations } from './generations.js'
 import { createListingCursors } from './listing-cursor.js'
@@ -101,6 +102,8 @@ export async function startLogic(
     const sweeper = startRoomSweeper({ store, redis, keys, outbox, log })
     life.add('rooms', () => sweeper.stop())
     metrics.watchOutbox(() => sweeper.waiting)
+    const fileSweeper = startFileSweeper({ store, reader, log, orphanMs: config.fileOrphanS * 1_000 })
+    life.add('files', () => fileSweeper.stop())
     const deps = {
       redis,
       keys,
@@ -119,6 +122,7 @@ export async function startLogic(
       passwords: await createPasswords(),
       registration: config.registration,
       refreshTokenS: config.refreshTokenS,
+      fileQuotaBytes: config.fileQuotaBytes,
     }
     const rpc = await startRpcServer({
       ...config.rpc,

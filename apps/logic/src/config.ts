@@ -15,6 +15,8 @@ const NAMES = [
   'TIDINGS_ACCESS_TOKEN_S',
   'TIDINGS_REFRESH_TOKEN_S',
   'TIDINGS_REGISTRATION',
+  'TIDINGS_FILE_QUOTA_BYTES',
+  'TIDINGS_FILE_ORPHAN_S',
   'TIDINGS_RPC_HOST',
   'TIDINGS_RPC_PORT',
   'TIDINGS_OPS_HOST',
@@ -36,6 +38,9 @@ export interface LogicConfig {
   accessTokenS: number
   refreshTokenS: number
   registration: 'open' | 'closed'
+  /** Bytes that the uploaded files of one user may have; 0: no bound. */
+  fileQuotaBytes: number
+  fileOrphanS: number
   rpc: { host: string; port: number }
   ops: { host: string; port: number }
   logLevel: string
@@ -58,6 +63,8 @@ export function readConfig(environment: NodeJS.ProcessEnv): LogicConfig {
     accessTokenS: env.TIDINGS_ACCESS_TOKEN_S,
     refreshTokenS: env.TIDINGS_REFRESH_TOKEN_S,
     registration: env.TIDINGS_REGISTRATION ?? (outsideKey ? 'closed' : 'open'),
+    fileQuotaBytes: env.TIDINGS_FILE_QUOTA_BYTES,
+    fileOrphanS: env.TIDINGS_FILE_ORPHAN_S,
     rpc: { host: env.TIDINGS_RPC_HOST, port: env.TIDINGS_RPC_PORT },
     ops: { host: env.TIDINGS_OPS_HOST, port: env.TIDINGS_OPS_PORT },
     logLevel: env.TIDINGS_LOG_LEVEL,

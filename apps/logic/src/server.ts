@@ -6,6 +6,8 @@ import { type AccountDeps, login, register } from './accounts.js'
 import { block, listBlocks, unblock } from './blocks.js'
 import { type ConversationDeps, listConversations } from './conversations.js'
 import { ack, type CursorDeps, openDevices } from './cursors.js'
+import type { FileDeps } from './files/files.js'
+import { fileMethods } from './files/service.js'
 import { fateOf, leapAll, openPartition } from './generations.js'
 import { type HistoryDeps, readHistory } from './history.js'
 import { getMessage, type MessageStateDeps } from './message-state.js'
@@ -27,6 +29,7 @@ export type LogicDeps = AccountDeps &
   OfflineDeps &
   RoomDeps &
   MessageStateDeps &
+  FileDeps &
   PresenceDeps & { generations: Generations }
 
 export function createLogicService(
@@ -71,6 +74,7 @@ export function createLogicService(
   }
   return {
     ...roomMethods(deps, measured),
+    ...fileMethods(deps, measured),
     register: measured('register', async (request: logicRpc.RegisterRequest) => ({
       grant: await register(deps, request),
     })),

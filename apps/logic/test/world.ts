@@ -156,6 +156,7 @@ export async function world(t: Test): Promise<World> {
     passwords: await createPasswords(),
     registration: 'open',
     refreshTokenS: 3_600,
+    fileQuotaBytes: 0,
     outbox: newOutbox(),
     turns: createTurns(),
     liveDevices: { of: async (users) => users.map((user) => online.get(user) ?? 0) },

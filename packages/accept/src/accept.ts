@@ -6,6 +6,7 @@
 import { AppError, isRoom } from '@tidings/protocol'
 import { jitterSeconds, type StageMetrics, type Tracing } from '@tidings/service'
 import type { Appended, Appender, AppendItem } from '@tidings/stream'
+import { type Attach, type Attachment, attachmentOf } from './attachments.js'
 import type { Permits } from './permits.js'
 import type { AcceptedAt, Draft } from './types.js'
 
@@ -21,6 +22,8 @@ export interface AcceptDeps {
   permits: Pick<Permits, 'check' | 'forget'>
   /** Puts the conversation into its users' indexes before its first entry can reach them. */
   indexConversation(conversation: string): undefined | Promise<void>
+  /** Asked for messages that refer to uploaded files, and for no others. */
+  attach: Attach
   nextId(): string
   appender: Appender
   metrics: StageMetrics
@@ -52,7 +55,7 @@ export interface Acceptor {
  * promises that they do not take counts.
  */
 export function createAcceptor(deps: AcceptDeps): Acceptor {
-  const { admit, permits, indexConversation, nextId, appender, metrics, tracing } = deps
+  const { admit, permits, indexConversation, attach, nextId, appender, metrics, tracing } = deps
   /** The newest of the waiting sends, by sender and conversation. */
   const preparing = new Map<string, Promise<unknown>>()
   let waiting = 0
@@ -61,16 +64,24 @@ export function createAcceptor(deps: AcceptDeps): Acceptor {
   let looking = false
 
   /** Whatever must be known before the append; undefined when all of it is known already. */
-  function prepare({ from, conversation }: Draft): undefined | Promise<unknown> {
+  function prepare({ from, conversation }: Draft, attachment: Attachment | undefined): undefined | Promise<unknown> {
     const permit = permits.check(from, conversation)
+    if (attachment) return prepareAttached(permit, attachment)
     // Not before the permit is there: a send that is refused leaves no trace.
     if (permit instanceof Promise) return permit.then(() => indexConversation(conversation))
     return indexConversation(conversation)
   }
 
+  /** Nobody is shown a file by somebody who may not write there. */
+  async function prepareAttached(permit: unknown, attachment: Attachment): Promise<void> {
+    await permit
+    await attach(attachment)
+    await indexConversation(attachment.conversation)
+  }
+
   /** Appends when all is known that must be, and behind what the same sender has sent there before. */
-  function inTurn<T>(draft: Draft, append: () => Promise<T>): Promise<T> {
-    const ready = prepare(draft)
+  function inTurn<T>(draft: Draft, attachment: Attachment | undefined, append: () => Promise<T>): Promise<T> {
+    const ready = prepare(draft, attachment)
     if (!ready && preparing.size === 0) return append()
     const key = `${draft.from} ${draft.conversation}`
     const before = preparing.get(key)
@@ -137,12 +148,13 @@ export function createAcceptor(deps: AcceptDeps): Acceptor {
       const span = tracing.enabled ? tracing.start('accept', draft.trace, { conversation }) : undefined
       const at = appendingAt(appender.serverOf(conversation))
       const one: Open = { since: began }
+      let attachment: Attachment | undefined
 
       function append(): Promise<Appended> {
         const trace = span ? span.traceparent : draft.trace
         const { from, type, content, clientId } = draft
         const item: AppendItem = {
-          id: nextId(),
+          id: attachment ? attachment.message : nextId(),
           conversation,
           from,
           type,
@@ -179,7 +191,8 @@ export function createAcceptor(deps: AcceptDeps): Acceptor {
       try {
         admit(draft.bulk === true)
         requireCapacity(at)
-        return inTurn(draft, append).then(done, failed)
+        attachment = attachmentOf(draft, nextId)
+        return inTurn(draft, attachment, append).then(done, failed)
       } catch (error) {
         return new Promise(() => failed(error))
       }

@@ -1,4 +1,5 @@
 export * from './accept.js'
+export * from './attachments.js'
 export * from './logic.js'
 export * from './permits.js'
 export * from './revocations.js'

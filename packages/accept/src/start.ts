@@ -169,6 +169,7 @@ export async function startEdge(
       admit: pressure.admit,
       permits,
       indexConversation: createConversationIndex(redis, keys),
+      attach: (attachment) => logic.client.useFiles(attachment),
       nextId: createIds(worker),
       appender,
       metrics: stageMetrics(metrics, 'accept'),

@@ -106,6 +106,7 @@ t.test(
             else permit = () => resolve({ freshUntil: 0 })
           }),
       },
+      attach: async () => undefined,
       indexConversation: () => undefined,
       nextId: () => '1',
       appender: {
@@ -156,6 +157,7 @@ t.test(
           forget: () => undefined,
           check: () => (isKnown ? known : asked.then(() => known)),
         },
+        attach: async () => undefined,
         indexConversation: () => undefined,
         nextId: () => '1',
         appender: {
@@ -205,6 +207,7 @@ t.test('sends that wait for a permit are bounded, and one that is not admitted a
         return { freshUntil: 0 }
       },
     },
+    attach: async () => undefined,
     indexConversation: () => undefined,
     nextId: () => '1',
     appender: {
@@ -248,6 +251,7 @@ t.test(
     const acceptor = createAcceptor({
       admit: () => undefined,
       permits: { check: () => ({ freshUntil: 0 }), forget: () => undefined },
+      attach: async () => undefined,
       indexConversation: () => undefined,
       nextId: () => '1',
       appender: {
@@ -291,6 +295,7 @@ t.test('a server that is slow refuses nothing of what lies on another one', asyn
   const acceptor = createAcceptor({
     admit: () => undefined,
     permits: { check: () => ({ freshUntil: 0 }), forget: () => undefined },
+    attach: async () => undefined,
     indexConversation: () => undefined,
     nextId: () => '1',
     appender: {
@@ -327,6 +332,7 @@ t.test('a long turn of our own does not look like a slow store', async (t) => {
   const acceptor = createAcceptor({
     admit: () => undefined,
     permits: { check: () => ({ freshUntil: 0 }), forget: () => undefined },
+    attach: async () => undefined,
     indexConversation: () => undefined,
     nextId: () => '1',
     appender: {

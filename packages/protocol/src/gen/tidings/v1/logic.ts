@@ -588,6 +588,112 @@ export interface Reached {
   read: boolean;
 }
 
+export interface StoredFile {
+  id: string;
+  owner: string;
+  name: string;
+  mediaType: string;
+  size: number;
+  /** hex */
+  sha256: string;
+  /** 0: not known */
+  width: number;
+  height: number;
+  /** milliseconds since 1970 */
+  createdAt: number;
+}
+
+export interface BeginFileRequest {
+  user: string;
+  id: string;
+  name: string;
+  /** at most; the rest is given back */
+  size: number;
+}
+
+export interface BeginFileResponse {
+}
+
+export interface StoreFileRequest {
+  user: string;
+  id: string;
+  mediaType: string;
+  size: number;
+  sha256: string;
+  /** 0: not known */
+  width: number;
+  height: number;
+}
+
+export interface StoreFileResponse {
+  file: StoredFile | undefined;
+}
+
+export interface DropFileRequest {
+  user: string;
+  id: string;
+}
+
+export interface DropFileResponse {
+}
+
+export interface OpenFileRequest {
+  /** who reads; checked */
+  user: string;
+  id: string;
+}
+
+export interface OpenFileResponse {
+  file: StoredFile | undefined;
+}
+
+export interface DeleteFileRequest {
+  user: string;
+  id: string;
+}
+
+export interface DeleteFileResponse {
+}
+
+/** What a message says of an uploaded file. */
+export interface FileClaim {
+  id: string;
+  size?:
+    | number
+    | undefined;
+  /** empty: nothing is said */
+  mediaType: string;
+  /** where in the message */
+  pointer: string;
+}
+
+export interface UseFilesRequest {
+  /** the sender */
+  user: string;
+  conversation: string;
+  /** its id */
+  message: string;
+  files: FileClaim[];
+}
+
+export interface UseFilesResponse {
+}
+
+export interface DeletedFilesRequest {
+  limit: number;
+}
+
+export interface DeletedFilesResponse {
+  ids: string[];
+}
+
+export interface ForgetFilesRequest {
+  ids: string[];
+}
+
+export interface ForgetFilesResponse {
+}
+
 function createBaseRoom(): Room {
   return {
     id: "",
@@ -7419,6 +7525,1252 @@ export const Reached: MessageFns<Reached> = {
   },
 };
 
+function createBaseStoredFile(): StoredFile {
+  return { id: "", owner: "", name: "", mediaType: "", size: 0, sha256: "", width: 0, height: 0, createdAt: 0 };
+}
+
+export const StoredFile: MessageFns<StoredFile> = {
+  encode(message: StoredFile, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.owner !== "") {
+      writer.uint32(18).string(message.owner);
+    }
+    if (message.name !== "") {
+      writer.uint32(26).string(message.name);
+    }
+    if (message.mediaType !== "") {
+      writer.uint32(34).string(message.mediaType);
+    }
+    if (message.size !== 0) {
+      writer.uint32(40).uint64(message.size);
+    }
+    if (message.sha256 !== "") {
+      writer.uint32(50).string(message.sha256);
+    }
+    if (message.width !== 0) {
+      writer.uint32(56).uint32(message.width);
+    }
+    if (message.height !== 0) {
+      writer.uint32(64).uint32(message.height);
+    }
+    if (message.createdAt !== 0) {
+      writer.uint32(72).uint64(message.createdAt);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StoredFile {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStoredFile();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.owner = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.mediaType = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.size = longToNumber(reader.uint64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.sha256 = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.width = reader.uint32();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.height = reader.uint32();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.createdAt = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<StoredFile>): StoredFile {
+    return StoredFile.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<StoredFile>): StoredFile {
+    const message = createBaseStoredFile();
+    message.id = object.id ?? "";
+    message.owner = object.owner ?? "";
+    message.name = object.name ?? "";
+    message.mediaType = object.mediaType ?? "";
+    message.size = object.size ?? 0;
+    message.sha256 = object.sha256 ?? "";
+    message.width = object.width ?? 0;
+    message.height = object.height ?? 0;
+    message.createdAt = object.createdAt ?? 0;
+    return message;
+  },
+};
+
+function createBaseBeginFileRequest(): BeginFileRequest {
+  return { user: "", id: "", name: "", size: 0 };
+}
+
+export const BeginFileRequest: MessageFns<BeginFileRequest> = {
+  encode(message: BeginFileRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    if (message.id !== "") {
+      writer.uint32(18).string(message.id);
+    }
+    if (message.name !== "") {
+      writer.uint32(26).string(message.name);
+    }
+    if (message.size !== 0) {
+      writer.uint32(32).uint64(message.size);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BeginFileRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBeginFileRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.size = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<BeginFileRequest>): BeginFileRequest {
+    return BeginFileRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<BeginFileRequest>): BeginFileRequest {
+    const message = createBaseBeginFileRequest();
+    message.user = object.user ?? "";
+    message.id = object.id ?? "";
+    message.name = object.name ?? "";
+    message.size = object.size ?? 0;
+    return message;
+  },
+};
+
+function createBaseBeginFileResponse(): BeginFileResponse {
+  return {};
+}
+
+export const BeginFileResponse: MessageFns<BeginFileResponse> = {
+  encode(_: BeginFileResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BeginFileResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBeginFileResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<BeginFileResponse>): BeginFileResponse {
+    return BeginFileResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<BeginFileResponse>): BeginFileResponse {
+    const message = createBaseBeginFileResponse();
+    return message;
+  },
+};
+
+function createBaseStoreFileRequest(): StoreFileRequest {
+  return { user: "", id: "", mediaType: "", size: 0, sha256: "", width: 0, height: 0 };
+}
+
+export const StoreFileRequest: MessageFns<StoreFileRequest> = {
+  encode(message: StoreFileRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    if (message.id !== "") {
+      writer.uint32(18).string(message.id);
+    }
+    if (message.mediaType !== "") {
+      writer.uint32(26).string(message.mediaType);
+    }
+    if (message.size !== 0) {
+      writer.uint32(32).uint64(message.size);
+    }
+    if (message.sha256 !== "") {
+      writer.uint32(42).string(message.sha256);
+    }
+    if (message.width !== 0) {
+      writer.uint32(48).uint32(message.width);
+    }
+    if (message.height !== 0) {
+      writer.uint32(56).uint32(message.height);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StoreFileRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStoreFileRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.mediaType = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.size = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.sha256 = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.width = reader.uint32();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.height = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<StoreFileRequest>): StoreFileRequest {
+    return StoreFileRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<StoreFileRequest>): StoreFileRequest {
+    const message = createBaseStoreFileRequest();
+    message.user = object.user ?? "";
+    message.id = object.id ?? "";
+    message.mediaType = object.mediaType ?? "";
+    message.size = object.size ?? 0;
+    message.sha256 = object.sha256 ?? "";
+    message.width = object.width ?? 0;
+    message.height = object.height ?? 0;
+    return message;
+  },
+};
+
+function createBaseStoreFileResponse(): StoreFileResponse {
+  return { file: undefined };
+}
+
+export const StoreFileResponse: MessageFns<StoreFileResponse> = {
+  encode(message: StoreFileResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.file !== undefined) {
+      StoredFile.encode(message.file, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StoreFileResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStoreFileResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.file = StoredFile.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<StoreFileResponse>): StoreFileResponse {
+    return StoreFileResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<StoreFileResponse>): StoreFileResponse {
+    const message = createBaseStoreFileResponse();
+    message.file = (object.file !== undefined && object.file !== null)
+      ? StoredFile.fromPartial(object.file)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseDropFileRequest(): DropFileRequest {
+  return { user: "", id: "" };
+}
+
+export const DropFileRequest: MessageFns<DropFileRequest> = {
+  encode(message: DropFileRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    if (message.id !== "") {
+      writer.uint32(18).string(message.id);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DropFileRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDropFileRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DropFileRequest>): DropFileRequest {
+    return DropFileRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DropFileRequest>): DropFileRequest {
+    const message = createBaseDropFileRequest();
+    message.user = object.user ?? "";
+    message.id = object.id ?? "";
+    return message;
+  },
+};
+
+function createBaseDropFileResponse(): DropFileResponse {
+  return {};
+}
+
+export const DropFileResponse: MessageFns<DropFileResponse> = {
+  encode(_: DropFileResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DropFileResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDropFileResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DropFileResponse>): DropFileResponse {
+    return DropFileResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<DropFileResponse>): DropFileResponse {
+    const message = createBaseDropFileResponse();
+    return message;
+  },
+};
+
+function createBaseOpenFileRequest(): OpenFileRequest {
+  return { user: "", id: "" };
+}
+
+export const OpenFileRequest: MessageFns<OpenFileRequest> = {
+  encode(message: OpenFileRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    if (message.id !== "") {
+      writer.uint32(18).string(message.id);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OpenFileRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOpenFileRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<OpenFileRequest>): OpenFileRequest {
+    return OpenFileRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<OpenFileRequest>): OpenFileRequest {
+    const message = createBaseOpenFileRequest();
+    message.user = object.user ?? "";
+    message.id = object.id ?? "";
+    return message;
+  },
+};
+
+function createBaseOpenFileResponse(): OpenFileResponse {
+  return { file: undefined };
+}
+
+export const OpenFileResponse: MessageFns<OpenFileResponse> = {
+  encode(message: OpenFileResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.file !== undefined) {
+      StoredFile.encode(message.file, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OpenFileResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOpenFileResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.file = StoredFile.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<OpenFileResponse>): OpenFileResponse {
+    return OpenFileResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<OpenFileResponse>): OpenFileResponse {
+    const message = createBaseOpenFileResponse();
+    message.file = (object.file !== undefined && object.file !== null)
+      ? StoredFile.fromPartial(object.file)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseDeleteFileRequest(): DeleteFileRequest {
+  return { user: "", id: "" };
+}
+
+export const DeleteFileRequest: MessageFns<DeleteFileRequest> = {
+  encode(message: DeleteFileRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    if (message.id !== "") {
+      writer.uint32(18).string(message.id);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeleteFileRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeleteFileRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DeleteFileRequest>): DeleteFileRequest {
+    return DeleteFileRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DeleteFileRequest>): DeleteFileRequest {
+    const message = createBaseDeleteFileRequest();
+    message.user = object.user ?? "";
+    message.id = object.id ?? "";
+    return message;
+  },
+};
+
+function createBaseDeleteFileResponse(): DeleteFileResponse {
+  return {};
+}
+
+export const DeleteFileResponse: MessageFns<DeleteFileResponse> = {
+  encode(_: DeleteFileResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeleteFileResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeleteFileResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DeleteFileResponse>): DeleteFileResponse {
+    return DeleteFileResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<DeleteFileResponse>): DeleteFileResponse {
+    const message = createBaseDeleteFileResponse();
+    return message;
+  },
+};
+
+function createBaseFileClaim(): FileClaim {
+  return { id: "", size: undefined, mediaType: "", pointer: "" };
+}
+
+export const FileClaim: MessageFns<FileClaim> = {
+  encode(message: FileClaim, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.size !== undefined) {
+      writer.uint32(16).uint64(message.size);
+    }
+    if (message.mediaType !== "") {
+      writer.uint32(26).string(message.mediaType);
+    }
+    if (message.pointer !== "") {
+      writer.uint32(34).string(message.pointer);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FileClaim {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFileClaim();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.size = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.mediaType = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.pointer = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FileClaim>): FileClaim {
+    return FileClaim.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FileClaim>): FileClaim {
+    const message = createBaseFileClaim();
+    message.id = object.id ?? "";
+    message.size = object.size ?? undefined;
+    message.mediaType = object.mediaType ?? "";
+    message.pointer = object.pointer ?? "";
+    return message;
+  },
+};
+
+function createBaseUseFilesRequest(): UseFilesRequest {
+  return { user: "", conversation: "", message: "", files: [] };
+}
+
+export const UseFilesRequest: MessageFns<UseFilesRequest> = {
+  encode(message: UseFilesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    if (message.conversation !== "") {
+      writer.uint32(18).string(message.conversation);
+    }
+    if (message.message !== "") {
+      writer.uint32(26).string(message.message);
+    }
+    for (const v of message.files) {
+      FileClaim.encode(v!, writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UseFilesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUseFilesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.conversation = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.message = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.files.push(FileClaim.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<UseFilesRequest>): UseFilesRequest {
+    return UseFilesRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<UseFilesRequest>): UseFilesRequest {
+    const message = createBaseUseFilesRequest();
+    message.user = object.user ?? "";
+    message.conversation = object.conversation ?? "";
+    message.message = object.message ?? "";
+    message.files = object.files?.map((e) => FileClaim.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseUseFilesResponse(): UseFilesResponse {
+  return {};
+}
+
+export const UseFilesResponse: MessageFns<UseFilesResponse> = {
+  encode(_: UseFilesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UseFilesResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUseFilesResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<UseFilesResponse>): UseFilesResponse {
+    return UseFilesResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<UseFilesResponse>): UseFilesResponse {
+    const message = createBaseUseFilesResponse();
+    return message;
+  },
+};
+
+function createBaseDeletedFilesRequest(): DeletedFilesRequest {
+  return { limit: 0 };
+}
+
+export const DeletedFilesRequest: MessageFns<DeletedFilesRequest> = {
+  encode(message: DeletedFilesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.limit !== 0) {
+      writer.uint32(8).uint32(message.limit);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeletedFilesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeletedFilesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.limit = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DeletedFilesRequest>): DeletedFilesRequest {
+    return DeletedFilesRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DeletedFilesRequest>): DeletedFilesRequest {
+    const message = createBaseDeletedFilesRequest();
+    message.limit = object.limit ?? 0;
+    return message;
+  },
+};
+
+function createBaseDeletedFilesResponse(): DeletedFilesResponse {
+  return { ids: [] };
+}
+
+export const DeletedFilesResponse: MessageFns<DeletedFilesResponse> = {
+  encode(message: DeletedFilesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.ids) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeletedFilesResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeletedFilesResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.ids.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DeletedFilesResponse>): DeletedFilesResponse {
+    return DeletedFilesResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DeletedFilesResponse>): DeletedFilesResponse {
+    const message = createBaseDeletedFilesResponse();
+    message.ids = object.ids?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseForgetFilesRequest(): ForgetFilesRequest {
+  return { ids: [] };
+}
+
+export const ForgetFilesRequest: MessageFns<ForgetFilesRequest> = {
+  encode(message: ForgetFilesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.ids) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ForgetFilesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseForgetFilesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.ids.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ForgetFilesRequest>): ForgetFilesRequest {
+    return ForgetFilesRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ForgetFilesRequest>): ForgetFilesRequest {
+    const message = createBaseForgetFilesRequest();
+    message.ids = object.ids?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseForgetFilesResponse(): ForgetFilesResponse {
+  return {};
+}
+
+export const ForgetFilesResponse: MessageFns<ForgetFilesResponse> = {
+  encode(_: ForgetFilesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ForgetFilesResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseForgetFilesResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ForgetFilesResponse>): ForgetFilesResponse {
+    return ForgetFilesResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<ForgetFilesResponse>): ForgetFilesResponse {
+    const message = createBaseForgetFilesResponse();
+    return message;
+  },
+};
+
 /** The rules: accounts, sessions, permits, history, cursors. Served by every logic process alike; any one may answer. */
 export type LogicDefinition = typeof LogicDefinition;
 export const LogicDefinition = {
@@ -7644,6 +8996,81 @@ export const LogicDefinition = {
       responseStream: false,
       options: {},
     },
+    /** Sets room aside for a file of a user, before its first byte comes. Repeating it changes nothing. file_quota_exceeded. */
+    beginFile: {
+      name: "BeginFile",
+      requestType: BeginFileRequest as typeof BeginFileRequest,
+      requestStream: false,
+      responseType: BeginFileResponse as typeof BeginFileResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** All bytes are stored. Repeating it changes nothing. file_not_found: it was given up meanwhile. */
+    storeFile: {
+      name: "StoreFile",
+      requestType: StoreFileRequest as typeof StoreFileRequest,
+      requestStream: false,
+      responseType: StoreFileResponse as typeof StoreFileResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** An upload came to nothing, and no bytes are left of it. Repeating it changes nothing. */
+    dropFile: {
+      name: "DropFile",
+      requestType: DropFileRequest as typeof DropFileRequest,
+      requestStream: false,
+      responseType: DropFileResponse as typeof DropFileResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** A file that a user may read. file_not_found alike for what is not there and what the user may not read. */
+    openFile: {
+      name: "OpenFile",
+      requestType: OpenFileRequest as typeof OpenFileRequest,
+      requestStream: false,
+      responseType: OpenFileResponse as typeof OpenFileResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Ends a file of a user. Repeating it is file_not_found. */
+    deleteFile: {
+      name: "DeleteFile",
+      requestType: DeleteFileRequest as typeof DeleteFileRequest,
+      requestStream: false,
+      responseType: DeleteFileResponse as typeof DeleteFileResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * A message that is about to be appended refers to files: checks that its sender may read them and that they are what it says, and
+     * opens them to those who will read it. Repeating it changes nothing. file_not_found, invalid_content.
+     */
+    useFiles: {
+      name: "UseFiles",
+      requestType: UseFilesRequest as typeof UseFilesRequest,
+      requestStream: false,
+      responseType: UseFilesResponse as typeof UseFilesResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Files whose bytes are to be deleted, */
+    deletedFiles: {
+      name: "DeletedFiles",
+      requestType: DeletedFilesRequest as typeof DeletedFilesRequest,
+      requestStream: false,
+      responseType: DeletedFilesResponse as typeof DeletedFilesResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** and of which none are left. */
+    forgetFiles: {
+      name: "ForgetFiles",
+      requestType: ForgetFilesRequest as typeof ForgetFilesRequest,
+      requestStream: false,
+      responseType: ForgetFilesResponse as typeof ForgetFilesResponse,
+      responseStream: false,
+      options: {},
+    },
     /** Makes a room; the caller owns it. invalid_request, user_not_found. */
     createRoom: {
       name: "CreateRoom",
@@ -7861,6 +9288,34 @@ export interface LogicServiceImplementation<CallContextExt = {}> {
   fateOf(request: FateOfRequest, context: CallContext & CallContextExt): Promise<DeepPartial<FateOfResponse>>;
   /** Who of these people is online. Those who share no conversation with the caller are left out. invalid_request, unavailable. */
   presence(request: PresenceRequest, context: CallContext & CallContextExt): Promise<DeepPartial<PresenceResponse>>;
+  /** Sets room aside for a file of a user, before its first byte comes. Repeating it changes nothing. file_quota_exceeded. */
+  beginFile(request: BeginFileRequest, context: CallContext & CallContextExt): Promise<DeepPartial<BeginFileResponse>>;
+  /** All bytes are stored. Repeating it changes nothing. file_not_found: it was given up meanwhile. */
+  storeFile(request: StoreFileRequest, context: CallContext & CallContextExt): Promise<DeepPartial<StoreFileResponse>>;
+  /** An upload came to nothing, and no bytes are left of it. Repeating it changes nothing. */
+  dropFile(request: DropFileRequest, context: CallContext & CallContextExt): Promise<DeepPartial<DropFileResponse>>;
+  /** A file that a user may read. file_not_found alike for what is not there and what the user may not read. */
+  openFile(request: OpenFileRequest, context: CallContext & CallContextExt): Promise<DeepPartial<OpenFileResponse>>;
+  /** Ends a file of a user. Repeating it is file_not_found. */
+  deleteFile(
+    request: DeleteFileRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<DeleteFileResponse>>;
+  /**
+   * A message that is about to be appended refers to files: checks that its sender may read them and that they are what it says, and
+   * opens them to those who will read it. Repeating it changes nothing. file_not_found, invalid_content.
+   */
+  useFiles(request: UseFilesRequest, context: CallContext & CallContextExt): Promise<DeepPartial<UseFilesResponse>>;
+  /** Files whose bytes are to be deleted, */
+  deletedFiles(
+    request: DeletedFilesRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<DeletedFilesResponse>>;
+  /** and of which none are left. */
+  forgetFiles(
+    request: ForgetFilesRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<ForgetFilesResponse>>;
   /** Makes a room; the caller owns it. invalid_request, user_not_found. */
   createRoom(
     request: CreateRoomRequest,
@@ -7996,6 +9451,34 @@ export interface LogicClient<CallOptionsExt = {}> {
   fateOf(request: DeepPartial<FateOfRequest>, options?: CallOptions & CallOptionsExt): Promise<FateOfResponse>;
   /** Who of these people is online. Those who share no conversation with the caller are left out. invalid_request, unavailable. */
   presence(request: DeepPartial<PresenceRequest>, options?: CallOptions & CallOptionsExt): Promise<PresenceResponse>;
+  /** Sets room aside for a file of a user, before its first byte comes. Repeating it changes nothing. file_quota_exceeded. */
+  beginFile(request: DeepPartial<BeginFileRequest>, options?: CallOptions & CallOptionsExt): Promise<BeginFileResponse>;
+  /** All bytes are stored. Repeating it changes nothing. file_not_found: it was given up meanwhile. */
+  storeFile(request: DeepPartial<StoreFileRequest>, options?: CallOptions & CallOptionsExt): Promise<StoreFileResponse>;
+  /** An upload came to nothing, and no bytes are left of it. Repeating it changes nothing. */
+  dropFile(request: DeepPartial<DropFileRequest>, options?: CallOptions & CallOptionsExt): Promise<DropFileResponse>;
+  /** A file that a user may read. file_not_found alike for what is not there and what the user may not read. */
+  openFile(request: DeepPartial<OpenFileRequest>, options?: CallOptions & CallOptionsExt): Promise<OpenFileResponse>;
+  /** Ends a file of a user. Repeating it is file_not_found. */
+  deleteFile(
+    request: DeepPartial<DeleteFileRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<DeleteFileResponse>;
+  /**
+   * A message that is about to be appended refers to files: checks that its sender may read them and that they are what it says, and
+   * opens them to those who will read it. Repeating it changes nothing. file_not_found, invalid_content.
+   */
+  useFiles(request: DeepPartial<UseFilesRequest>, options?: CallOptions & CallOptionsExt): Promise<UseFilesResponse>;
+  /** Files whose bytes are to be deleted, */
+  deletedFiles(
+    request: DeepPartial<DeletedFilesRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<DeletedFilesResponse>;
+  /** and of which none are left. */
+  forgetFiles(
+    request: DeepPartial<ForgetFilesRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<ForgetFilesResponse>;
   /** Makes a room; the caller owns it. invalid_request, user_not_found. */
   createRoom(
     request: DeepPartial<CreateRoomRequest>,

@@ -1,0 +1,120 @@
+import { randomBytes } from 'node:crypto'
+import { addUses, deleteUnneeded, removeUses } from '@tidings/store'
+import t from 'tap'
+import * as files from '../src/files/files.js'
+import { settleUses } from '../src/files/sweeper.js'
+import { world } from './world.js'
+
+const { deps, store, people, say, persist, mysql } = await world(t)
+await people('alice', 'bob')
+
+const newId = (): string => randomBytes(16).toString('base64url')
+const begin = (user: string, id: string, size = 10, quota = 0) =>
+  files.beginFile({ ...deps, fileQuotaBytes: quota }, { user, id, name: 'a.txt', size })
+const done = (user: string, id: string, size = 10) =>
+  files.storeFile(deps, {
+    ...{ user, id, size, mediaType: 'text/plain', sha256: 'a'.repeat(64), width: 0, height: 0 },
+  })
+async function stored(user = 'alice'): Promise<string> {
+  const id = newId()
+  await begin(user, id)
+  await done(user, id)
+  return id
+}
+const open = (user: string, id: string) => files.openFile(deps, { user, id })
+const rowOf = async (id: string) =>
+  (
+    await store.use((db) =>
+      db.select<{ uses: number; unused_since: Date | null; deleted_at: Date | null }>(
+        'SELECT uses, unused_since, deleted_at FROM files WHERE id = ?',
+        [id],
+      ),
+    )
+  )[0]
+const usesOf = (id: string) =>
+  store.use((db) =>
+    db.select<{ message: string; unproven_since: Date | null }>(
+      'SELECT CAST(message AS CHAR) AS message, unproven_since FROM file_uses WHERE file = ? ORDER BY message',
+      [id],
+    ),
+  )
+const later = (): Date => new Date(Date.now() + 1_000)
+
+t.test('beginning and storing may be repeated, and are for the owner alone', async (t) => {
+  const id = newId()
+  await begin('alice', id)
+  await begin('alice', id)
+  await t.rejects(open('alice', id), { code: 'file_not_found' }, 'not before all of it is there')
+  await t.rejects(done('bob', id), { code: 'file_not_found' })
+  const first = await done('alice', id)
+  t.match(first, { id, owner: 'alice', size: 10, mediaType: 'text/plain', width: 0 })
+  t.same(await done('alice', id, 99), first, 'it stays what it was')
+  await files.dropFile(deps, { user: 'alice', id })
+  t.match(await open('alice', id), { id }, 'what is stored is not dropped')
+  await t.rejects(open('bob', id), { code: 'file_not_found' })
+  await t.rejects(files.deleteFile(deps, { user: 'bob', id }), { code: 'file_not_found' })
+  for (const bad of ['', 'x', '../../etc/passwd/etc/pas'])
+    await t.rejects(open('alice', bad), { code: 'file_not_found' })
+})
+
+t.test('what is set aside counts, and what is given back does not', async (t) => {
+  const quota = 1_000
+  await people('carol')
+  const first = newId()
+  await begin('carol', first, 600, quota)
+  await t.rejects(begin('carol', newId(), 500, quota), { code: 'file_quota_exceeded', details: { quotaBytes: quota } })
+  const both = await Promise.allSettled([begin('carol', newId(), 300, quota), begin('carol', newId(), 300, quota)])
+  t.same(both.map(({ status }) => status).sort(), ['fulfilled', 'rejected'], 'two at once do not take the same room')
+  await done('carol', first, 100)
+  await begin('carol', newId(), 500, quota)
+})
+
+t.test(
+  'a use whose message is stored stays, one whose message never came goes, and what waits in the log waits',
+  async (t) => {
+    const file = await stored()
+    const said = await say('alice', 'bob', 'hello')
+    const use = { files: [file], conversation: 'dm:alice:bob', above: said.seq - 1, now: new Date() }
+    t.equal(await addUses(store, { ...use, message: said.id }), undefined)
+    t.equal(await addUses(store, { ...use, message: said.id }), undefined, 'again')
+    t.equal(await addUses(store, { ...use, message: '77' }), undefined)
+    t.match(await rowOf(file), { uses: 2, unused_since: null })
+
+    await settleUses(deps, later())
+    t.match(await usesOf(file), [{ message: said.id, unproven_since: Date }], 'the log has it')
+    t.match(await rowOf(file), { uses: 1, unused_since: null })
+    await persist('dm:alice:bob')
+    await settleUses(deps, later())
+    t.match(await usesOf(file), [{ message: said.id, unproven_since: null }], 'MySQL has it')
+
+    await removeUses(store, [said.id], new Date())
+    t.match(await rowOf(file), { uses: 0, unused_since: Date })
+    const sweep = {
+      now: new Date(),
+      unusedBefore: new Date(0),
+      begunBefore: new Date(0),
+      ownersEndedAfter: new Date(0),
+      limit: 10,
+    }
+    await deleteUnneeded(store, sweep)
+    t.match(await rowOf(file), { deleted_at: null }, 'not yet')
+    await deleteUnneeded(store, { ...sweep, unusedBefore: later() })
+    t.match(await rowOf(file), { deleted_at: Date })
+    t.match(await addUses(store, { ...use, message: '78' }), { file, reason: 'gone' }, 'nobody refers to it any more')
+    t.ok((await files.deletedFiles(deps, { limit: 0 })).includes(file))
+    const other = await stored()
+    await files.forgetFiles(deps, { ids: [file, other] })
+    t.equal(await rowOf(file), undefined)
+    t.match(await open('alice', other), { id: other }, 'only what was deleted is forgotten')
+  },
+)
+
+t.test('with MySQL away nobody is told that a file is not there', async (t) => {
+  const file = await stored()
+  mysql.cut()
+  await t.rejects(open('alice', file), { code: 'unavailable' })
+  mysql.heal()
+  t.match(await open('alice', file), { id: file })
+})
+
+t.end()

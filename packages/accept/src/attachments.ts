@@ -1,0 +1,27 @@
+/** Uploaded files that a message refers to: written down with its id before it is appended, so that whoever gets it may read them at once. */
+import { type FileClaim, fileClaims, showsFile } from '@tidings/protocol'
+import type { Draft } from './types.js'
+
+/** A message that refers to uploaded files, and the id that it will have. */
+export interface Attachment {
+  user: string
+  conversation: string
+  message: string
+  files: FileClaim[]
+}
+
+/** Opens the files to those who will read the message. @throws AppError `file_not_found`, `invalid_content`, `unavailable` */
+export type Attach = (attachment: Attachment) => Promise<unknown>
+
+/**
+ * @returns undefined for what refers to no uploaded file
+ * @throws AppError `invalid_content` for an image or a file that is not described as it must be
+ */
+export function attachmentOf(
+  { from, conversation, type, content }: Draft,
+  nextId: () => string,
+): Attachment | undefined {
+  if (!showsFile(type)) return undefined
+  const files = fileClaims(type, content)
+  return files.length === 0 ? undefined : { user: from, conversation, message: nextId(), files }
+}

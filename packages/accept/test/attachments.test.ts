@@ -1,0 +1,81 @@
+import { AppError } from '@tidings/protocol'
+import { createMetrics, noTracing, stageMetrics } from '@tidings/service'
+import type { AppendItem } from '@tidings/stream'
+import t from 'tap'
+import { type Attachment, createAcceptor, type Draft } from '../src/index.js'
+
+const FILE = 'AbCdEfGhIjKlMnOpQrSt_-'
+const content = JSON.stringify({ url: `/api/v1/files/${FILE}`, size: 1, mediaType: 'image/png', name: 'a' })
+const draft = (over: Partial<Draft> = {}): Draft => ({
+  ...{ from: 'alice', conversation: 'dm:alice:bob', type: 'image', content, clientId: '', trace: '' },
+  ...over,
+})
+
+function acceptorWith(steps: string[], refuse: { permit?: boolean; file?: boolean } = {}) {
+  const attached: Attachment[] = []
+  const appended: AppendItem[] = []
+  let ids = 0
+  const acceptor = createAcceptor({
+    admit: () => undefined,
+    permits: {
+      forget: () => undefined,
+      async check() {
+        steps.push('permit')
+        if (refuse.permit) throw new AppError('blocked')
+        return { freshUntil: 0 }
+      },
+    },
+    async attach(attachment) {
+      steps.push('attach')
+      attached.push(attachment)
+      if (refuse.file) throw new AppError('file_not_found')
+    },
+    indexConversation: () => undefined,
+    nextId: () => String(++ids),
+    appender: {
+      waiting: 0,
+      idle: async () => undefined,
+      serverOf: () => 0,
+      async append(item) {
+        steps.push('append')
+        appended.push(item)
+        const at = { sentAt: 0, streamId: '0-0', partition: 0, generation: 1, duplicate: false }
+        return { id: item.id, seq: appended.length, ...at }
+      },
+    },
+    metrics: stageMetrics(createMetrics('test', 'test'), 'accept'),
+    tracing: noTracing,
+  })
+  return { acceptor, attached, appended }
+}
+
+t.test(
+  'a message with an uploaded file is written down with its id, after the permit and before the append',
+  async (t) => {
+    const steps: string[] = []
+    const { acceptor, attached, appended } = acceptorWith(steps)
+    const { id } = await acceptor.accept(draft())
+    t.same(steps, ['permit', 'attach', 'append'])
+    t.match(attached, [{ user: 'alice', conversation: 'dm:alice:bob', message: id, files: [{ id: FILE }] }])
+    t.equal(appended[0]!.id, id)
+    t.equal(appended[0]!.content, content, 'the very text')
+  },
+)
+
+t.test('what refers to no upload asks nobody, and what is not right is not written', async (t) => {
+  const steps: string[] = []
+  const { acceptor, attached } = acceptorWith(steps)
+  await acceptor.accept(draft({ content: content.replace(`/api/v1/files/${FILE}`, 'https://example.com/a.png') }))
+  await acceptor.accept(draft({ type: 'text' }))
+  await acceptor.accept(draft({ type: 'x-image' }))
+  t.same(attached, [])
+  await t.rejects(acceptor.accept(draft({ content: '{}' })), { code: 'invalid_content' })
+  t.equal(steps.filter((step) => step === 'append').length, 3)
+})
+
+t.test('a sender without a permit attaches nothing, and one who may not read the file sends nothing', async (t) => {
+  const steps: string[] = []
+  await t.rejects(acceptorWith(steps, { permit: true }).acceptor.accept(draft()), { code: 'blocked' })
+  await t.rejects(acceptorWith(steps, { file: true }).acceptor.accept(draft()), { code: 'file_not_found' })
+  t.same(steps, ['permit', 'permit', 'attach'])
+})
