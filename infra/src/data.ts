@@ -21,6 +21,8 @@ export interface DataFolder {
   demo: string
   facts: string
   dev: string
+  /** What people upload. */
+  files: string
 }
 
 /** Names the paths; touches nothing. @param setting TIDINGS_DATA_DIR, relative to the checkout */
@@ -37,6 +39,7 @@ export function dataFolder(setting: string): DataFolder {
     demo: at('demo.json'),
     facts: at('instance.json'),
     dev: at('dev.json'),
+    files: at('files'),
   }
 }
 

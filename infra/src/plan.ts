@@ -1,6 +1,6 @@
 /** What an instance consists of: its ports, its stores and its apps, described before anything is started. */
 
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { type Settings, settings } from '@tidings/service'
 import { checkout } from './checkout.js'
 import { asRecord, type DataFolder, type Secrets, storeHome } from './data.js'
@@ -55,7 +55,7 @@ export class PortBook {
   readonly #known: Record<string, unknown>
   readonly #first: number
 
-  constructor(private readonly data: DataFolder) {
+  constructor(readonly data: DataFolder) {
     this.#known = asRecord(readJson(data.ports))
     this.#first = preferredPort(data.path)
   }
@@ -121,7 +121,11 @@ export async function planApps(
 ): Promise<AppPlan[]> {
   const counts = countsOf(config)
   const publicPorts = chosen ?? (await takePublicPorts(config, book))
-  const shared = { ...urls, TIDINGS_JWT_SECRET: config.TIDINGS_JWT_SECRET ?? secrets.jwt }
+  const shared = {
+    ...urls,
+    TIDINGS_JWT_SECRET: config.TIDINGS_JWT_SECRET ?? secrets.jwt,
+    TIDINGS_FILES_DIR: resolve(checkout, config.TIDINGS_FILES_DIR ?? book.data.files),
+  }
   const plans: AppPlan[] = []
   for (const app of APPS) {
     for (let n = 1; n <= counts[app]; n++) {

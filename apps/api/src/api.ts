@@ -7,6 +7,7 @@ import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fasti
 import type { Cluster } from './admin/cluster.js'
 import type { Nonces } from './admin/nonces.js'
 import type { EventLoop } from './event-loop.js'
+import type { Blobs } from './files/blobs.js'
 import type { Persisted } from './persisted.js'
 import type { Rates } from './rates.js'
 
@@ -52,6 +53,13 @@ export type LogicCalls = Pick<
   | 'unban'
   | 'presence'
   | 'getMessage'
+  | 'beginFile'
+  | 'storeFile'
+  | 'dropFile'
+  | 'openFile'
+  | 'deleteFile'
+  | 'deletedFiles'
+  | 'forgetFiles'
 >
 
 export interface ApiSettings {
@@ -98,6 +106,16 @@ export const LIMITS: ApiLimits = {
   slowMs: 1_000,
 }
 
+/** What may be uploaded, and where it goes. */
+export interface FileSettings {
+  blobs: Blobs
+  maxBytes: number
+  /** Media types, with * for all of a part. */
+  types: readonly string[]
+  /** How long an upload may take. */
+  uploadMs: number
+}
+
 export interface ApiDeps {
   settings: ApiSettings
   limits?: Partial<ApiLimits>
@@ -111,6 +129,9 @@ export interface ApiDeps {
   nonces: Pick<Nonces, 'use'>
   cluster: Cluster
   eventLoop: Pick<EventLoop, 'p99Ms'>
+  files: FileSettings
+  /** Has a session ended, or a user (`revokedUser`)? */
+  isRevoked(session: string): boolean
   log: Logger
   metrics: MetricsRegistry
   tracing: Tracing
@@ -134,5 +155,7 @@ declare module 'fastify' {
     sends?: true
     /** Answered however much is in work: acks, reads, and what was accepted already. The bound on connections holds for it. */
     neverShed?: true
+    /** How long it takes says nothing about the server: it is not logged as slow. */
+    takesLong?: true
   }
 }

@@ -17,6 +17,7 @@ import { adminRoutes } from './routes/admin.js'
 import { authRoutes } from './routes/auth.js'
 import { blockRoutes } from './routes/blocks.js'
 import { conversationRoutes } from './routes/conversations.js'
+import { fileRoutes } from './routes/files.js'
 import { meRoutes } from './routes/me.js'
 import { memberRoutes } from './routes/members.js'
 import { singleMessageRoutes } from './routes/message.js'
@@ -25,6 +26,7 @@ import { offlineRoutes } from './routes/offline.js'
 import { positionRoutes } from './routes/positions.js'
 import { presenceRoutes } from './routes/presence.js'
 import { roomRoutes } from './routes/rooms.js'
+import { uploadRoutes } from './routes/uploads.js'
 import { SHARED_SCHEMAS } from './schemas.js'
 import { onClientError } from './socket-errors.js'
 import { validatorCompiler } from './validate.js'
@@ -72,6 +74,8 @@ export function buildApp(deps: ApiDeps): Api {
       memberRoutes(scope, deps, authenticate)
       presenceRoutes(scope, deps, authenticate)
       adminRoutes(scope, deps)
+      uploadRoutes(scope, deps, authenticate)
+      fileRoutes(scope, deps, authenticate)
       done()
     },
     { prefix: '/api/v1' },

@@ -1,4 +1,5 @@
 /** What api reads from the environment. */
+import { join, resolve } from 'node:path'
 import { EDGE_SETTINGS, type EdgeConfig, readEdgeConfig } from '@tidings/accept'
 import { readEnv, type Settings } from '@tidings/service'
 import type { RateSettings } from './rates.js'
@@ -18,6 +19,12 @@ const NAMES = [
   'TIDINGS_ADDRESS_CALLS_PER_S',
   'TIDINGS_LOGINS_PER_MIN',
   'TIDINGS_REGISTERS_PER_MIN',
+  'TIDINGS_DATA_DIR',
+  'TIDINGS_FILES_DIR',
+  'TIDINGS_FILE_MAX_BYTES',
+  'TIDINGS_FILE_TYPES',
+  'TIDINGS_FILE_UPLOAD_S',
+  'TIDINGS_FILE_ORPHAN_S',
   'TIDINGS_OPS_HOST',
   'TIDINGS_OPS_PORT',
   'TIDINGS_LOG_LEVEL',
@@ -37,6 +44,8 @@ export interface ApiConfig {
   adminAddresses: readonly string[]
   /** Undefined: nothing is limited. */
   rates: RateSettings | undefined
+  /** `folder` is absolute. */
+  files: { folder: string; maxBytes: number; types: readonly string[]; uploadMs: number; orphanMs: number }
   ops: { host: string; port: number }
   logLevel: string
   otlpUrl: string | undefined
@@ -64,6 +73,13 @@ export function readConfig(environment: NodeJS.ProcessEnv): ApiConfig {
             loginsPerMin: env.TIDINGS_LOGINS_PER_MIN,
             registersPerMin: env.TIDINGS_REGISTERS_PER_MIN,
           },
+    files: {
+      folder: resolve(env.TIDINGS_FILES_DIR ?? join(env.TIDINGS_DATA_DIR, 'files')),
+      maxBytes: env.TIDINGS_FILE_MAX_BYTES,
+      types: env.TIDINGS_FILE_TYPES,
+      uploadMs: env.TIDINGS_FILE_UPLOAD_S * 1_000,
+      orphanMs: env.TIDINGS_FILE_ORPHAN_S * 1_000,
+    },
     ops: { host: env.TIDINGS_OPS_HOST, port: env.TIDINGS_OPS_PORT },
     logLevel: env.TIDINGS_LOG_LEVEL,
     otlpUrl: env.TIDINGS_OTLP_URL,

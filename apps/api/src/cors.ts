@@ -3,9 +3,13 @@ import type { Api } from './api.js'
 
 const PREFLIGHT_HEADERS = {
   'access-control-allow-methods': 'GET, HEAD, POST, PUT, PATCH, DELETE',
-  'access-control-allow-headers': 'authorization, content-type, idempotency-key, x-request-id, traceparent',
+  'access-control-allow-headers':
+    'authorization, content-type, idempotency-key, x-request-id, traceparent, x-file-name, range, if-range, if-none-match',
   'access-control-max-age': '600',
 } as const
+
+/** What a page may read beside what it always may. */
+const EXPOSED = 'x-request-id, retry-after, etag, content-range, accept-ranges, content-disposition'
 
 /** @param origins exact origins, or `*` */
 export function allowOrigins(app: Api, origins: readonly string[]): void {
@@ -18,7 +22,7 @@ export function allowOrigins(app: Api, origins: readonly string[]): void {
     const allowed = anyone || listed.has(origin)
     if (allowed) {
       reply.header('access-control-allow-origin', anyone ? '*' : origin)
-      reply.header('access-control-expose-headers', 'x-request-id, retry-after')
+      reply.header('access-control-expose-headers', EXPOSED)
     }
     if (request.method !== 'OPTIONS' || request.headers['access-control-request-method'] === undefined) return done()
     if (allowed) reply.headers(PREFLIGHT_HEADERS)

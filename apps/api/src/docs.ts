@@ -31,6 +31,7 @@ export function describe(app: Api): void {
         { name: 'users', description: 'Profiles.' },
         { name: 'messages', description: 'Sending.' },
         { name: 'conversations', description: 'Reading.' },
+        { name: 'files', description: 'Uploads, for messages of the types image and file.' },
         { name: 'rooms', description: 'Rooms, who is in them, and who may not come back.' },
         { name: 'admin', description: 'For operators. Every request is signed: docs/admin.md says how.' },
       ],

@@ -64,7 +64,7 @@ export function watchExchanges(
     const { url = 'unmatched' } = request.routeOptions
     const outcome = this.writableEnded ? OUTCOMES[Math.trunc(this.statusCode / 100)]! : 'cut'
     answered(`${request.method} ${url}`, outcome, ms)
-    if (ms >= limits.slowMs) log.slow(request, this.statusCode, ms)
+    if (ms >= limits.slowMs && !request.routeOptions.config?.takesLong) log.slow(request, this.statusCode, ms)
   }
 
   app.addHook('onRequest', (request, reply, done) => {

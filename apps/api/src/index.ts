@@ -1,4 +1,4 @@
-export { type Api, type ApiDeps, type ApiLimits, type ApiSettings, LIMITS } from './api.js'
+export { type Api, type ApiDeps, type ApiLimits, type ApiSettings, type FileSettings, LIMITS } from './api.js'
 export { buildApp } from './app.js'
 export { type ApiConfig, readConfig } from './config.js'
 export * from './rates.js'

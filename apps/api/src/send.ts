@@ -6,7 +6,7 @@ import type { SendMessage } from './schemas.js'
 const invalid = (message: string): AppError => new AppError('invalid_request', message)
 
 /** @throws AppError `forbidden`, `invalid_request` */
-function senderOf({ from }: SendMessage, { user, scopes }: Identity): string {
+export function senderOf({ from }: Pick<SendMessage, 'from'>, { user, scopes }: Identity): string {
   if (!scopes) {
     if (from !== undefined && from !== user)
       throw new AppError('forbidden', 'Only a service may send in the name of another.')

@@ -11,6 +11,8 @@ import { buildApp } from './app.js'
 import type { ApiConfig } from './config.js'
 import { VERSION } from './docs.js'
 import { watchEventLoop } from './event-loop.js'
+import { diskBlobs } from './files/disk.js'
+import { startFileSweep } from './files/sweep.js'
 import { createPersisted } from './persisted.js'
 import { createRates, noRates } from './rates.js'
 
@@ -46,6 +48,8 @@ export async function startApi(
     life.add('waits', () => persisted.stop())
     const eventLoop = watchEventLoop()
     life.add('event loop', () => eventLoop.stop())
+    const { folder, orphanMs, ...fileSettings } = config.files
+    const blobs = diskBlobs(folder)
     const app = buildApp({
       settings: { jwtSecret, accessTokenS, origins, trustProxy, adminKeys, adminAddresses },
       logic: logic.client,
@@ -58,10 +62,14 @@ export async function startApi(
       nonces: createNonces(redis, keys),
       cluster: createCluster({ registry, redis, keys }),
       eventLoop,
+      files: { ...fileSettings, blobs },
+      isRevoked: edge.revocations.has,
       log,
       metrics,
       tracing,
     })
+    const fileSweep = startFileSweep({ logic: logic.client, blobs, log, orphanMs })
+    life.add('file sweep', () => fileSweep.stop())
     life.add('http', () => finish(app), DRAIN_MS + 500)
     await app.listen({ host: config.host, port: config.port })
     const { port } = app.server.address() as AddressInfo

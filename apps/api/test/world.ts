@@ -15,7 +15,7 @@ import {
 import type { Response as Injected, InjectOptions } from 'light-my-request'
 import type { Test } from 'tap'
 import type { Cluster } from '../src/admin/cluster.js'
-import { type Api, type ApiLimits, buildApp, noRates, type Rates } from '../src/index.js'
+import { type Api, type ApiLimits, buildApp, type FileSettings, noRates, type Rates } from '../src/index.js'
 
 export const SECRET = 'a secret of the tests, longer than 32 bytes'
 export const SEND_TOKEN = 'service-token-with-send'
@@ -76,6 +76,8 @@ export interface World {
   /** Calls of logic, `method` with what it was asked. */
   calls: [method: string, request: Record<string, unknown>][]
   ticketed: Identity[]
+  /** The bytes of what was uploaded. */
+  uploaded: Buffer[]
   /** Sessions that count as revoked. */
   revoked: Set<string>
   metrics: MetricsRegistry
@@ -125,6 +127,7 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
   const drafts: Draft[] = []
   const calls: World['calls'] = []
   const ticketed: Identity[] = []
+  const uploaded: Buffer[] = []
   const revoked = new Set<string>()
   const behind: World['behind'] = {
     accept: async ({ conversation }) => ({
@@ -230,6 +233,8 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
       },
     },
     eventLoop,
+    files: { blobs: inMemory(uploaded), maxBytes: 1_000, types: ['*/*'], uploadMs: 10_000 },
+    isRevoked: (session) => revoked.has(session),
     logic: {
       register: noted('register', () => ({ grant: behind.grant() })),
       login: noted('login', () => ({ grant: behind.grant() })),
@@ -273,6 +278,18 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
       removeMember: noted('removeMember', changed),
       ban: noted('ban', changed),
       unban: noted('unban', changed),
+      beginFile: noted('beginFile', () => ({})),
+      storeFile: noted('storeFile', ({ id = '', size = 0 }: { id?: string; size?: number }) => ({
+        file: {
+          ...{ id, size, owner: 'alice', name: 'a', mediaType: 'text/plain', sha256: '' },
+          ...{ width: 0, height: 0, createdAt: 1 },
+        },
+      })),
+      dropFile: noted('dropFile', () => ({})),
+      openFile: noted('openFile', () => ({ file: undefined })),
+      deleteFile: noted('deleteFile', () => ({})),
+      deletedFiles: noted('deletedFiles', () => ({ ids: [] })),
+      forgetFiles: noted('forgetFiles', () => ({})),
     },
     log,
     metrics,
@@ -328,6 +345,7 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
     drafts,
     calls,
     ticketed,
+    uploaded,
     revoked,
     metrics,
     eventLoop,
@@ -341,6 +359,17 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
     },
   }
 }
+
+/** Keeps the bytes of uploads; nothing is read back. */
+const inMemory = (uploaded: Buffer[]): FileSettings['blobs'] => ({
+  async put(_id, bytes) {
+    const chunks: Uint8Array[] = []
+    for await (const chunk of bytes) chunks.push(chunk)
+    uploaded.push(Buffer.concat(chunks))
+  },
+  get: () => Promise.reject(away()),
+  delete: async () => {},
+})
 
 export const userNamed = (id: string): logicRpc.User => ({ id, displayName: id, createdAt: 1_700_000_000_000 })
 

@@ -1,5 +1,8 @@
 /** A whole Tidings in one process, on real stores, with names and data of its own. */
 import { randomBytes } from 'node:crypto'
+import { rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { readConfig as readApi, startApi } from '@tidings/api'
 import { type ConnectApp, readConfig as readConnect, startConnect } from '@tidings/connect'
 import { readConfig as readLogic, startLogic } from '@tidings/logic'
@@ -135,8 +138,10 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
     TIDINGS_RATE_LIMITS: 'off',
     TIDINGS_PARTITIONS: '4',
     TIDINGS_LOG_LEVEL: 'silent',
+    TIDINGS_FILES_DIR: join(tmpdir(), `tidings-${namespace}`),
     ...options.env,
   }
+  life.add('uploads', () => rm(env.TIDINGS_FILES_DIR!, { recursive: true, force: true }))
   const redis = await connectRedis(stores.redisUrl, log)
   life.add('redis', () => redis.disconnect())
   const keys = createKeys(namespace, Number(env.TIDINGS_PARTITIONS))

@@ -1,0 +1,53 @@
+/** Deletes the bytes of files that logic says nobody needs. Every api process does it; doing it twice changes nothing. */
+import { AppError } from '@tidings/protocol'
+import { type Logger, pause, type Stoppable } from '@tidings/service'
+import type { LogicCalls } from '../api.js'
+import type { Blobs } from './blobs.js'
+
+const MOST_EVERY_MS = 60_000
+const LEAST_EVERY_MS = 250
+const AT_ONCE = 100
+
+export interface FileSweepDeps {
+  logic: Pick<LogicCalls, 'deletedFiles' | 'forgetFiles'>
+  blobs: Pick<Blobs, 'delete'>
+  log: Logger
+  /** How long a file may be referred to by nothing: where that is short, bytes go sooner, too. */
+  orphanMs: number
+}
+
+/** Sweeps now and again and again. */
+export function startFileSweep({ logic, blobs, log, orphanMs }: FileSweepDeps): Stoppable {
+  const everyMs = Math.min(MOST_EVERY_MS, Math.max(LEAST_EVERY_MS, orphanMs / 2))
+  const stopper = new AbortController()
+
+  async function sweep(): Promise<void> {
+    for (let more = true; more && !stopper.signal.aborted; ) {
+      const { ids } = await logic.deletedFiles({ limit: AT_ONCE })
+      for (const id of ids) await blobs.delete(id)
+      await logic.forgetFiles({ ids })
+      more = ids.length === AT_ONCE
+    }
+  }
+
+  async function run(): Promise<void> {
+    while (!stopper.signal.aborted) {
+      try {
+        await sweep()
+      } catch (error) {
+        // The next sweep tries it again.
+        if (error instanceof AppError && error.cause === undefined) log.debug({ err: error }, 'deleting files failed')
+        else log.warn({ err: error }, 'deleting files failed')
+      }
+      await pause(everyMs, stopper.signal)
+    }
+  }
+
+  const running = run()
+  return {
+    async stop() {
+      stopper.abort()
+      await running
+    },
+  }
+}
