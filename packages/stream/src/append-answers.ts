@@ -9,6 +9,12 @@ import { isFull, redisFull } from './full.js'
 export const digestOf = ({ type, content }: Pick<AppendItem, 'type' | 'content'>): string =>
   hash('sha256', `${type}\n${content}`, 'base64url').slice(0, 22)
 
+/** That of what was sent, and behind a plus sign that of what is appended, where it is something else: MySQL has only the latter. */
+export const digestsOf = (item: Pick<AppendItem, 'type' | 'content' | 'sent'>): string =>
+  item.sent === undefined || item.sent === item.content
+    ? digestOf(item)
+    : `${digestOf({ type: item.type, content: item.sent })}+${digestOf(item)}`
+
 /** What a once-key holds for an entry that is in MySQL: in the stream it lies nowhere any more, so every mark is beyond it. */
 export const onceValue = (entry: Pick<Entry, 'id' | 'seq' | 'type' | 'content' | 'sentAt'>): string =>
   `${digestOf(entry)} ${entry.id} ${entry.seq} ${entry.sentAt} 0-0`
@@ -35,6 +41,9 @@ export function answer({ item, resolve, reject }: Waiting, reply: string, partit
         generation,
         duplicate: true,
       })
+      return
+    case 'R':
+      reject(item.refusal!)
       return
     case 'C':
       reject(new AppError('idempotency_conflict', 'This clientId was used for another message in this conversation.'))

@@ -3,7 +3,7 @@
  * cost more than all the rest of an append does here.
  */
 import { countsAsMessage } from '@tidings/protocol'
-import { digestOf } from './append-answers.js'
+import { digestsOf } from './append-answers.js'
 import { type AppendItem, type Batch, countOf, type Waiting } from './append-lines.js'
 import type { Keys } from './keys.js'
 import { memberRule } from './members.js'
@@ -16,6 +16,9 @@ const ITEM_ARGS = 11
 /** A change of members is no message. */
 const counts = ({ type, members }: AppendItem): boolean =>
   countsAsMessage(type) && (members === undefined || members === 'check')
+
+/** What append.lua is told about members; or that the item is not appended at all. */
+const ruleOf = ({ members, refusal }: AppendItem): string => (refusal === undefined ? memberRule(members) : 'never')
 
 /** No user has this name: a once-key of a change of members can be taken by nobody's own send. */
 export const CHANGES_OF_MEMBERS = ''
@@ -59,9 +62,9 @@ export function createAppendCall(keys: Keys): (batch: Batch) => AppendCall {
     const word = (word: string): string => `$${lengthOf(word)}\r\n${word}\r\n`
     const argsOfItem = ({ item, place }: Waiting): string => {
       const { id, from, type, content, clientId, sentAt, trace } = item
-      const digest = clientId === '' ? '' : digestOf(item)
+      const digest = clientId === '' ? '' : digestsOf(item)
       const what = `${word(id)}${place.name}${word(from)}${word(type)}${word(counts(item) ? '1' : '0')}`
-      return `${what}${word(content)}${word(clientId)}${word(String(sentAt))}${word(trace)}${word(digest)}${word(memberRule(item.members))}`
+      return `${what}${word(content)}${word(clientId)}${word(String(sentAt))}${word(trace)}${word(digest)}${word(ruleOf(item))}`
     }
     let text = heads
     for (const items of batch.values()) for (const one of items) text += argsOfItem(one)

@@ -13,6 +13,10 @@ export interface AppendItem {
   from: string
   type: string
   content: string
+  /** What the sender wrote, where it is not the content: a retry is known by it. */
+  sent?: string | undefined
+  /** It is not appended: the answer is what an earlier send with its clientId was given, or else this. */
+  refusal?: AppError | undefined
   clientId: string
   /** Milliseconds since 1970. */
   sentAt: number

@@ -8,7 +8,8 @@
 -- ARGV  the number of partitions; then per partition: the number of its items, and the number of the latest generation that the caller
 --         has appended under (an older one is a server that was replaced);
 --         then eleven per item of it: id, conversation, from, type, counts (1: raises n, 0: not), content, clientId, sentAt, trace, a
---         digest of the body, '' when the sender gave no clientId, and the rule of its members: '' outside of rooms; `check` that the
+--         digest of the body, '' when the sender gave no clientId (behind a plus sign that of the content, where it is not what was
+--         sent), and the rule of its members: '' outside of rooms; `never`: it must not be appended; `check` that the
 --         sender is in the room and not muted; or a change, `<version> <history>` and then words `+<user>:<muted until>` for who joins,
 --         `~<user>:<muted until>` for who is muted, `-<user>` for who leaves; or `<version> ended`
 -- Returns one array per partition: `G` alone when its generation does not name this server, or is an older one: nothing of it was
@@ -16,6 +17,7 @@
 --       `A <seq> <stream id>`                         appended
 --       `D <id> <seq> <sentAt> <stream id>`           the same was appended before: the answer first given
 --       `C`                                           the once-key holds another body
+--       `R`                                           it is not to be appended, and was not before
 --       `L`                                           the head may be behind what was given out: the conversation must leap first
 --       `U`                                           who is in the room is not known here (see members.ts): it must be put back first
 --       `N`                                           the sender is not in the room
@@ -51,6 +53,14 @@ local function change(key, value)
   local length = #changes
   changes[length + 1] = key
   changes[length + 2] = value
+end
+
+-- Is what was kept the same send? What was sent is what counts. Of what came back from MySQL only what was appended is known.
+local function isSame(known, digest)
+  if known == digest then return true end
+  local knownSent, knownContent = string.match(known, '^([^+]*)%+?(.*)$')
+  local sent, content = string.match(digest, '^([^+]*)%+?(.*)$')
+  return knownSent == sent or (knownContent == '' and knownSent == content)
 end
 
 -- May this item be appended, as far as the room's members go? @return nil, or the answer
@@ -97,7 +107,7 @@ local function append(k, a, stream, safe, generation)
     if failure(kept) then return 'E ' .. kept.err end
     if kept then
       local known, answer = string.match(kept, '^(%S+) (.*)$')
-      if known ~= digest then return 'C' end
+      if not known or not isSame(known, digest) then return 'C' end
       -- Written again as it is: newer Redis' WAIT counts only what its connection wrote, and the first call was perhaps another's.
       call('SET', onceKey, kept, 'KEEPTTL')
       return 'D ' .. answer
@@ -113,6 +123,7 @@ local function append(k, a, stream, safe, generation)
     if call('EXISTS', logKey) == 1 then return 'L' end
   end
   if rule ~= '' then
+    if rule == 'never' then return 'R' end
     local refused = checkMembers(membersKey, from, rule, generation)
     if refused then return refused end
   end

@@ -54,6 +54,8 @@ export interface Keys {
   tries(kind: string, whom: string): string
   /** string, 11 min: a signed request of an operator was seen; by key and nonce */
   nonce(key: string, nonce: string): string
+  /** sorted set: messages with a flagged word, `<id> <JSON>`, ids with leading zeros; the newest 10,000 */
+  flagged(): string
 }
 
 /** The channel of what may be lost. No key: Redis keeps nothing of it. */
@@ -89,5 +91,6 @@ export function createKeys(namespace: string, partitions: number): Keys {
     rate: (kind, whom) => key(of(whom), `rate:${kind}:${whom}`),
     tries: (kind, whom) => key(of(whom), `tries:${kind}:${whom}`),
     nonce: (name, nonce) => key(of(name), `nonce:${name}:${nonce}`),
+    flagged: () => key(0, 'flagged'),
   }
 }

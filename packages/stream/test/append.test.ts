@@ -1,5 +1,6 @@
+import { AppError } from '@tidings/protocol'
 import t from 'tap'
-import { type AppendItem, createAppender, createLogReader, FIELDS } from '../src/index.js'
+import { type AppendItem, createAppender, createLogReader, FIELDS, onceValue } from '../src/index.js'
 import { bench, until } from './stores.js'
 
 let made = 1_000
@@ -118,6 +119,57 @@ t.test('promise 3: the same clientId is appended once, and another body is a con
   t.equal(other.seq, 3, 'another sender has keys of its own')
   const ttl = await redis.ttl(keys.once('dm:alice:bob', 'alice', 'c-1'))
   t.ok(ttl > 86_000 && ttl <= 86_400)
+})
+
+t.test('a send is known by what was sent, whatever was appended in its place', async (t) => {
+  const { redis, keys, metrics, generations } = await bench(t)
+  const appender = createAppender({ redis, keys, replicas: 0, generations, metrics })
+  const sent = '{"text":"so bad"}'
+  const masked = '{"text":"so ***"}'
+  const first = await appender.append(item({ content: masked, sent, clientId: 'c-1' }))
+  t.match(await createLogReader(redis, keys).after('dm:alice:bob', 0, 10), [{ content: masked }])
+  const again: Partial<AppendItem>[] = [
+    { content: masked, sent },
+    { content: sent, sent },
+    { content: sent },
+    { content: '{"text":"** ***"}', sent },
+  ]
+  for (const one of again) {
+    t.match(await appender.append(item({ ...one, clientId: 'c-1' })), { id: first.id, seq: 1, duplicate: true })
+  }
+  const others: Partial<AppendItem>[] = [{ content: masked }, { content: masked, sent: '{"text":"so sad"}' }]
+  for (const one of others) {
+    await t.rejects(appender.append(item({ ...one, clientId: 'c-1' })), { code: 'idempotency_conflict' })
+  }
+  await appender.append(item({ content: sent, clientId: 'c-2' }))
+  t.match(await appender.append(item({ content: masked, sent, clientId: 'c-2' })), { seq: 2, duplicate: true })
+  // As it comes back from MySQL, which has what was appended and nothing else.
+  const stored = { id: '7', seq: 3, type: 'text', content: masked, sentAt: 1 }
+  await redis.set(keys.once('dm:alice:bob', 'alice', 'c-3'), onceValue(stored))
+  t.match(await appender.append(item({ content: masked, sent, clientId: 'c-3' })), { id: '7', duplicate: true })
+})
+
+t.test('what must not be appended is not; but what was accepted before stays so', async (t) => {
+  const { redis, keys, metrics, generations } = await bench(t)
+  const appender = createAppender({ redis, keys, replicas: 0, generations, metrics })
+  const refusal = new AppError('word_rejected')
+  const first = await appender.append(item({ clientId: 'c-1' }))
+  const answers = await Promise.allSettled([
+    appender.append(item({ clientId: 'c-1', refusal })),
+    appender.append(item({ clientId: 'c-1', refusal, content: '{}' })),
+    appender.append(item({ clientId: 'c-2', refusal })),
+    appender.append(item({ clientId: 'c-3', refusal, conversation: 'room:abcdefgh12345678', members: 'check' })),
+    appender.append(item()),
+  ])
+  t.match(answers, [
+    { value: { id: first.id, seq: 1, duplicate: true } },
+    { reason: { code: 'idempotency_conflict' } },
+    { reason: refusal },
+    { reason: refusal },
+    { value: { seq: 2 } },
+  ])
+  t.equal(await redis.exists(keys.once('dm:alice:bob', 'alice', 'c-2')), 0)
+  t.equal(await redis.exists(keys.log('room:abcdefgh12345678')), 0)
 })
 
 t.test('a key of the wrong type fails its own items alone, and no seq is used', async (t) => {

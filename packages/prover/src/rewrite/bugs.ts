@@ -84,7 +84,7 @@ export const BUGS: readonly Bug[] = [
     rewrites: [
       {
         module: moduleUrl('packages/stream/dist/src/append-call.js'),
-        find: "clientId === '' ? '' : digestOf(item)",
+        find: "clientId === '' ? '' : digestsOf(item)",
         replace: "''",
       },
     ],
