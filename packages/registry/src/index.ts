@@ -1,5 +1,6 @@
 export * from './claim-events.js'
 export * from './claims.js'
+export * from './config.js'
 export * from './etcd.js'
 export * from './ids.js'
 export * from './keys.js'
