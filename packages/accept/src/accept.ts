@@ -8,13 +8,16 @@ import { jitterSeconds, type StageMetrics, type Tracing } from '@tidings/service
 import type { Appended, Appender, AppendItem } from '@tidings/stream'
 import { type Attach, type Attachment, attachmentOf } from './attachments.js'
 import type { Permits } from './permits.js'
+import type { Screen, Screened } from './screen.js'
 import type { AcceptedAt, Draft } from './types.js'
+import type { Flagged } from './words/flagged.js'
 
-/** Sends of this process that may wait for a permit or for their conversation's index. */
+/** Sends of this process that may wait for a permit, for the pre-send hook or for their conversation's index. */
 const MAX_PREPARING = 4_096
 /** While an append has waited this long for its answer, another one would only wait longer. */
 const SLOW_APPEND_MS = 500
 const LOOK_MS = 100
+const NONE: readonly string[] = []
 
 export interface AcceptDeps {
   /** Throws `overloaded` while the stores are behind. Asked before anything is written. */
@@ -24,16 +27,22 @@ export interface AcceptDeps {
   indexConversation(conversation: string): undefined | Promise<void>
   /** Asked for messages that refer to uploaded files, and for no others. */
   attach: Attach
+  screen: Screen
+  flagged: Pick<Flagged, 'add'>
   nextId(): string
   appender: Appender
   metrics: StageMetrics
   tracing: Tracing
 }
 
-/** An append without an answer. */
+/** A send without an answer. */
 interface Open {
-  /** performance.now() */
+  /** performance.now(), of its append when it has begun */
   since: number
+  /** The files that it refers to, if any. */
+  attachment: Attachment | undefined
+  /** What was found in it; undefined when it may pass as it is. */
+  screened: Screened | undefined
 }
 
 /** What is being appended on one server. */
@@ -55,7 +64,7 @@ export interface Acceptor {
  * promises that they do not take counts.
  */
 export function createAcceptor(deps: AcceptDeps): Acceptor {
-  const { admit, permits, indexConversation, attach, nextId, appender, metrics, tracing } = deps
+  const { admit, permits, indexConversation, attach, screen, flagged, nextId, appender, metrics, tracing } = deps
   /** The newest of the waiting sends, by sender and conversation. */
   const preparing = new Map<string, Promise<unknown>>()
   let waiting = 0
@@ -63,25 +72,42 @@ export function createAcceptor(deps: AcceptDeps): Acceptor {
   const appending = new Map<number, Appending>()
   let looking = false
 
-  /** Whatever must be known before the append; undefined when all of it is known already. */
-  function prepare({ from, conversation }: Draft, attachment: Attachment | undefined): undefined | Promise<unknown> {
-    const permit = permits.check(from, conversation)
-    if (attachment) return prepareAttached(permit, attachment)
-    // Not before the permit is there: a send that is refused leaves no trace.
-    if (permit instanceof Promise) return permit.then(() => indexConversation(conversation))
-    return indexConversation(conversation)
+  /** Whatever must be known before the append, and is noted in `one`; undefined when all of it is known already. */
+  function prepare(draft: Draft, one: Open): undefined | Promise<unknown> {
+    const permit = permits.check(draft.from, draft.conversation)
+    // Not before the permit is there: a send that is refused leaves no trace, is not shown to the hook, and shows nobody a file.
+    if (permit instanceof Promise) return permit.then(() => afterPermit(draft, one))
+    return afterPermit(draft, one)
   }
 
-  /** Nobody is shown a file by somebody who may not write there. */
-  async function prepareAttached(permit: unknown, attachment: Attachment): Promise<void> {
-    await permit
-    await attach(attachment)
-    await indexConversation(attachment.conversation)
+  function afterPermit(draft: Draft, one: Open): undefined | Promise<unknown> {
+    if (!screen.active) return open(draft, one)
+
+    function known(screened: Screened | undefined): undefined | Promise<unknown> {
+      one.screened = screened
+      if (!screened) return open(draft, one)
+      if (screened.refusal) {
+        // With a clientId it may be a retry of what was accepted before: that is for the append to say.
+        if (draft.clientId === '') throw screened.refusal
+        return undefined
+      }
+      // The hook may have put other files in the place of the sender's.
+      one.attachment = attachmentOf({ ...draft, content: screened.content }, nextId)
+      return open(draft, one)
+    }
+
+    const looked = screen.check(draft)
+    return looked instanceof Promise ? looked.then(known) : known(looked)
+  }
+
+  /** Lets those who will read it find it, and read its files. */
+  function open({ conversation }: Draft, { attachment }: Open): undefined | Promise<unknown> {
+    return attachment ? attach(attachment).then(() => indexConversation(conversation)) : indexConversation(conversation)
   }
 
   /** Appends when all is known that must be, and behind what the same sender has sent there before. */
-  function inTurn<T>(draft: Draft, attachment: Attachment | undefined, append: () => Promise<T>): Promise<T> {
-    const ready = prepare(draft, attachment)
+  function inTurn<T>(draft: Draft, one: Open, append: () => Promise<T>): Promise<T> {
+    const ready = prepare(draft, one)
     if (!ready && preparing.size === 0) return append()
     const key = `${draft.from} ${draft.conversation}`
     const before = preparing.get(key)
@@ -115,7 +141,7 @@ export function createAcceptor(deps: AcceptDeps): Acceptor {
   /** @throws AppError `overloaded` */
   function requireCapacity(at: Appending): void {
     if (waiting >= MAX_PREPARING)
-      throw new AppError('overloaded', 'Too many messages wait for a permit.', {
+      throw new AppError('overloaded', 'Too many messages wait for a permit or for their check.', {
         retryAfter: jitterSeconds(1, 5),
       })
     if (at.slow) {
@@ -147,18 +173,21 @@ export function createAcceptor(deps: AcceptDeps): Acceptor {
       const { conversation } = draft
       const span = tracing.enabled ? tracing.start('accept', draft.trace, { conversation }) : undefined
       const at = appendingAt(appender.serverOf(conversation))
-      const one: Open = { since: began }
-      let attachment: Attachment | undefined
+      const one: Open = { since: began, attachment: undefined, screened: undefined }
 
       function append(): Promise<Appended> {
         const trace = span ? span.traceparent : draft.trace
-        const { from, type, content, clientId } = draft
+        const { from, type, clientId } = draft
+        const { attachment, screened } = one
+        const content = screened ? screened.content : draft.content
         const item: AppendItem = {
           id: attachment ? attachment.message : nextId(),
           conversation,
           from,
           type,
           content,
+          sent: screened && draft.content,
+          refusal: screened?.refusal,
           clientId,
           sentAt: Date.now(),
           trace,
@@ -175,7 +204,8 @@ export function createAcceptor(deps: AcceptDeps): Acceptor {
       function failed(error: unknown): never {
         at.open.delete(one)
         // Perhaps in the order of the room's log the sender was not in it any more: the permit was older.
-        if (error instanceof AppError && error.status < 500) permits.forget(draft.from, conversation)
+        if (error instanceof AppError && error.status < 500 && error !== one.screened?.refusal)
+          permits.forget(draft.from, conversation)
         metrics.failed(error instanceof AppError ? error.code : 'internal')
         span?.end(error)
         throw error
@@ -185,14 +215,18 @@ export function createAcceptor(deps: AcceptDeps): Acceptor {
         at.open.delete(one)
         metrics.done(performance.now() - began)
         span?.end()
+        const words = one.screened?.flagged ?? NONE
+        if (words.length > 0 && !duplicate) {
+          flagged.add({ id, conversation, seq, from: draft.from, type: draft.type, sentAt, words })
+        }
         return { id, conversation, seq, sentAt, duplicate, streamId, partition, generation }
       }
 
       try {
         admit(draft.bulk === true)
         requireCapacity(at)
-        attachment = attachmentOf(draft, nextId)
-        return inTurn(draft, attachment, append).then(done, failed)
+        one.attachment = attachmentOf(draft, nextId)
+        return inTurn(draft, one, append).then(done, failed)
       } catch (error) {
         return new Promise(() => failed(error))
       }

@@ -25,10 +25,16 @@ import { type Acceptor, createAcceptor } from './accept.js'
 import { createConversationIndex } from './conversation-index.js'
 import { connectLogic, type Logic } from './logic.js'
 import { createPermits } from './permits.js'
+import { createPreSendMetrics } from './pre-send/metrics.js'
+import { createPreSend, type PreSendConfig } from './pre-send/pre-send.js'
 import { type Revocations, watchRevocations } from './revocations.js'
+import { createScreen } from './screen.js'
 import { createSeenUsers, type SeenUsers } from './seen-users.js'
 import { createTickets, type Tickets } from './tickets.js'
 import { createTokens, type Tokens } from './tokens.js'
+import { createFlagged, type Flagged } from './words/flagged.js'
+import { followWords } from './words/live.js'
+import { createWordMetrics } from './words/metrics.js'
 
 /** The settings that an edge process reads. */
 export const EDGE_SETTINGS = [
@@ -48,6 +54,10 @@ export const EDGE_SETTINGS = [
   'TIDINGS_ACCEPT_REPLICAS',
   'TIDINGS_MAX_BACKLOG',
   'TIDINGS_REDIS_MEMORY_MB',
+  'TIDINGS_PRE_SEND_URL',
+  'TIDINGS_PRE_SEND_SECRET',
+  'TIDINGS_PRE_SEND_DEADLINE_MS',
+  'TIDINGS_PRE_SEND_ON_FAILURE',
 ] as const
 
 export interface EdgeConfig {
@@ -67,6 +77,8 @@ export interface EdgeConfig {
   acceptReplicas: number
   maxBacklog: number
   redisMemoryMb: number
+  /** Undefined: nobody is asked before a message is accepted. */
+  preSend: PreSendConfig | undefined
 }
 
 /** @param app its name, for a default of TIDINGS_INSTANCE and for what is said when something is missing; throws ConfigError */
@@ -88,6 +100,17 @@ export function readEdgeConfig(env: Pick<Settings, (typeof EDGE_SETTINGS)[number
     acceptReplicas: env.TIDINGS_ACCEPT_REPLICAS,
     maxBacklog: env.TIDINGS_MAX_BACKLOG,
     redisMemoryMb: env.TIDINGS_REDIS_MEMORY_MB,
+    preSend: readPreSend(env, app),
+  }
+}
+
+function readPreSend(env: Pick<Settings, (typeof EDGE_SETTINGS)[number]>, app: string): PreSendConfig | undefined {
+  if (env.TIDINGS_PRE_SEND_URL === undefined) return undefined
+  return {
+    url: env.TIDINGS_PRE_SEND_URL,
+    secret: requireSetting(app, 'TIDINGS_PRE_SEND_SECRET', env.TIDINGS_PRE_SEND_SECRET),
+    deadlineMs: env.TIDINGS_PRE_SEND_DEADLINE_MS,
+    onFailure: env.TIDINGS_PRE_SEND_ON_FAILURE,
   }
 }
 
@@ -100,6 +123,8 @@ export interface Edge {
   tickets: Tickets
   revocations: Revocations
   acceptor: Acceptor
+  /** Messages with a word that an operator wants to know of. */
+  flagged: Flagged
   /** Makes sure that the user behind an identity exists; see seen-users.ts. */
   seenUsers: SeenUsers
   /** Resolves when every accepted send has its answer. */
@@ -165,11 +190,20 @@ export async function startEdge(
     revocations.onUsers(seenUsers.forget)
     revocations.onUsers(permits.forgetUsers)
     revocations.onSends(permits.forget)
+    const wordMetrics = createWordMetrics(metrics, () => words.now?.count ?? 0)
+    const words = await followWords(registry, wordMetrics.listRefused, log)
+    life.add('words', () => words.stop())
+    const flagged = createFlagged(redis, keys, log, wordMetrics.flaggedLost)
+    life.add('flagged messages', () => flagged.idle())
+    const preSend = config.preSend && createPreSend(config.preSend, createPreSendMetrics(metrics), log)
+    if (preSend) life.add('pre-send hook', () => preSend.stop())
     const acceptor = createAcceptor({
       admit: pressure.admit,
       permits,
       indexConversation: createConversationIndex(redis, keys),
       attach: (attachment) => logic.client.useFiles(attachment),
+      screen: createScreen(() => words.now, preSend, wordMetrics),
+      flagged,
       nextId: createIds(worker),
       appender,
       metrics: stageMetrics(metrics, 'accept'),
@@ -196,6 +230,7 @@ export async function startEdge(
       tickets,
       revocations,
       acceptor,
+      flagged,
       seenUsers,
       idle: () => appender.idle(),
       stop: () => life.stop(),

@@ -1,7 +1,9 @@
 import { AppError } from '@tidings/protocol'
 import { createMetrics, noTracing, stageMetrics } from '@tidings/service'
+import type { AppendItem } from '@tidings/stream'
 import t from 'tap'
 import { createAcceptor, createPermits, createSeenUsers, type Draft, type Identity } from '../src/index.js'
+import { unscreened } from './unscreened.js'
 
 const draft = (over: Partial<Draft> = {}): Draft => ({
   from: 'alice',
@@ -108,6 +110,7 @@ t.test(
       },
       attach: async () => undefined,
       indexConversation: () => undefined,
+      ...unscreened,
       nextId: () => '1',
       appender: {
         waiting: 0,
@@ -159,6 +162,7 @@ t.test(
         },
         attach: async () => undefined,
         indexConversation: () => undefined,
+        ...unscreened,
         nextId: () => '1',
         appender: {
           waiting: 0,
@@ -209,6 +213,7 @@ t.test('sends that wait for a permit are bounded, and one that is not admitted a
     },
     attach: async () => undefined,
     indexConversation: () => undefined,
+    ...unscreened,
     nextId: () => '1',
     appender: {
       waiting: 0,
@@ -253,6 +258,7 @@ t.test(
       permits: { check: () => ({ freshUntil: 0 }), forget: () => undefined },
       attach: async () => undefined,
       indexConversation: () => undefined,
+      ...unscreened,
       nextId: () => '1',
       appender: {
         waiting: 0,
@@ -297,6 +303,7 @@ t.test('a server that is slow refuses nothing of what lies on another one', asyn
     permits: { check: () => ({ freshUntil: 0 }), forget: () => undefined },
     attach: async () => undefined,
     indexConversation: () => undefined,
+    ...unscreened,
     nextId: () => '1',
     appender: {
       waiting: 0,
@@ -334,6 +341,7 @@ t.test('a long turn of our own does not look like a slow store', async (t) => {
     permits: { check: () => ({ freshUntil: 0 }), forget: () => undefined },
     attach: async () => undefined,
     indexConversation: () => undefined,
+    ...unscreened,
     nextId: () => '1',
     appender: {
       waiting: 0,
@@ -360,3 +368,69 @@ t.test('a long turn of our own does not look like a slow store', async (t) => {
     'none was refused',
   )
 })
+
+t.test(
+  'what is refused for what it says leaves nothing behind; what is masked is appended so, and told about',
+  async (t) => {
+    const items: AppendItem[] = []
+    const indexed: string[] = []
+    const forgotten: string[] = []
+    const flagged: unknown[] = []
+    const attached: string[] = []
+    const [first, second] = ['a'.repeat(22), 'b'.repeat(22)] as const
+    const image = (file: string) => `{"url":"/api/v1/files/${file}","size":1,"mediaType":"image/png","name":"a.png"}`
+    const refusal = new AppError('word_rejected')
+    const acceptor = createAcceptor({
+      admit: () => undefined,
+      permits: { check: () => ({ freshUntil: 0 }), forget: (user) => void forgotten.push(user) },
+      indexConversation: (conversation) => void indexed.push(conversation),
+      attach: async ({ files }) => void attached.push(...files.map(({ id }) => id)),
+      screen: {
+        active: true,
+        check({ content }) {
+          if (content.includes('fine')) return undefined
+          if (content.includes(first)) return { content: image(second), refusal: undefined, flagged: [] }
+          if (content.includes('vile')) return { content, refusal, flagged: [] }
+          return { content: '{"text":"***"}', refusal: undefined, flagged: ['odd'] }
+        },
+      },
+      flagged: { add: (one) => void flagged.push(one) },
+      nextId: () => '1',
+      appender: {
+        waiting: 0,
+        idle: async () => undefined,
+        serverOf: () => 0,
+        async append(item) {
+          items.push(item)
+          if (item.refusal) throw item.refusal
+          const duplicate = item.clientId === 'again'
+          return { id: item.id, seq: 1, sentAt: 7, streamId: '0-0', partition: 0, generation: 1, duplicate }
+        },
+      },
+      metrics: stageMetrics(createMetrics('test', 'test'), 'accept'),
+      tracing: noTracing,
+    })
+    const vile = draft({ content: '{"text":"vile"}' })
+    await t.rejects(acceptor.accept(vile), refusal)
+    t.same(items, [], 'without a clientId nobody can have sent it before')
+    await t.rejects(acceptor.accept({ ...vile, clientId: 'c-1' }), refusal)
+    t.match(
+      items.pop(),
+      { clientId: 'c-1', refusal, sent: '{"text":"vile"}' },
+      'with one, the append looks whether it was',
+    )
+    t.same([indexed, forgotten], [[], []], 'and the permit is as good as it was')
+
+    await acceptor.accept(draft({ content: '{"text":"fine"}' }))
+    t.match(items.pop(), { content: '{"text":"fine"}', sent: undefined })
+    const odd = draft({ content: '{"text":"odd"}' })
+    await acceptor.accept(odd)
+    t.match(items.pop(), { content: '{"text":"***"}', sent: '{"text":"odd"}' })
+    await acceptor.accept({ ...odd, clientId: 'again' })
+    const { from, conversation, type } = odd
+    await acceptor.accept(draft({ type: 'image', content: image(first) }))
+    t.match(items.pop(), { content: image(second), sent: image(first) })
+    t.same(attached, [second], 'what is shown is what was put in place')
+    t.same(flagged, [{ id: '1', conversation, seq: 1, from, type, sentAt: 7, words: ['odd'] }], 'once')
+  },
+)

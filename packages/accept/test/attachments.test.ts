@@ -3,6 +3,7 @@ import { createMetrics, noTracing, stageMetrics } from '@tidings/service'
 import type { AppendItem } from '@tidings/stream'
 import t from 'tap'
 import { type Attachment, createAcceptor, type Draft } from '../src/index.js'
+import { unscreened } from './unscreened.js'
 
 const FILE = 'AbCdEfGhIjKlMnOpQrSt_-'
 const content = JSON.stringify({ url: `/api/v1/files/${FILE}`, size: 1, mediaType: 'image/png', name: 'a' })
@@ -30,6 +31,7 @@ function acceptorWith(steps: string[], refuse: { permit?: boolean; file?: boolea
       attached.push(attachment)
       if (refuse.file) throw new AppError('file_not_found')
     },
+    ...unscreened,
     indexConversation: () => undefined,
     nextId: () => String(++ids),
     appender: {

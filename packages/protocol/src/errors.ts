@@ -92,6 +92,8 @@ export const errorTable = {
   unsupported_media_type: row(415, GrpcStatus.InvalidArgument, 'The media type is not supported'),
   media_type_mismatch: row(415, GrpcStatus.InvalidArgument, 'The file is not what it is said to be'),
   range_not_satisfiable: row(416, GrpcStatus.OutOfRange, 'The range lies outside of the file'),
+  word_rejected: row(422, GrpcStatus.FailedPrecondition, 'The message has a word that is not allowed'),
+  message_rejected: row(422, GrpcStatus.FailedPrecondition, 'The message was refused by its check'),
   upgrade_required: row(426, GrpcStatus.InvalidArgument, 'A WebSocket upgrade is required'),
   rate_limited: row(429, GrpcStatus.ResourceExhausted, 'Too many requests', true),
   headers_too_large: row(431, GrpcStatus.ResourceExhausted, 'The headers are too large'),

@@ -387,6 +387,37 @@ export const settings = {
     example: '0 to 100000000',
     desc: 'MiB that Redis may use, where it has no maxmemory of its own: batches and pushes are refused from 75 % on, sends from 85 % on. 0: no such bound.',
   }),
+  TIDINGS_PRE_SEND_URL: url(
+    'http:',
+    'https:',
+  )({
+    default: undefined,
+    example: 'http URL',
+    docs: 'secret',
+    desc: 'Where each message is shown before it is accepted; see docs/moderation.md. Unset: nobody is asked, no cost.',
+  }),
+  TIDINGS_PRE_SEND_SECRET: secret({
+    default: undefined,
+    example: '32 bytes or more',
+    docs: 'secret',
+    desc: 'Key of the signature of what goes to TIDINGS_PRE_SEND_URL.',
+  }),
+  TIDINGS_PRE_SEND_DEADLINE_MS: int(
+    10,
+    10_000,
+  )({
+    default: 500,
+    example: '10 to 10000',
+    desc: 'Milliseconds that a message waits for the answer of TIDINGS_PRE_SEND_URL.',
+  }),
+  TIDINGS_PRE_SEND_ON_FAILURE: oneOf(
+    'allow',
+    'reject',
+  )({
+    default: 'allow',
+    example: 'allow or reject',
+    desc: 'What becomes of messages while TIDINGS_PRE_SEND_URL fails, is too slow or answers nonsense: they pass, or they are refused with 503.',
+  }),
   TIDINGS_HEARTBEAT_MS: int(
     100,
     300_000,

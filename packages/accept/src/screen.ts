@@ -1,0 +1,72 @@
+/** What is looked at before a message is accepted: the operator's words, then the operator's hook. */
+import { AppError, CUSTOM_TYPE, SENDABLE_TYPES } from '@tidings/protocol'
+import type { PreSend } from './pre-send/pre-send.js'
+import type { Draft } from './types.js'
+import type { ReadyWords } from './words/list.js'
+import type { WordMetrics } from './words/metrics.js'
+import { examine, type Verdict } from './words/words.js'
+
+/** What was found out about a draft. */
+export interface Screened {
+  /** What may be accepted in place of what was sent. */
+  readonly content: string
+  /** It must not be accepted. */
+  readonly refusal: AppError | undefined
+  /** Words that an operator wants to know of. */
+  readonly flagged: readonly string[]
+}
+
+export interface Screen {
+  /** Is there anything to look at now? */
+  readonly active: boolean
+  /** @returns undefined when it may pass as it is @throws AppError `unavailable` when the hook does not answer and that counts as a no */
+  check(draft: Draft): undefined | Screened | Promise<Screened | undefined>
+}
+
+/** @param words reads the list that is in force */
+export function createScreen(
+  words: () => ReadyWords | undefined,
+  preSend: Pick<PreSend, 'ask'> | undefined,
+  metrics: Pick<WordMetrics, 'found'>,
+): Screen {
+  function seen(verdict: Verdict, sent: string): Screened {
+    if (verdict.rejected) metrics.found('reject')
+    else {
+      if (verdict.content !== sent) metrics.found('mask')
+      if (verdict.flagged.length > 0) metrics.found('flag')
+    }
+    const refusal = verdict.rejected
+      ? new AppError('word_rejected', 'The message has a word that is not allowed here.')
+      : undefined
+    return { content: verdict.content, refusal, flagged: verdict.flagged }
+  }
+
+  async function asked(hook: Pick<PreSend, 'ask'>, draft: Draft, found: Screened | undefined) {
+    const { content = draft.content, flagged = [] } = found ?? {}
+    const answer = await hook.ask({ ...draft, content }, flagged)
+    switch (answer.action) {
+      case 'allow':
+        return found
+      case 'reject':
+        return { content, flagged: [], refusal: new AppError('message_rejected', answer.reason || undefined) }
+      case 'replace':
+        return { content: answer.content, flagged, refusal: undefined }
+    }
+  }
+
+  return {
+    get active() {
+      return preSend !== undefined || words() !== undefined
+    },
+    check(draft) {
+      const list = words()
+      const verdict = list && examine(list, draft)
+      const found = verdict && seen(verdict, draft.content)
+      if (!preSend || found?.refusal || !isWritten(draft.type)) return found
+      return asked(preSend, draft, found)
+    },
+  }
+}
+
+/** By a person: reactions and recalls are not what the hook is asked about. */
+const isWritten = (type: string): boolean => SENDABLE_TYPES.has(type) || type === 'edit' || CUSTOM_TYPE.test(type)
