@@ -1,11 +1,12 @@
 /** What the parts of this app share: the needs of its routes, its bounds, and the type of the server. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
-import type { AcceptedAt, Draft, Identity, LogicClient, SeenUsers, Tickets, Tokens } from '@tidings/accept'
+import type { AcceptedAt, Draft, Flagged, Identity, LogicClient, SeenUsers, Tickets, Tokens } from '@tidings/accept'
 import type { AdminKey, Logger, MetricsRegistry, Tracing } from '@tidings/service'
 import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify'
 import type { Cluster } from './admin/cluster.js'
 import type { Nonces } from './admin/nonces.js'
+import type { WordListStore } from './admin/word-list.js'
 import type { EventLoop } from './event-loop.js'
 import type { Blobs } from './files/blobs.js'
 import type { Persisted } from './persisted.js'
@@ -128,6 +129,8 @@ export interface ApiDeps {
   persisted: Pick<Persisted, 'wait'>
   nonces: Pick<Nonces, 'use'>
   cluster: Cluster
+  words: WordListStore
+  flagged: Pick<Flagged, 'list'>
   eventLoop: Pick<EventLoop, 'p99Ms'>
   files: FileSettings
   /** Has a session ended, or a user (`revokedUser`)? */

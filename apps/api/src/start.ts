@@ -6,6 +6,7 @@ import { AppError } from '@tidings/protocol'
 import { Lifecycle, type Logger, type MetricsRegistry, startOps, type Tracing } from '@tidings/service'
 import { createCluster } from './admin/cluster.js'
 import { createNonces } from './admin/nonces.js'
+import { createWordListStore } from './admin/word-list.js'
 import type { Api } from './api.js'
 import { buildApp } from './app.js'
 import type { ApiConfig } from './config.js'
@@ -40,7 +41,7 @@ export async function startApi(
     const edge = await startEdge(config.edge, env)
     life.add('edge', () => edge.stop())
     life.add('accepted sends', () => edge.idle())
-    const { redis, keys, registry, logic, tokens, tickets, acceptor, seenUsers } = edge
+    const { redis, keys, registry, logic, tokens, tickets, acceptor, flagged, seenUsers } = edge
     const { jwtSecret, accessTokenS, instance } = config.edge
     const { origins, trustProxy, adminKeys, adminAddresses } = config
 
@@ -61,6 +62,8 @@ export async function startApi(
       persisted,
       nonces: createNonces(redis, keys),
       cluster: createCluster({ registry, redis, keys }),
+      words: createWordListStore(registry),
+      flagged,
       eventLoop,
       files: { ...fileSettings, blobs },
       isRevoked: edge.revocations.has,

@@ -1,7 +1,14 @@
 /** The edge alone: the parts behind it are small objects that remember their calls and answer as they are told. */
 import { createHmac } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
-import { type Accepted, createSeenUsers, createTokens, type Draft, type Identity } from '@tidings/accept'
+import {
+  type Accepted,
+  createSeenUsers,
+  createTokens,
+  type Draft,
+  type FlaggedMessage,
+  type Identity,
+} from '@tidings/accept'
 import { AppError, type logicRpc } from '@tidings/protocol'
 import {
   type AdminKey,
@@ -106,6 +113,8 @@ export interface World {
     listBans(): logicRpc.ListBansResponse
     changeRoom(): void
     nonce(): void
+    writeWords(text: string): number
+    flagged(before: string | undefined, limit: number): FlaggedMessage[]
     nodes(): Awaited<ReturnType<Cluster['nodes']>>
     partitions(): Awaited<ReturnType<Cluster['partitions']>>
   }
@@ -157,6 +166,8 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
     listBans: () => ({ users: [], nextCursor: '' }),
     changeRoom: () => {},
     nonce: () => {},
+    writeWords: () => 0,
+    flagged: () => [],
     nodes: () => ({ nodes: [], sessions: 0 }),
     partitions: () => ({ partitions: [], owners: true }),
   }
@@ -232,6 +243,17 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
         return behind.partitions()
       },
     },
+    words: {
+      read: async () => '{"words":[]}',
+      async write(text) {
+        calls.push(['writeWords', { text }])
+        return behind.writeWords(text)
+      },
+      async clear() {
+        calls.push(['clearWords', {}])
+      },
+    },
+    flagged: { list: async (before, limit) => behind.flagged(before, limit) },
     eventLoop,
     files: { blobs: inMemory(uploaded), maxBytes: 1_000, types: ['*/*'], uploadMs: 10_000 },
     isRevoked: (session) => revoked.has(session),

@@ -5,6 +5,7 @@
 import { createAdminGate } from '../admin/gate.js'
 import type { Api, ApiDeps } from '../api.js'
 import { adminClusterRoutes } from './admin-cluster.js'
+import { adminWordRoutes } from './admin-words.js'
 
 export function adminRoutes(app: Api, deps: ApiDeps): void {
   const { settings, nonces, rates, log } = deps
@@ -21,6 +22,7 @@ export function adminRoutes(app: Api, deps: ApiDeps): void {
       route.config = { ...route.config, neverShed: true }
     })
     adminClusterRoutes(scope, deps)
+    adminWordRoutes(scope, deps)
     done()
   })
 }

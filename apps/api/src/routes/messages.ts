@@ -37,6 +37,8 @@ const SEND_CODES = [
   'conversation_not_found',
   'blocked',
   'muted',
+  'word_rejected',
+  'message_rejected',
   'idempotency_conflict',
   'outcome_unknown',
 ] as const
