@@ -123,8 +123,15 @@ t.test('every op and close code is in docs/protocol.md', async (t) => {
 })
 
 t.test('every error code that a page names is in the table', async (t) => {
-  const named = ['docs/protocol.md', 'docs/http.md', 'docs/admin.md', 'docs/rooms.md', 'docs/guarantees.md'].flatMap(
-    (page) => [...read(page).matchAll(/\b(?:4\d\d|5\d\d|`error` frame) `([a-z_]+)`/g)].map((match) => match[1]!),
+  const named = [
+    'docs/protocol.md',
+    'docs/http.md',
+    'docs/admin.md',
+    'docs/moderation.md',
+    'docs/rooms.md',
+    'docs/guarantees.md',
+  ].flatMap((page) =>
+    [...read(page).matchAll(/\b(?:4\d\d|5\d\d|`error` frame) `([a-z_]+)`/g)].map((match) => match[1]!),
   )
   t.ok(named.length > 0)
   t.same(
@@ -157,6 +164,7 @@ t.test('every Redis key, table and etcd prefix is in the state tables of ARCHITE
     ...[keys.conversations('u'), keys.devices('u'), keys.cursor('u', 'd'), keys.revoked(), keys.ticket('x')],
     keys.seen('u'),
     ...[keys.rate('sends', 'u'), keys.tries('name', 'u'), keys.nonce('k', 'n')],
+    keys.flagged(),
   ]
   t.equal(
     made.length,
