@@ -9,6 +9,7 @@ import type { Nonces } from './admin/nonces.js'
 import type { WordListStore } from './admin/word-list.js'
 import type { EventLoop } from './event-loop.js'
 import type { Blobs } from './files/blobs.js'
+import type { Exports } from './exports.js'
 import type { Persisted } from './persisted.js'
 import type { Rates } from './rates.js'
 
@@ -34,7 +35,10 @@ export type LogicCalls = Pick<
   | 'unblock'
   | 'listBlocks'
   | 'listConversations'
+  | 'setFlags'
   | 'readHistory'
+  | 'readAccount'
+  | 'searchMessages'
   | 'ack'
   | 'read'
   | 'readOffline'
@@ -131,6 +135,7 @@ export interface ApiDeps {
   cluster: Cluster
   words: WordListStore
   flagged: Pick<Flagged, 'list'>
+  exports: Exports
   eventLoop: Pick<EventLoop, 'p99Ms'>
   files: FileSettings
   /** Has a session ended, or a user (`revokedUser`)? */

@@ -15,6 +15,15 @@ export function messageStateJson({ entry, stored, others }: logicRpc.GetMessageR
   return `${entryJson(entry!).slice(0, -1)},"state":${state}}`
 }
 
+export function searchJson({ hits, nextCursor, complete }: logicRpc.SearchMessagesResponse): string {
+  const results = hits.map(({ entry, snippet, marks }) => {
+    const places = JSON.stringify(marks.map(({ from, to }) => [from, to]))
+    return `{"message":${entryJson(entry!)},"snippet":${JSON.stringify(snippet)},"marks":${places}}`
+  })
+  const next = nextCursor === '' ? 'null' : JSON.stringify(nextCursor)
+  return `{"results":[${results.join(',')}],"nextCursor":${next},"complete":${complete}}`
+}
+
 const rangesJson = (voids: readonly logicRpc.Void[]): string =>
   `[${voids.map(({ from, to }) => `[${from},${to}]`).join(',')}]`
 
@@ -32,9 +41,16 @@ export function offlineJson({ entries, voids, gaps, nextCursor }: logicRpc.ReadO
   return `{"messages":${messagesJson(entries)},${ranges},"nextCursor":${next},"more":${nextCursor !== ''}}`
 }
 
-function conversationJson({ lastMessage, ...view }: logicRpc.ConversationView): string {
+/** @param now what is over by then is no muting any more */
+export const flagsJson = ({ mutedUntil, pinned }: logicRpc.ConversationFlags, now: number) => ({
+  muted: mutedUntil > now,
+  mutedUntil: mutedUntil > now && mutedUntil < Number.MAX_SAFE_INTEGER ? mutedUntil : null,
+  pinned,
+})
+
+export function conversationJson({ lastMessage, ...view }: logicRpc.ConversationView): string {
   const { id, kind, title, head, delivered, read, unread } = view
-  const facts = JSON.stringify({ id, kind, title, head, delivered, read, unread })
+  const facts = JSON.stringify({ id, kind, title, head, delivered, read, unread, ...flagsJson(view, Date.now()) })
   return `${facts.slice(0, -1)},"lastMessage":${lastMessage ? entryJson(lastMessage) : 'null'}}`
 }
 

@@ -60,7 +60,15 @@ test('the range goes to logic as it was asked', async (t) => {
     t.equal((await call('GET', `${path}${query}`)).status, 200, query)
     return calls.at(-1)?.[1]
   }
-  const base = { user: 'alice', conversation: 'dm:alice:bob', before: 0, after: 0, fromStart: false, limit: 50 }
+  const base = {
+    user: 'alice',
+    conversation: 'dm:alice:bob',
+    before: 0,
+    after: 0,
+    fromStart: false,
+    limit: 50,
+    refuseExpired: true,
+  }
   t.same(await asked(''), base)
   t.same(await asked('?before=10&limit=200'), { ...base, before: 10, limit: 200 })
   t.same(await asked('?after=10&limit=1'), { ...base, after: 10, limit: 1 })
@@ -165,8 +173,8 @@ test('the list of conversations', async (t) => {
   }
   behind.listConversations = () => ({
     conversations: [
-      { ...view, lastMessage: entry() },
-      { ...view, lastMessage: undefined },
+      { ...view, lastMessage: entry(), mutedUntil: Number.MAX_SAFE_INTEGER, pinned: true },
+      { ...view, lastMessage: undefined, mutedUntil: 1, pinned: false },
     ],
     nextCursor: 'next"page',
   })
@@ -175,11 +183,45 @@ test('the list of conversations', async (t) => {
   t.match(reply.text, '9007199254740993')
   t.equal(reply.body.nextCursor, 'next"page')
   t.match(reply.body.conversations, [
-    { ...view, lastMessage: { seq: 4, from: 'bob' } },
-    { ...view, lastMessage: null },
+    { ...view, lastMessage: { seq: 4, from: 'bob' }, muted: true, mutedUntil: null, pinned: true },
+    { ...view, lastMessage: null, muted: false, mutedUntil: null, pinned: false },
   ])
-  for (const query of ['limit=0', 'limit=101', 'limit=x', 'offset=3', `cursor=${'x'.repeat(513)}`]) {
+  t.equal((await call('GET', 'conversations?pinned=false')).status, 200)
+  t.same(calls.at(-1), ['listConversations', { user: 'alice', cursor: '', limit: 50, pinned: false }])
+  for (const query of ['limit=0', 'limit=101', 'limit=x', 'offset=3', 'pinned=1', `cursor=${'x'.repeat(513)}`]) {
     isProblem(t, await call('GET', `conversations?${query}`), 400, 'invalid_request', query.slice(0, 20))
   }
   isProblem(t, await call('GET', 'conversations', { token: SEND_TOKEN }), 403, 'forbidden', 'a service')
+})
+
+test('what one sets for a conversation', async (t) => {
+  const { call, behind, calls } = await world(t)
+  const path = 'conversations/dm:alice:bob'
+  const set = async (body: object) => {
+    const reply = await call('PATCH', path, { body })
+    t.equal(reply.status, 200, JSON.stringify(body))
+    return [reply.body, calls.at(-1)![1]]
+  }
+  const named = { user: 'alice', conversation: 'dm:alice:bob' }
+  behind.setFlags = () => ({ mutedUntil: Number.MAX_SAFE_INTEGER, pinned: false })
+  t.same(await set({ muted: true }), [
+    { id: 'dm:alice:bob', muted: true, mutedUntil: null, pinned: false },
+    { ...named, mutedUntil: Number.MAX_SAFE_INTEGER },
+  ])
+  const later = Date.now() + 60_000
+  behind.setFlags = () => ({ mutedUntil: later, pinned: true })
+  t.same(await set({ mutedUntil: later, pinned: true }), [
+    { id: 'dm:alice:bob', muted: true, mutedUntil: later, pinned: true },
+    { ...named, mutedUntil: later, pinned: true },
+  ])
+  behind.setFlags = () => ({ mutedUntil: 0, pinned: false })
+  t.same((await set({ muted: false }))[1], { ...named, mutedUntil: 0 })
+  t.same((await set({ pinned: false }))[1], { ...named, pinned: false })
+  const wrong = [{}, { muted: 'yes' }, { pinned: 1 }, { mutedUntil: 0 }, { mutedUntil: 1.5 }, { archived: true }]
+  for (const body of [...wrong, { muted: false, mutedUntil: later }]) {
+    isProblem(t, await call('PATCH', path, { body }), 400, 'invalid_request', JSON.stringify(body))
+  }
+  const strangers = await call('PATCH', 'conversations/dm:bob:carol', { body: { pinned: true } })
+  isProblem(t, strangers, 404, 'conversation_not_found', 'of others')
+  isProblem(t, await call('PATCH', path, { body: { pinned: true }, token: SEND_TOKEN }), 403, 'forbidden', 'a service')
 })

@@ -22,7 +22,7 @@ import {
 import type { Response as Injected, InjectOptions } from 'light-my-request'
 import type { Test } from 'tap'
 import type { Cluster } from '../src/admin/cluster.js'
-import { type Api, type ApiLimits, buildApp, type FileSettings, noRates, type Rates } from '../src/index.js'
+import { type Api, type ApiLimits, buildApp, type Exports, type FileSettings, noRates, type Rates } from '../src/index.js'
 
 export const SECRET = 'a secret of the tests, longer than 32 bytes'
 export const SEND_TOKEN = 'service-token-with-send'
@@ -74,6 +74,7 @@ export interface WorldOptions {
   limits?: Partial<ApiLimits>
   rates?: Partial<Rates>
   tracing?: Tracing
+  exports?: Exports
 }
 
 export interface World {
@@ -101,6 +102,9 @@ export interface World {
     getUser(user: string): Promise<logicRpc.User>
     listBlocks(): logicRpc.ListBlocksResponse
     listConversations(): logicRpc.ListConversationsResponse
+    setFlags(): logicRpc.ConversationFlags
+    searchMessages(): logicRpc.SearchMessagesResponse
+    readAccount(): logicRpc.ReadAccountResponse
     readHistory(): logicRpc.ReadHistoryResponse
     readOffline(): logicRpc.ReadOfflineResponse
     presence(): logicRpc.PresenceResponse
@@ -152,6 +156,9 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
     getUser: async (user) => userNamed(user),
     listBlocks: () => ({ users: [], nextCursor: '' }),
     listConversations: () => ({ conversations: [], nextCursor: '' }),
+    setFlags: () => ({ mutedUntil: 0, pinned: false }),
+    searchMessages: () => ({ hits: [], nextCursor: '', complete: true }),
+    readAccount: () => ({ devices: [], sessions: [] }),
     readHistory: () => ({ entries: [], voids: [], head: 0, complete: true }),
     readOffline: () => ({ entries: [], voids: [], gaps: [], nextCursor: '' }),
     presence: () => ({ people: [] }),
@@ -227,6 +234,7 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
         return { ...(await behind.accept(draft)), streamId: '1-1', partition: 0, generation: 1 }
       },
     },
+    exports: options.exports ?? { take: async () => ({ keep: async () => {}, drop: async () => {} }) },
     persisted: { wait: (_, withinMs) => behind.persisted(withinMs) },
     nonces: {
       async use(key, nonce) {
@@ -274,6 +282,9 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
       unblock: noted('unblock', () => ({})),
       listBlocks: noted('listBlocks', () => behind.listBlocks()),
       listConversations: noted('listConversations', () => behind.listConversations()),
+      setFlags: noted('setFlags', () => behind.setFlags()),
+      searchMessages: noted('searchMessages', () => behind.searchMessages()),
+      readAccount: noted('readAccount', () => behind.readAccount()),
       readHistory: noted('readHistory', () => behind.readHistory()),
       readOffline: noted('readOffline', () => behind.readOffline()),
       presence: noted('presence', () => behind.presence()),
@@ -341,7 +352,7 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
       ...(body !== undefined && { payload: isText ? body : JSON.stringify(body) }),
       ...(peer !== undefined && { remoteAddress: peer }),
     })
-    const isJson = /json/.test(String(injected.headers['content-type'] ?? ''))
+    const isJson = /\bjson\b/.test(String(injected.headers['content-type'] ?? ''))
     return {
       status: injected.statusCode,
       headers: injected.headers,
@@ -409,6 +420,7 @@ export const roomOf = (over: Partial<logicRpc.Room>): logicRpc.Room => ({
   endsAt: 0,
   version: 1,
   role: 'owner',
+  retentionDays: 0,
   ...over,
 })
 

@@ -2,12 +2,14 @@
 import { type logicRpc, toAppError, toRefusal } from '@tidings/protocol'
 import type { Tracing } from '@tidings/service'
 import type { Generations } from '@tidings/stream'
+import { readAccount } from './account-data.js'
 import { type AccountDeps, login, register } from './accounts.js'
 import { block, listBlocks, unblock } from './blocks.js'
 import { type ConversationDeps, listConversations } from './conversations.js'
 import { ack, type CursorDeps, openDevices } from './cursors.js'
 import type { FileDeps } from './files/files.js'
 import { fileMethods } from './files/service.js'
+import { setFlags } from './flags.js'
 import { fateOf, leapAll, openPartition } from './generations.js'
 import { type HistoryDeps, readHistory } from './history.js'
 import { getMessage, type MessageStateDeps } from './message-state.js'
@@ -19,6 +21,7 @@ import { type PresenceDeps, presence } from './presence.js'
 import { read } from './reads.js'
 import type { RoomDeps } from './rooms/change.js'
 import { roomMethods } from './rooms/service.js'
+import { type SearchDeps, searchMessages } from './search.js'
 import { logout, refresh } from './sessions.js'
 import { deleteUser, getUser, seeUsers, setUserDisabled, updateUser } from './users.js'
 
@@ -27,6 +30,7 @@ export type LogicDeps = AccountDeps &
   ConversationDeps &
   HistoryDeps &
   OfflineDeps &
+  SearchDeps &
   RoomDeps &
   MessageStateDeps &
   FileDeps &
@@ -92,6 +96,7 @@ export function createLogicService(
     getUser: measured('getUser', async (request: logicRpc.GetUserRequest) => ({
       user: await getUser(deps.store, request),
     })),
+    readAccount: measured('readAccount', (request: logicRpc.ReadAccountRequest) => readAccount(deps.store, request)),
     updateUser: measured('updateUser', async (request: logicRpc.UpdateUserRequest) => ({
       user: await updateUser(deps.store, request),
     })),
@@ -122,7 +127,11 @@ export function createLogicService(
     listConversations: measured('listConversations', (request: logicRpc.ListConversationsRequest) =>
       listConversations(deps, request),
     ),
+    setFlags: measured('setFlags', (request: logicRpc.SetFlagsRequest) => setFlags(deps, request)),
     readHistory: measured('readHistory', (request: logicRpc.ReadHistoryRequest) => readHistory(deps, request)),
+    searchMessages: measured('searchMessages', (request: logicRpc.SearchMessagesRequest) =>
+      searchMessages(deps, request),
+    ),
     openDevices: measuredEach(
       'openDevices',
       (request: logicRpc.OpenDevicesRequest) => openDevices(deps, request),

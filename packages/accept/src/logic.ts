@@ -21,6 +21,8 @@ const REPEATABLE = new Set([
   'listBlocks',
   'permits',
   'listConversations',
+  'readAccount',
+  'setFlags',
   'readHistory',
   'openDevices',
   'ack',

@@ -73,11 +73,13 @@ export async function membersAfter(store: Store, room: string, after: string, li
   return rows.map((row) => ({ ...row, role: row.role as Role }))
 }
 
-/** Takes members off a room that has ended. Index: conversation_members_pk. @throws AppError `unavailable` */
+/** Takes members off a room that has ended, and what they had set for it. Indexes: the primary keys. @throws AppError `unavailable` */
 export async function removeEndedMembers(store: Store, room: string, users: readonly string[]): Promise<void> {
-  await store.use((db) =>
-    db.run('DELETE FROM conversation_members WHERE user IN (?) AND conversation = ?', [users, roomConversation(room)]),
-  )
+  const conversation = roomConversation(room)
+  await store.use(async (db) => {
+    await db.run('DELETE FROM conversation_flags WHERE user IN (?) AND conversation = ?', [users, conversation])
+    await db.run('DELETE FROM conversation_members WHERE user IN (?) AND conversation = ?', [users, conversation])
+  })
 }
 
 /** The banned in the order of their names. Index: room_bans_pk. @throws AppError `unavailable` */
@@ -99,7 +101,8 @@ export interface FoundRoom extends RoomRow {
 }
 
 const ROOM_COLUMNS = `r.id, r.name, r.kind, r.visibility, r.history, r.version, r.member_count AS memberCount,
-  r.created_by AS createdBy, r.created_at AS createdAt, r.ends_at AS endsAt, r.deleted_at AS deletedAt`
+  r.created_by AS createdBy, r.created_at AS createdAt, r.ends_at AS endsAt, r.deleted_at AS deletedAt,
+  r.retention_days AS retentionDays`
 // Both sides by MySQL's own LOWER: a name keeps its letters, and is compared without their case.
 const FOUND = 'r.deleted_at IS NULL AND r.id > ? AND LOWER(r.name) LIKE LOWER(?) ORDER BY r.id LIMIT ?'
 // Index: rooms_visibility, in the order of ids.

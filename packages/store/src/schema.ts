@@ -2,7 +2,17 @@
  * The tables. Ids are ascii_bin, so that MySQL compares them byte for byte as Redis and we do: `Alice` is not `alice`. People's text
  * is utf8mb4. Every column states its character set, whatever the server's default is.
  */
-import { bigint, customType, datetime, index, int, mysqlTable, primaryKey, unique } from 'drizzle-orm/mysql-core'
+import {
+  bigint,
+  boolean,
+  customType,
+  datetime,
+  index,
+  int,
+  mysqlTable,
+  primaryKey,
+  unique,
+} from 'drizzle-orm/mysql-core'
 
 const ascii = customType<{ data: string; config: { length: number } }>({
   dataType: (config) => `varchar(${config?.length}) CHARACTER SET ascii COLLATE ascii_bin`,
@@ -15,6 +25,7 @@ const unicode = customType<{ data: string; config: { length: number } }>({
 const jsonText = customType<{ data: string }>({
   dataType: () => 'mediumtext CHARACTER SET utf8mb4 COLLATE utf8mb4_bin',
 })
+const asciiText = customType<{ data: string }>({ dataType: () => 'mediumtext CHARACTER SET ascii COLLATE ascii_bin' })
 /** 64 bits as a decimal string; a JavaScript number would round it. */
 const snowflake = customType<{ data: string }>({ dataType: () => 'bigint unsigned' })
 
@@ -144,10 +155,13 @@ export const rooms = mysqlTable(
     createdAt: moment('created_at').notNull(),
     endsAt: moment('ends_at'),
     deletedAt: moment('deleted_at'),
+    /** Days after which entries are removed; 0: as everywhere. */
+    retentionDays: int('retention_days', { unsigned: true }).notNull().default(0),
   },
   (table) => [
     index('rooms_visibility').on(table.visibility, table.deletedAt, table.id),
     index('rooms_ends_at').on(table.endsAt),
+    index('rooms_retention').on(table.retentionDays, table.id),
   ],
 )
 
@@ -264,6 +278,51 @@ export const fileUses = mysqlTable(
     index('file_uses_message').on(table.message),
     index('file_uses_unproven_since').on(table.unprovenSince),
   ],
+)
+
+/** What a user has set for a conversation, and nobody else sees. */
+export const conversationFlags = mysqlTable(
+  'conversation_flags',
+  {
+    user: userId().notNull(),
+    conversation: conversationId().notNull(),
+    /** Milliseconds since 1970; 0: not muted; MUTED_FOR_EVER in flags.ts. */
+    mutedUntil: count('muted_until').notNull().default(0),
+    pinned: boolean('pinned').notNull().default(false),
+    updatedAt: moment('updated_at').notNull(),
+  },
+  (table) => [primaryKey({ name: 'conversation_flags_pk', columns: [table.user, table.conversation] })],
+)
+
+/** What one process at a time does, see jobs.ts. */
+export const jobs = mysqlTable('jobs', {
+  name: ascii('name', { length: 64 }).primaryKey(),
+  owner: ascii('owner', { length: 64 }).notNull(),
+  /** Rises with every owner: an earlier one writes nothing any more. */
+  fence: count('fence').notNull(),
+  until: moment('until').notNull(),
+  /** How far it has got, where it wants to remember that. */
+  position: snowflake('position').notNull(),
+})
+
+/** Up to which seq the words of a conversation's messages are in `search_entries`. */
+export const searchHeads = mysqlTable('search_heads', {
+  conversation: conversationId().primaryKey(),
+  seq: count('seq').notNull(),
+})
+
+/** The words of messages, see search-words.ts. A FULLTEXT index is on `words`. */
+export const searchEntries = mysqlTable(
+  'search_entries',
+  {
+    conversation: conversationId().notNull(),
+    seq: count('seq').notNull(),
+    id: snowflake('id').notNull(),
+    from: userId('from_user').notNull(),
+    sentAt: count('sent_at').notNull(),
+    words: asciiText('words').notNull(),
+  },
+  (table) => [primaryKey({ name: 'search_entries_pk', columns: [table.conversation, table.seq] })],
 )
 
 /** The highest owner of a partition that has written; a lower one may not. */

@@ -74,7 +74,7 @@ export async function setDisplayName(store: Store, id: string, displayName: stri
 }
 
 /**
- * Ends an account for good, with all its sessions; the row stays, so that nobody else gets the name. The first time counts.
+ * Ends an account for good, with all its sessions and what it had set for itself; the row stays, so that nobody else gets the name. The first time counts.
  * @param displayName what others are shown from now on
  * @returns the sessions whose tokens may still be about; undefined when there is no such user
  * @throws AppError `unavailable`
@@ -91,7 +91,9 @@ export async function deleteUser(
       `UPDATE users SET deleted_at = COALESCE(deleted_at, ?), password_hash = NULL, display_name = ? WHERE id = ?`,
       [now, displayName, id],
     )
-    return ended === 0 ? undefined : revokeAllSessions(db, id, now)
+    if (ended === 0) return undefined
+    await db.run('DELETE FROM conversation_flags WHERE user = ?', [id])
+    return revokeAllSessions(db, id, now)
   })
 }
 

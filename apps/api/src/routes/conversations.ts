@@ -4,15 +4,43 @@ import type { onRequestHookHandler } from 'fastify'
 import { Type } from 'typebox'
 import type { Api, ApiDeps } from '../api.js'
 import { requireUser } from '../auth.js'
-import { conversationsJson, historyJson } from '../history-json.js'
+import { conversationsJson, flagsJson, historyJson } from '../history-json.js'
 import { sendText } from '../reply.js'
-import { Message, named, problems, SIGNED_IN, TOKEN_CODES } from '../schemas.js'
+import { BODY_CODES, Message, named, problems, SIGNED_IN, TOKEN_CODES } from '../schemas.js'
 
 const PAGE = 50
 const MAX_CONVERSATIONS = 100
 const MAX_MESSAGES = 200
 const strict = { additionalProperties: false } as const
 const tags = ['conversations']
+
+const params = Type.Object({
+  id: Type.String({ description: 'The conversation, for example dm:alice:bob or room:gQ3vX0aLk81ZpR_e.' }),
+})
+
+const FLAGS = {
+  muted: Type.Boolean({ description: 'I want no notifications of it now. Messages come as ever.' }),
+  mutedUntil: Type.Union([Type.Integer(), Type.Null()], {
+    description: 'Until when, in milliseconds since 1970; null when that is not set, or it is not muted.',
+  }),
+  pinned: Type.Boolean({ description: 'I keep it in sight.' }),
+}
+const Flags = Type.Object({ id: Type.String(), ...FLAGS }, { description: 'What I have set.', ...strict })
+
+const SetFlags = Type.Object(
+  {
+    muted: Type.Optional(Type.Boolean({ description: 'true: until I say otherwise, or until mutedUntil.' })),
+    mutedUntil: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: Number.MAX_SAFE_INTEGER - 1,
+        description: 'Milliseconds since 1970. It says muted: true by itself.',
+      }),
+    ),
+    pinned: Type.Optional(Type.Boolean()),
+  },
+  { minProperties: 1, examples: [{ muted: true, pinned: true }], ...strict },
+)
 
 const Conversations = Type.Object(
   {
@@ -25,6 +53,7 @@ const Conversations = Type.Object(
         delivered: Type.Integer({ description: 'What one of my devices has acknowledged.' }),
         read: Type.Integer({ description: 'What I have read.' }),
         unread: Type.Integer({ description: 'How many messages I have not read.' }),
+        ...FLAGS,
         lastMessage: Type.Union([named(Message), Type.Null()]),
       }),
     ),
@@ -61,6 +90,9 @@ export function conversationRoutes(app: Api, { logic }: ApiDeps, authenticate: o
           {
             cursor: Type.Optional(Type.String({ maxLength: 512, description: 'nextCursor of the page before.' })),
             limit: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_CONVERSATIONS, default: PAGE })),
+            pinned: Type.Optional(
+              Type.Enum(['true', 'false'], { description: 'Only those that I have pinned, or have not.' }),
+            ),
           },
           strict,
         ),
@@ -69,8 +101,40 @@ export function conversationRoutes(app: Api, { logic }: ApiDeps, authenticate: o
     },
     async (request, reply) => {
       const user = requireUser(request.identity)
-      const { cursor = '', limit = PAGE } = request.query
-      return sendText(reply, conversationsJson(await logic.listConversations({ user, cursor, limit })))
+      const { cursor = '', limit = PAGE, pinned } = request.query
+      const asked = { user, cursor, limit, ...(pinned !== undefined && { pinned: pinned === 'true' }) }
+      return sendText(reply, conversationsJson(await logic.listConversations(asked)))
+    },
+  )
+
+  app.patch(
+    '/conversations/:id',
+    {
+      onRequest: authenticate,
+      schema: {
+        operationId: 'setConversationFlags',
+        tags,
+        summary: 'Mute or pin a conversation',
+        description: 'For myself, on all my devices. Nobody else sees it, and it changes nothing of what is delivered.',
+        security: SIGNED_IN,
+        params,
+        body: SetFlags,
+        response: { 200: Flags, ...problems(...BODY_CODES, ...TOKEN_CODES, 'conversation_not_found') },
+      },
+    },
+    async (request) => {
+      const user = requireUser(request.identity)
+      const { muted = request.body.mutedUntil === undefined ? undefined : true, pinned } = request.body
+      if (muted === false && request.body.mutedUntil !== undefined)
+        throw new AppError('invalid_request', 'mutedUntil is for muted: true.')
+      const until = muted ? (request.body.mutedUntil ?? Number.MAX_SAFE_INTEGER) : 0
+      const { id: conversation } = requirePossibleParty(request.params.id, user)
+      const set = await logic.setFlags({
+        ...{ user, conversation },
+        ...(muted !== undefined && { mutedUntil: until }),
+        ...(pinned !== undefined && { pinned }),
+      })
+      return { id: conversation, ...flagsJson(set, Date.now()) }
     },
   )
 
@@ -85,15 +149,15 @@ export function conversationRoutes(app: Api, { logic }: ApiDeps, authenticate: o
         summary: 'A page of a conversation',
         description:
           'Without before and after: the newest messages. before: those below a seq, newest kept. after: those above a seq, oldest ' +
-          'kept. A source that is away is a 503, never an empty page.',
+          'kept. Below what retention keeps: 410 with floor, the newest seq that is gone. A source that is away is a 503, never an empty page.',
         security: SIGNED_IN,
-        params: Type.Object({
-          id: Type.String({ description: 'The conversation, for example dm:alice:bob or room:gQ3vX0aLk81ZpR_e.' }),
-        }),
+        params,
         querystring: Type.Object(
           {
             before: Type.Optional(Type.Integer({ minimum: 1, description: 'Not together with after.' })),
-            after: Type.Optional(Type.Integer({ minimum: 0, description: '0 is the beginning.' })),
+            after: Type.Optional(
+              Type.Integer({ minimum: 0, description: '0 is the beginning; 410 when that is gone.' }),
+            ),
             limit: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_MESSAGES, default: PAGE })),
           },
           strict,
@@ -114,6 +178,7 @@ export function conversationRoutes(app: Api, { logic }: ApiDeps, authenticate: o
         after: after ?? 0,
         fromStart: after === 0,
         limit,
+        refuseExpired: true,
       })
       return sendText(reply, historyJson(page))
     },

@@ -40,6 +40,8 @@ export interface Room {
   version: number;
   /** The caller's; empty for somebody who is not in it. */
   role: string;
+  /** 0: as everywhere */
+  retentionDays: number;
 }
 
 export interface Member {
@@ -99,6 +101,8 @@ export interface UpdateRoomRequest {
   name: string;
   visibility: string;
   history: string;
+  /** 0: as everywhere */
+  retentionDays?: number | undefined;
 }
 
 export interface UpdateRoomResponse {
@@ -293,6 +297,31 @@ export interface GetUserResponse {
   user: User | undefined;
 }
 
+export interface ReadAccountRequest {
+  user: string;
+}
+
+export interface DeviceRow {
+  device: string;
+  /** milliseconds since 1970 */
+  firstSeen: number;
+}
+
+export interface SessionRow {
+  id: string;
+  device: string;
+  /** milliseconds since 1970 */
+  createdAt: number;
+  expiresAt: number;
+  /** 0: it was not */
+  revokedAt: number;
+}
+
+export interface ReadAccountResponse {
+  devices: DeviceRow[];
+  sessions: SessionRow[];
+}
+
 export interface UpdateUserRequest {
   user: string;
   displayName: string;
@@ -391,6 +420,25 @@ export interface ListConversationsRequest {
   user: string;
   cursor: string;
   limit: number;
+  /** Those that the user has pinned, or has not; all when it is not given. */
+  pinned?:
+    | boolean
+    | undefined;
+  /** In the order of their names, which stands still while pages are read. */
+  byName?: boolean | undefined;
+}
+
+export interface SetFlagsRequest {
+  user: string;
+  conversation: string;
+  /** milliseconds since 1970; 0: not muted; 2^53 - 1: for ever */
+  mutedUntil?: number | undefined;
+  pinned?: boolean | undefined;
+}
+
+export interface ConversationFlags {
+  mutedUntil: number;
+  pinned: boolean;
 }
 
 export interface ConversationView {
@@ -401,7 +449,12 @@ export interface ConversationView {
   delivered: number;
   read: number;
   unread: number;
-  lastMessage: HistoryEntry | undefined;
+  lastMessage:
+    | HistoryEntry
+    | undefined;
+  /** What the user has set. */
+  mutedUntil: number;
+  pinned: boolean;
 }
 
 export interface ListConversationsResponse {
@@ -420,6 +473,8 @@ export interface ReadHistoryRequest {
   /** True when `after` is meant even though it is 0: from the beginning. */
   fromStart: boolean;
   limit: number;
+  /** What was removed for its age is cursor_too_old; otherwise it is a void. */
+  refuseExpired?: boolean | undefined;
 }
 
 export interface ReadHistoryResponse {
@@ -427,6 +482,41 @@ export interface ReadHistoryResponse {
   voids: Void[];
   head: number;
   /** Every seq of the answered range is an entry or a void. */
+  complete: boolean;
+}
+
+export interface SearchMessagesRequest {
+  /** who asks; checked */
+  user: string;
+  query: string;
+  /** empty: all */
+  conversation: string;
+  /** empty: whoever */
+  from: string;
+  /** Sent before and after, milliseconds since 1970; 0: whenever. */
+  before: number;
+  after: number;
+  cursor: string;
+  limit: number;
+}
+
+/** A place in a text, in UTF-16 units. */
+export interface Mark {
+  from: number;
+  to: number;
+}
+
+export interface SearchHit {
+  entry: HistoryEntry | undefined;
+  snippet: string;
+  marks: Mark[];
+}
+
+export interface SearchMessagesResponse {
+  hits: SearchHit[];
+  /** empty at the end */
+  nextCursor: string;
+  /** Every entry of the conversations that were searched is in the index. */
   complete: boolean;
 }
 
@@ -706,6 +796,7 @@ function createBaseRoom(): Room {
     endsAt: 0,
     version: 0,
     role: "",
+    retentionDays: 0,
   };
 }
 
@@ -740,6 +831,9 @@ export const Room: MessageFns<Room> = {
     }
     if (message.role !== "") {
       writer.uint32(82).string(message.role);
+    }
+    if (message.retentionDays !== 0) {
+      writer.uint32(88).uint32(message.retentionDays);
     }
     return writer;
   },
@@ -837,6 +931,14 @@ export const Room: MessageFns<Room> = {
             message.role = reader.string();
             continue;
           }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.retentionDays = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -864,6 +966,7 @@ export const Room: MessageFns<Room> = {
     message.endsAt = object.endsAt ?? 0;
     message.version = object.version ?? 0;
     message.role = object.role ?? "";
+    message.retentionDays = object.retentionDays ?? 0;
     return message;
   },
 };
@@ -1434,7 +1537,7 @@ export const SearchRoomsResponse: MessageFns<SearchRoomsResponse> = {
 };
 
 function createBaseUpdateRoomRequest(): UpdateRoomRequest {
-  return { user: "", room: "", name: "", visibility: "", history: "" };
+  return { user: "", room: "", name: "", visibility: "", history: "", retentionDays: undefined };
 }
 
 export const UpdateRoomRequest: MessageFns<UpdateRoomRequest> = {
@@ -1453,6 +1556,9 @@ export const UpdateRoomRequest: MessageFns<UpdateRoomRequest> = {
     }
     if (message.history !== "") {
       writer.uint32(42).string(message.history);
+    }
+    if (message.retentionDays !== undefined) {
+      writer.uint32(48).uint32(message.retentionDays);
     }
     return writer;
   },
@@ -1510,6 +1616,14 @@ export const UpdateRoomRequest: MessageFns<UpdateRoomRequest> = {
             message.history = reader.string();
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.retentionDays = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1532,6 +1646,7 @@ export const UpdateRoomRequest: MessageFns<UpdateRoomRequest> = {
     message.name = object.name ?? "";
     message.visibility = object.visibility ?? "";
     message.history = object.history ?? "";
+    message.retentionDays = object.retentionDays ?? undefined;
     return message;
   },
 };
@@ -4009,6 +4124,298 @@ export const GetUserResponse: MessageFns<GetUserResponse> = {
   },
 };
 
+function createBaseReadAccountRequest(): ReadAccountRequest {
+  return { user: "" };
+}
+
+export const ReadAccountRequest: MessageFns<ReadAccountRequest> = {
+  encode(message: ReadAccountRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadAccountRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadAccountRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ReadAccountRequest>): ReadAccountRequest {
+    return ReadAccountRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReadAccountRequest>): ReadAccountRequest {
+    const message = createBaseReadAccountRequest();
+    message.user = object.user ?? "";
+    return message;
+  },
+};
+
+function createBaseDeviceRow(): DeviceRow {
+  return { device: "", firstSeen: 0 };
+}
+
+export const DeviceRow: MessageFns<DeviceRow> = {
+  encode(message: DeviceRow, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.device !== "") {
+      writer.uint32(10).string(message.device);
+    }
+    if (message.firstSeen !== 0) {
+      writer.uint32(16).uint64(message.firstSeen);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeviceRow {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeviceRow();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.device = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.firstSeen = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DeviceRow>): DeviceRow {
+    return DeviceRow.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DeviceRow>): DeviceRow {
+    const message = createBaseDeviceRow();
+    message.device = object.device ?? "";
+    message.firstSeen = object.firstSeen ?? 0;
+    return message;
+  },
+};
+
+function createBaseSessionRow(): SessionRow {
+  return { id: "", device: "", createdAt: 0, expiresAt: 0, revokedAt: 0 };
+}
+
+export const SessionRow: MessageFns<SessionRow> = {
+  encode(message: SessionRow, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.device !== "") {
+      writer.uint32(18).string(message.device);
+    }
+    if (message.createdAt !== 0) {
+      writer.uint32(24).uint64(message.createdAt);
+    }
+    if (message.expiresAt !== 0) {
+      writer.uint32(32).uint64(message.expiresAt);
+    }
+    if (message.revokedAt !== 0) {
+      writer.uint32(40).uint64(message.revokedAt);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SessionRow {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSessionRow();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.device = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.createdAt = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.expiresAt = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.revokedAt = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SessionRow>): SessionRow {
+    return SessionRow.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SessionRow>): SessionRow {
+    const message = createBaseSessionRow();
+    message.id = object.id ?? "";
+    message.device = object.device ?? "";
+    message.createdAt = object.createdAt ?? 0;
+    message.expiresAt = object.expiresAt ?? 0;
+    message.revokedAt = object.revokedAt ?? 0;
+    return message;
+  },
+};
+
+function createBaseReadAccountResponse(): ReadAccountResponse {
+  return { devices: [], sessions: [] };
+}
+
+export const ReadAccountResponse: MessageFns<ReadAccountResponse> = {
+  encode(message: ReadAccountResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.devices) {
+      DeviceRow.encode(v!, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.sessions) {
+      SessionRow.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadAccountResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadAccountResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.devices.push(DeviceRow.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.sessions.push(SessionRow.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ReadAccountResponse>): ReadAccountResponse {
+    return ReadAccountResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReadAccountResponse>): ReadAccountResponse {
+    const message = createBaseReadAccountResponse();
+    message.devices = object.devices?.map((e) => DeviceRow.fromPartial(e)) || [];
+    message.sessions = object.sessions?.map((e) => SessionRow.fromPartial(e)) || [];
+    return message;
+  },
+};
+
 function createBaseUpdateUserRequest(): UpdateUserRequest {
   return { user: "", displayName: "" };
 }
@@ -5170,7 +5577,7 @@ export const Void: MessageFns<Void> = {
 };
 
 function createBaseListConversationsRequest(): ListConversationsRequest {
-  return { user: "", cursor: "", limit: 0 };
+  return { user: "", cursor: "", limit: 0, pinned: undefined, byName: undefined };
 }
 
 export const ListConversationsRequest: MessageFns<ListConversationsRequest> = {
@@ -5183,6 +5590,12 @@ export const ListConversationsRequest: MessageFns<ListConversationsRequest> = {
     }
     if (message.limit !== 0) {
       writer.uint32(24).uint32(message.limit);
+    }
+    if (message.pinned !== undefined) {
+      writer.uint32(32).bool(message.pinned);
+    }
+    if (message.byName !== undefined) {
+      writer.uint32(40).bool(message.byName);
     }
     return writer;
   },
@@ -5224,6 +5637,22 @@ export const ListConversationsRequest: MessageFns<ListConversationsRequest> = {
             message.limit = reader.uint32();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.pinned = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.byName = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5244,12 +5673,183 @@ export const ListConversationsRequest: MessageFns<ListConversationsRequest> = {
     message.user = object.user ?? "";
     message.cursor = object.cursor ?? "";
     message.limit = object.limit ?? 0;
+    message.pinned = object.pinned ?? undefined;
+    message.byName = object.byName ?? undefined;
+    return message;
+  },
+};
+
+function createBaseSetFlagsRequest(): SetFlagsRequest {
+  return { user: "", conversation: "", mutedUntil: undefined, pinned: undefined };
+}
+
+export const SetFlagsRequest: MessageFns<SetFlagsRequest> = {
+  encode(message: SetFlagsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    if (message.conversation !== "") {
+      writer.uint32(18).string(message.conversation);
+    }
+    if (message.mutedUntil !== undefined) {
+      writer.uint32(24).uint64(message.mutedUntil);
+    }
+    if (message.pinned !== undefined) {
+      writer.uint32(32).bool(message.pinned);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetFlagsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetFlagsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.conversation = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.mutedUntil = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.pinned = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SetFlagsRequest>): SetFlagsRequest {
+    return SetFlagsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SetFlagsRequest>): SetFlagsRequest {
+    const message = createBaseSetFlagsRequest();
+    message.user = object.user ?? "";
+    message.conversation = object.conversation ?? "";
+    message.mutedUntil = object.mutedUntil ?? undefined;
+    message.pinned = object.pinned ?? undefined;
+    return message;
+  },
+};
+
+function createBaseConversationFlags(): ConversationFlags {
+  return { mutedUntil: 0, pinned: false };
+}
+
+export const ConversationFlags: MessageFns<ConversationFlags> = {
+  encode(message: ConversationFlags, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.mutedUntil !== 0) {
+      writer.uint32(8).uint64(message.mutedUntil);
+    }
+    if (message.pinned !== false) {
+      writer.uint32(16).bool(message.pinned);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ConversationFlags {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseConversationFlags();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.mutedUntil = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.pinned = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ConversationFlags>): ConversationFlags {
+    return ConversationFlags.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ConversationFlags>): ConversationFlags {
+    const message = createBaseConversationFlags();
+    message.mutedUntil = object.mutedUntil ?? 0;
+    message.pinned = object.pinned ?? false;
     return message;
   },
 };
 
 function createBaseConversationView(): ConversationView {
-  return { id: "", kind: "", title: "", head: 0, delivered: 0, read: 0, unread: 0, lastMessage: undefined };
+  return {
+    id: "",
+    kind: "",
+    title: "",
+    head: 0,
+    delivered: 0,
+    read: 0,
+    unread: 0,
+    lastMessage: undefined,
+    mutedUntil: 0,
+    pinned: false,
+  };
 }
 
 export const ConversationView: MessageFns<ConversationView> = {
@@ -5277,6 +5877,12 @@ export const ConversationView: MessageFns<ConversationView> = {
     }
     if (message.lastMessage !== undefined) {
       HistoryEntry.encode(message.lastMessage, writer.uint32(66).fork()).join();
+    }
+    if (message.mutedUntil !== 0) {
+      writer.uint32(72).uint64(message.mutedUntil);
+    }
+    if (message.pinned !== false) {
+      writer.uint32(80).bool(message.pinned);
     }
     return writer;
   },
@@ -5358,6 +5964,22 @@ export const ConversationView: MessageFns<ConversationView> = {
             message.lastMessage = HistoryEntry.decode(reader, reader.uint32());
             continue;
           }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.mutedUntil = longToNumber(reader.uint64());
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.pinned = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5385,6 +6007,8 @@ export const ConversationView: MessageFns<ConversationView> = {
     message.lastMessage = (object.lastMessage !== undefined && object.lastMessage !== null)
       ? HistoryEntry.fromPartial(object.lastMessage)
       : undefined;
+    message.mutedUntil = object.mutedUntil ?? 0;
+    message.pinned = object.pinned ?? false;
     return message;
   },
 };
@@ -5457,7 +6081,7 @@ export const ListConversationsResponse: MessageFns<ListConversationsResponse> = 
 };
 
 function createBaseReadHistoryRequest(): ReadHistoryRequest {
-  return { user: "", conversation: "", before: 0, after: 0, fromStart: false, limit: 0 };
+  return { user: "", conversation: "", before: 0, after: 0, fromStart: false, limit: 0, refuseExpired: undefined };
 }
 
 export const ReadHistoryRequest: MessageFns<ReadHistoryRequest> = {
@@ -5479,6 +6103,9 @@ export const ReadHistoryRequest: MessageFns<ReadHistoryRequest> = {
     }
     if (message.limit !== 0) {
       writer.uint32(48).uint32(message.limit);
+    }
+    if (message.refuseExpired !== undefined) {
+      writer.uint32(56).bool(message.refuseExpired);
     }
     return writer;
   },
@@ -5544,6 +6171,14 @@ export const ReadHistoryRequest: MessageFns<ReadHistoryRequest> = {
             message.limit = reader.uint32();
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.refuseExpired = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5567,6 +6202,7 @@ export const ReadHistoryRequest: MessageFns<ReadHistoryRequest> = {
     message.after = object.after ?? 0;
     message.fromStart = object.fromStart ?? false;
     message.limit = object.limit ?? 0;
+    message.refuseExpired = object.refuseExpired ?? undefined;
     return message;
   },
 };
@@ -5657,6 +6293,372 @@ export const ReadHistoryResponse: MessageFns<ReadHistoryResponse> = {
     message.entries = object.entries?.map((e) => HistoryEntry.fromPartial(e)) || [];
     message.voids = object.voids?.map((e) => Void.fromPartial(e)) || [];
     message.head = object.head ?? 0;
+    message.complete = object.complete ?? false;
+    return message;
+  },
+};
+
+function createBaseSearchMessagesRequest(): SearchMessagesRequest {
+  return { user: "", query: "", conversation: "", from: "", before: 0, after: 0, cursor: "", limit: 0 };
+}
+
+export const SearchMessagesRequest: MessageFns<SearchMessagesRequest> = {
+  encode(message: SearchMessagesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    if (message.query !== "") {
+      writer.uint32(18).string(message.query);
+    }
+    if (message.conversation !== "") {
+      writer.uint32(26).string(message.conversation);
+    }
+    if (message.from !== "") {
+      writer.uint32(34).string(message.from);
+    }
+    if (message.before !== 0) {
+      writer.uint32(40).uint64(message.before);
+    }
+    if (message.after !== 0) {
+      writer.uint32(48).uint64(message.after);
+    }
+    if (message.cursor !== "") {
+      writer.uint32(58).string(message.cursor);
+    }
+    if (message.limit !== 0) {
+      writer.uint32(64).uint32(message.limit);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SearchMessagesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSearchMessagesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.query = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.conversation = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.from = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.before = longToNumber(reader.uint64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.after = longToNumber(reader.uint64());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.cursor = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.limit = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SearchMessagesRequest>): SearchMessagesRequest {
+    return SearchMessagesRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SearchMessagesRequest>): SearchMessagesRequest {
+    const message = createBaseSearchMessagesRequest();
+    message.user = object.user ?? "";
+    message.query = object.query ?? "";
+    message.conversation = object.conversation ?? "";
+    message.from = object.from ?? "";
+    message.before = object.before ?? 0;
+    message.after = object.after ?? 0;
+    message.cursor = object.cursor ?? "";
+    message.limit = object.limit ?? 0;
+    return message;
+  },
+};
+
+function createBaseMark(): Mark {
+  return { from: 0, to: 0 };
+}
+
+export const Mark: MessageFns<Mark> = {
+  encode(message: Mark, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.from !== 0) {
+      writer.uint32(8).uint32(message.from);
+    }
+    if (message.to !== 0) {
+      writer.uint32(16).uint32(message.to);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Mark {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMark();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.from = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.to = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Mark>): Mark {
+    return Mark.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Mark>): Mark {
+    const message = createBaseMark();
+    message.from = object.from ?? 0;
+    message.to = object.to ?? 0;
+    return message;
+  },
+};
+
+function createBaseSearchHit(): SearchHit {
+  return { entry: undefined, snippet: "", marks: [] };
+}
+
+export const SearchHit: MessageFns<SearchHit> = {
+  encode(message: SearchHit, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.entry !== undefined) {
+      HistoryEntry.encode(message.entry, writer.uint32(10).fork()).join();
+    }
+    if (message.snippet !== "") {
+      writer.uint32(18).string(message.snippet);
+    }
+    for (const v of message.marks) {
+      Mark.encode(v!, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SearchHit {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSearchHit();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.entry = HistoryEntry.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.snippet = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.marks.push(Mark.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SearchHit>): SearchHit {
+    return SearchHit.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SearchHit>): SearchHit {
+    const message = createBaseSearchHit();
+    message.entry = (object.entry !== undefined && object.entry !== null)
+      ? HistoryEntry.fromPartial(object.entry)
+      : undefined;
+    message.snippet = object.snippet ?? "";
+    message.marks = object.marks?.map((e) => Mark.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseSearchMessagesResponse(): SearchMessagesResponse {
+  return { hits: [], nextCursor: "", complete: false };
+}
+
+export const SearchMessagesResponse: MessageFns<SearchMessagesResponse> = {
+  encode(message: SearchMessagesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.hits) {
+      SearchHit.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextCursor !== "") {
+      writer.uint32(18).string(message.nextCursor);
+    }
+    if (message.complete !== false) {
+      writer.uint32(24).bool(message.complete);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SearchMessagesResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSearchMessagesResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.hits.push(SearchHit.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextCursor = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.complete = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SearchMessagesResponse>): SearchMessagesResponse {
+    return SearchMessagesResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SearchMessagesResponse>): SearchMessagesResponse {
+    const message = createBaseSearchMessagesResponse();
+    message.hits = object.hits?.map((e) => SearchHit.fromPartial(e)) || [];
+    message.nextCursor = object.nextCursor ?? "";
     message.complete = object.complete ?? false;
     return message;
   },
@@ -8831,6 +9833,15 @@ export const LogicDefinition = {
       responseStream: false,
       options: {},
     },
+    /** A user's devices and sessions, without anything that could be used to act as the user. */
+    readAccount: {
+      name: "ReadAccount",
+      requestType: ReadAccountRequest as typeof ReadAccountRequest,
+      requestStream: false,
+      responseType: ReadAccountResponse as typeof ReadAccountResponse,
+      responseStream: false,
+      options: {},
+    },
     /** Changes the profile. user_not_found, user_disabled, invalid_request. */
     updateUser: {
       name: "UpdateUser",
@@ -8906,12 +9917,30 @@ export const LogicDefinition = {
       responseStream: false,
       options: {},
     },
+    /** Sets what a user wants of a conversation; what is not given stays. conversation_not_found, invalid_request. */
+    setFlags: {
+      name: "SetFlags",
+      requestType: SetFlagsRequest as typeof SetFlagsRequest,
+      requestStream: false,
+      responseType: ConversationFlags as typeof ConversationFlags,
+      responseStream: false,
+      options: {},
+    },
     /** A range of one conversation, ascending. unavailable when a needed source is away, never an empty page instead. */
     readHistory: {
       name: "ReadHistory",
       requestType: ReadHistoryRequest as typeof ReadHistoryRequest,
       requestStream: false,
       responseType: ReadHistoryResponse as typeof ReadHistoryResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Messages by their words, of conversations that the user may read. not_found where search is off, conversation_not_found, overloaded. */
+    searchMessages: {
+      name: "SearchMessages",
+      requestType: SearchMessagesRequest as typeof SearchMessagesRequest,
+      requestStream: false,
+      responseType: SearchMessagesResponse as typeof SearchMessagesResponse,
       responseStream: false,
       options: {},
     },
@@ -9219,6 +10248,11 @@ export interface LogicServiceImplementation<CallContextExt = {}> {
   seeUsers(request: SeeUsersRequest, context: CallContext & CallContextExt): Promise<DeepPartial<SeeUsersResponse>>;
   /** user_not_found. */
   getUser(request: GetUserRequest, context: CallContext & CallContextExt): Promise<DeepPartial<GetUserResponse>>;
+  /** A user's devices and sessions, without anything that could be used to act as the user. */
+  readAccount(
+    request: ReadAccountRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<ReadAccountResponse>>;
   /** Changes the profile. user_not_found, user_disabled, invalid_request. */
   updateUser(
     request: UpdateUserRequest,
@@ -9253,11 +10287,18 @@ export interface LogicServiceImplementation<CallContextExt = {}> {
     request: ListConversationsRequest,
     context: CallContext & CallContextExt,
   ): Promise<DeepPartial<ListConversationsResponse>>;
+  /** Sets what a user wants of a conversation; what is not given stays. conversation_not_found, invalid_request. */
+  setFlags(request: SetFlagsRequest, context: CallContext & CallContextExt): Promise<DeepPartial<ConversationFlags>>;
   /** A range of one conversation, ascending. unavailable when a needed source is away, never an empty page instead. */
   readHistory(
     request: ReadHistoryRequest,
     context: CallContext & CallContextExt,
   ): Promise<DeepPartial<ReadHistoryResponse>>;
+  /** Messages by their words, of conversations that the user may read. not_found where search is off, conversation_not_found, overloaded. */
+  searchMessages(
+    request: SearchMessagesRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<SearchMessagesResponse>>;
   /** Each device's cursors beside the heads; fixes the start of a device that was never seen before. */
   openDevices(
     request: OpenDevicesRequest,
@@ -9382,6 +10423,11 @@ export interface LogicClient<CallOptionsExt = {}> {
   seeUsers(request: DeepPartial<SeeUsersRequest>, options?: CallOptions & CallOptionsExt): Promise<SeeUsersResponse>;
   /** user_not_found. */
   getUser(request: DeepPartial<GetUserRequest>, options?: CallOptions & CallOptionsExt): Promise<GetUserResponse>;
+  /** A user's devices and sessions, without anything that could be used to act as the user. */
+  readAccount(
+    request: DeepPartial<ReadAccountRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<ReadAccountResponse>;
   /** Changes the profile. user_not_found, user_disabled, invalid_request. */
   updateUser(
     request: DeepPartial<UpdateUserRequest>,
@@ -9416,11 +10462,18 @@ export interface LogicClient<CallOptionsExt = {}> {
     request: DeepPartial<ListConversationsRequest>,
     options?: CallOptions & CallOptionsExt,
   ): Promise<ListConversationsResponse>;
+  /** Sets what a user wants of a conversation; what is not given stays. conversation_not_found, invalid_request. */
+  setFlags(request: DeepPartial<SetFlagsRequest>, options?: CallOptions & CallOptionsExt): Promise<ConversationFlags>;
   /** A range of one conversation, ascending. unavailable when a needed source is away, never an empty page instead. */
   readHistory(
     request: DeepPartial<ReadHistoryRequest>,
     options?: CallOptions & CallOptionsExt,
   ): Promise<ReadHistoryResponse>;
+  /** Messages by their words, of conversations that the user may read. not_found where search is off, conversation_not_found, overloaded. */
+  searchMessages(
+    request: DeepPartial<SearchMessagesRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<SearchMessagesResponse>;
   /** Each device's cursors beside the heads; fixes the start of a device that was never seen before. */
   openDevices(
     request: DeepPartial<OpenDevicesRequest>,
