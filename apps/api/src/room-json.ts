@@ -38,6 +38,9 @@ export const Room = Type.Object(
     members: Type.Integer({ description: 'How many there are.' }),
     createdAt: Type.Integer({ description: `In ${MS}.` }),
     endsAt: Type.Union([Type.Integer(), Type.Null()], { description: `When it ends, in ${MS}; null: at no set time.` }),
+    retentionDays: Type.Union([Type.Integer(), Type.Null()], {
+      description: 'For how many days messages are kept; null: as long as everywhere here. The shorter of both holds.',
+    }),
     version: Type.Integer({ description: 'Rises with every change of the room or of its members.' }),
     role: Type.Union([Role, Type.Null()], { description: "The caller's; null for somebody who is not in it." }),
   },
@@ -55,6 +58,7 @@ export const Room = Type.Object(
         members: 2,
         createdAt: NOW,
         endsAt: null,
+        retentionDays: null,
         version: 1,
         role: 'owner',
       },
@@ -99,7 +103,7 @@ export const nextCursorOf = ({ nextCursor }: { nextCursor: string }): string | n
 /** @param room as logic answered with it, which always does */
 export function roomJson({ room }: { room: logicRpc.Room | undefined }): Static<typeof Room> {
   if (!room) throw new Error('logic answered without a room')
-  const { id, name, members, createdAt, endsAt, version } = room
+  const { id, name, members, createdAt, endsAt, version, retentionDays } = room
   const { kind, visibility, history, role } = room as Static<typeof Room>
   return {
     id,
@@ -111,6 +115,7 @@ export function roomJson({ room }: { room: logicRpc.Room | undefined }): Static<
     members,
     createdAt,
     endsAt: endsAt === 0 ? null : endsAt,
+    retentionDays: retentionDays === 0 ? null : retentionDays,
     version,
     role: role || null,
   }

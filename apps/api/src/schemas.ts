@@ -102,6 +102,7 @@ export const Problem = Type.Object(
     serverTime: Type.Optional(
       Type.Integer({ description: 'With signature_expired: the clock here, in milliseconds since 1970.' }),
     ),
+    floor: Type.Optional(Type.Integer({ description: 'With cursor_too_old: the newest seq that is gone.' })),
     mutedUntil: Type.Optional(Type.Integer({ description: 'With muted: until when, in milliseconds since 1970.' })),
     errors: Type.Optional(
       Type.Array(

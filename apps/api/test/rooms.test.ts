@@ -13,6 +13,7 @@ const JSON_ROOM = {
   members: 2,
   createdAt: 1_763_700_000_000,
   endsAt: null,
+  retentionDays: null,
   version: 1,
   role: 'owner',
 }

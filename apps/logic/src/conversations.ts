@@ -1,6 +1,16 @@
 /** The conversations of a user, newest first. A room is there while the user is in it. */
 import { AppError, type Entry, type logicRpc, parseConversation } from '@tidings/protocol'
-import { findRooms, findUsers, newestEntries, readEntries, type Store } from '@tidings/store'
+import {
+  findRooms,
+  findUsers,
+  flagsOf,
+  floorsOf,
+  NO_FLAGS,
+  newestEntries,
+  pinnedBy,
+  readEntries,
+  type Store,
+} from '@tidings/store'
 import { GENERATION_SEQS, type Keys, type LogReader, type Membership, type Redis } from '@tidings/stream'
 import type { Devices } from './devices.js'
 import { toHistoryEntry } from './history.js'
@@ -46,15 +56,19 @@ export async function listConversations(
   const user = userOf(request.user)
   const limit = limitOf(request.limit, LIMIT)
   const after = request.cursor === '' ? undefined : decodeCursor(request.cursor)
-  const conversations = await deps.devices.conversationsOf(user)
+  const all = await deps.devices.conversationsOf(user)
+  const { pinned } = request
+  const marked = pinned === undefined ? undefined : await pinnedBy(deps.store, user)
+  const conversations = marked ? all.filter((one) => marked.has(one) === pinned) : all
   const memberships = await membershipsOf(deps, user, conversations)
   const listed = await withNewest(
     deps,
     conversations.filter((one) => kindOf(one) !== 'room' || memberships.has(one)),
     memberships,
   )
-  listed.sort(newestFirst)
-  const rest = after ? listed.filter((one) => newestFirst(after, one) < 0) : listed
+  const order = request.byName ? byName : newestFirst
+  listed.sort(order)
+  const rest = after ? listed.filter((one) => order(after, one) < 0) : listed
   const page = rest.slice(0, limit)
   const last = page.at(-1)
   return {
@@ -66,8 +80,10 @@ export async function listConversations(
 /** Snowflakes are decimals without leading zeros: the longer one is the larger one. */
 const compareIds = (a: string, b: string): number => a.length - b.length || (a < b ? -1 : a > b ? 1 : 0)
 
-const newestFirst = (a: Place, b: Place): number =>
-  compareIds(b.last, a.last) || (a.conversation < b.conversation ? -1 : a.conversation > b.conversation ? 1 : 0)
+const byName = (a: Place, b: Place): number =>
+  a.conversation < b.conversation ? -1 : a.conversation > b.conversation ? 1 : 0
+
+const newestFirst = (a: Place, b: Place): number => compareIds(b.last, a.last) || byName(a, b)
 
 const encodeCursor = ({ last, conversation }: Place): string =>
   Buffer.from(`${last}\n${conversation}`).toString('base64url')
@@ -124,10 +140,12 @@ async function toViews(
   memberships: ReadonlyMap<string, Membership>,
 ): Promise<logicRpc.ConversationView[]> {
   const conversations = page.map(({ conversation }) => conversation)
-  const [delivered, read, titles] = await Promise.all([
+  const [delivered, read, titles, flags, floors] = await Promise.all([
     deps.devices.delivered(user, conversations),
     readUpTo(deps, user, conversations),
     titlesOf(deps.store, user, conversations),
+    flagsOf(deps.store, user, conversations),
+    floorsOf(deps.store, conversations),
   ])
   // What was there before one joined is read, also when nobody remembers that it was said so.
   const readUpToSeq = page.map(({ conversation }, i) =>
@@ -147,8 +165,10 @@ async function toViews(
     head,
     delivered: Math.min(delivered[i]!, head),
     read: readUpToSeq[i]!,
-    unread: Math.max(0, n - counted[i]!),
+    // Nobody can read any more what was removed for its age.
+    unread: Math.max(0, n - Math.max(counted[i]!, floors.get(conversation)?.n ?? 0)),
     lastMessage: message && toHistoryEntry(message),
+    ...(flags.get(conversation) ?? NO_FLAGS),
   }))
 }
 

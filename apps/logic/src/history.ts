@@ -23,6 +23,8 @@ export interface Range {
   after: number
   fromStart: boolean
   limit: number
+  /** What was removed for its age is refused; otherwise it is a void. */
+  refuseExpired?: boolean
 }
 
 export function toHistoryEntry({ trace: _, ...entry }: Entry): logicRpc.HistoryEntry {
@@ -31,8 +33,8 @@ export function toHistoryEntry({ trace: _, ...entry }: Entry): logicRpc.HistoryE
 
 /**
  * Of a room, what lies above the reader's floor: below it there is nothing.
- * @throws AppError `conversation_not_found`, `invalid_request`, `unavailable` when a source that is needed is away: what comes back is
- * never short for that reason
+ * @throws AppError `conversation_not_found`, `invalid_request`, `cursor_too_old` where that is wanted, `unavailable` when a source that is
+ * needed is away: what comes back is never short for that reason
  */
 export async function readHistory(
   deps: HistoryDeps,
@@ -42,37 +44,42 @@ export async function readHistory(
   const before = seqOf('before', request.before)
   const after = seqOf('after', request.after)
   const limit = limitOf(request.limit, LIMIT)
-  if (before > 0 && (after > 0 || request.fromStart)) {
+  const { fromStart, refuseExpired = false } = request
+  if (before > 0 && (after > 0 || fromStart)) {
     throw new AppError('invalid_request', 'Give before or after, not both.')
   }
   const conversation = requirePossibleParty(request.conversation, user)
   const floor = await floorOf(deps, user, conversation)
-  const page = await readRange(deps, conversation.id, floor, { before, after, fromStart: request.fromStart, limit })
+  const range = { before, after, fromStart, limit, refuseExpired }
+  const page = await readRange(deps, conversation.id, floor, range)
   if (page.head === 0) await requireOtherParty(deps.store, conversation, user)
   return page
 }
 
 /**
  * For one who may read what is above `floor`; who may is asked before.
- * @throws AppError `unavailable`
+ * @throws AppError `cursor_too_old` where that is wanted, `unavailable`
  */
 export async function readRange(
   deps: Pick<HistoryDeps, 'store' | 'reader'>,
   conversation: string,
   floor: number,
-  { before, after, fromStart, limit }: Range,
+  { before, after, fromStart, limit, refuseExpired = false }: Range,
 ): Promise<logicRpc.ReadHistoryResponse> {
   const head = (await readHeads(deps, [conversation])).get(conversation)!
   if (head === 0) return { entries: [], voids: [], head, complete: true }
   const gathered =
     after > 0 || fromStart
-      ? await readUp(deps, conversation, Math.max(after, floor), head, limit)
-      : await readDown(deps, conversation, before > 0 ? Math.min(before, head + 1) : head + 1, floor, limit)
+      ? await readUp(deps, conversation, { after: Math.max(after, floor), head, limit, refuseExpired })
+      : await readDown(deps, conversation, {
+          ...{ upper: before > 0 ? Math.min(before, head + 1) : head + 1, floor, limit },
+          refuseExpired: refuseExpired && before > 0,
+        })
   return toResponse(gathered, head)
 }
 
-/** A conversation in which nothing was said exists when the other person does. */
-async function requireOtherParty(store: Store, conversation: Conversation, user: string): Promise<void> {
+/** A conversation in which nothing was said exists when the other person does. @throws AppError `conversation_not_found`, `unavailable` */
+export async function requireOtherParty(store: Store, conversation: Conversation, user: string): Promise<void> {
   if (conversation.kind !== 'dm') return
   const other = conversation.users[0] === user ? conversation.users[1] : conversation.users[0]
   if (other === user) return
@@ -89,40 +96,56 @@ function toResponse({ rows, voids, complete }: Gathered, head: number): logicRpc
 
 /**
  * The newest rows below `upper` and above `floor`. The log first, MySQL second: what is trimmed from the log in between is in MySQL by then.
- * MySQL is not asked when the log holds all of it.
+ * MySQL is not asked when the log holds all of it. What was removed for its age is below the range, not in it.
  */
 async function readDown(
   { store, reader }: Pick<HistoryDeps, 'store' | 'reader'>,
   conversation: string,
-  upper: number,
-  floor: number,
-  limit: number,
+  { upper, floor, limit, refuseExpired }: { upper: number; floor: number; limit: number; refuseExpired: boolean },
 ): Promise<Gathered> {
   if (upper <= floor + 1) return { rows: [], voids: [], complete: true }
   const log = (await reader.before(conversation, upper, limit + LOG_EXTRA)).flatMap(fromLog)
   const alone = gatherDown(log, upper, limit, floor)
   if (alone.complete) return alone
   const stored = await storedBelow(store, conversation, upper, floor, limit)
-  const both = gatherDown([...log, ...stored], upper, limit, floor)
+  const bottom = bottomOf(stored, { upper, floor, refuseExpired })
+  const both = gatherDown([...log, ...stored], upper, limit, bottom)
   if (both.complete) return both
   // What lies below `upper` may be the inside of a void that ends at or above it.
   const around = (await readEntries(store, conversation, { after: upper - 1, limit: 1 })).map(fromStore)
-  return gatherDown([...log, ...stored, ...around], upper, limit, floor)
+  const lowest = bottomOf(around, { upper, floor: bottom, refuseExpired })
+  return gatherDown([...log, ...stored, ...around], upper, limit, lowest)
 }
+
+/** Where a range ends that reaches down to what was removed for its age. @throws AppError `cursor_too_old` when all of it lies below */
+function bottomOf(
+  spans: readonly Span[],
+  { upper, floor, refuseExpired }: { upper: number; floor: number; refuseExpired: boolean },
+): number {
+  const expired = expiredIn(spans)
+  if (!expired || expired.to <= floor) return floor
+  if (refuseExpired && upper <= expired.to + 1) throw cursorTooOld(expired.to)
+  return expired.to
+}
+
+const expiredIn = (spans: readonly Span[]): Span | undefined => spans.find(({ expired }) => expired)
+
+const cursorTooOld = (floor: number): AppError =>
+  new AppError('cursor_too_old', `Nothing up to seq ${floor} is kept any more. Go on after it.`, { details: { floor } })
 
 /** The oldest rows above `after`, up to the head. */
 async function readUp(
   { store, reader }: Pick<HistoryDeps, 'store' | 'reader'>,
   conversation: string,
-  after: number,
-  head: number,
-  limit: number,
+  { after, head, limit, refuseExpired }: { after: number; head: number; limit: number; refuseExpired: boolean },
 ): Promise<Gathered> {
   if (after >= head) return { rows: [], voids: [], complete: true }
   const log = (await reader.after(conversation, after, limit + LOG_EXTRA)).flatMap(fromLog)
   const alone = gatherUp(log, after, head, limit)
   if (alone.complete) return alone
   const stored = await storedAbove(store, conversation, after, limit)
+  const expired = expiredIn(stored)
+  if (refuseExpired && expired) throw cursorTooOld(expired.to)
   return gatherUp([...log, ...stored], after, head, limit)
 }
 

@@ -6,6 +6,8 @@ export interface Span {
   from: number
   to: number
   entry?: Entry
+  /** It was removed for its age, and so was everything below it. */
+  expired?: boolean
 }
 
 export interface Gathered {

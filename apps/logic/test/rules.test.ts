@@ -19,6 +19,7 @@ const now = new Date()
 const room: RoomRow = {
   ...{ id: 'abcdefgh12345678', name: 'The room', kind: 'permanent', visibility: 'public', history: 'all' },
   ...{ version: 7, memberCount: 5, createdBy: 'olga', createdAt: now, endsAt: null, deletedAt: null },
+  retentionDays: 0,
 }
 const member = (user: string, role: Role, mutedUntil = 0): MemberRow => ({
   ...{ user, role, mutedUntil, joinedSeq: 1, createdAt: now },

@@ -11,6 +11,10 @@ const NAMES = [
   'TIDINGS_INSTANCE',
   'TIDINGS_WORKER_LEASE_S',
   'TIDINGS_TASK_GROUPS',
+  'TIDINGS_RETENTION_DAYS',
+  'TIDINGS_RETENTION_EVERY_S',
+  'TIDINGS_SEARCH',
+  'TIDINGS_SEARCH_PER_S',
   'TIDINGS_JWT_SECRET',
   'TIDINGS_OPS_HOST',
   'TIDINGS_OPS_PORT',
@@ -27,6 +31,10 @@ export interface TaskConfig {
   instance: string
   leaseS: number
   groups: readonly Group[]
+  /** `days` 0: entries are kept for ever, unless their room says otherwise. */
+  retention: { days: number; everyMs: number }
+  /** Undefined: no index of words is kept. */
+  search: { perS: number } | undefined
   jwtSecret: string
   ops: { host: string; port: number }
   logLevel: string
@@ -45,6 +53,8 @@ export function readConfig(environment: NodeJS.ProcessEnv): TaskConfig {
     instance: env.TIDINGS_INSTANCE ?? `task-${process.pid}`,
     leaseS: env.TIDINGS_WORKER_LEASE_S,
     groups: [...new Set(env.TIDINGS_TASK_GROUPS)] as Group[],
+    retention: { days: env.TIDINGS_RETENTION_DAYS, everyMs: env.TIDINGS_RETENTION_EVERY_S * 1_000 },
+    search: env.TIDINGS_SEARCH === 'on' ? { perS: env.TIDINGS_SEARCH_PER_S } : undefined,
     jwtSecret: requireSetting('task', 'TIDINGS_JWT_SECRET', env.TIDINGS_JWT_SECRET),
     ops: { host: env.TIDINGS_OPS_HOST, port: env.TIDINGS_OPS_PORT },
     logLevel: env.TIDINGS_LOG_LEVEL,

@@ -7,8 +7,11 @@ import { gauge, type Lifecycle, type Logger, type MetricsRegistry, type Tracing 
 import { connectStore } from '@tidings/store'
 import { createJanitor, type Group, type Handler, type Keys, type Owner, type Redis } from '@tidings/stream'
 import type { TaskConfig } from './config.js'
+import { createRetentionMetrics, createSearchMetrics } from './metrics.js'
 import { createPersister } from './persist.js'
 import { startPusher } from './push.js'
+import { startRetention } from './retention.js'
+import { startSearchIndex } from './search-index.js'
 
 export interface GroupDeps {
   config: TaskConfig
@@ -82,6 +85,18 @@ export const groups: Record<Group, GroupRow> = {
       life.add('mysql', () => store.stop())
       const janitor = createJanitor(redis, keys)
       const persister = createPersister({ store, redis, keys, log, metrics, tracing })
+      const retention = startRetention({
+        ...{ store, redis, keys, log, ...config.retention, owner: config.instance },
+        removed: createRetentionMetrics(metrics),
+      })
+      life.add('retention', () => retention.stop())
+      if (config.search) {
+        const index = startSearchIndex({
+          ...{ store, log, perS: config.search.perS, owner: config.instance },
+          indexed: createSearchMetrics(metrics),
+        })
+        life.add('index of words', () => index.stop())
+      }
       return {
         handler: persister,
         checks: { persist: () => store.ping(), 'lost entries': () => persister.checkLost() },

@@ -8,6 +8,14 @@ export interface HoleMetrics {
   lost(seqs: number): void
 }
 
+/** @returns a verb: so many rows were removed */
+export const createRetentionMetrics = (registry: MetricsRegistry): ((rows: number) => void) =>
+  counter(registry, 'tidings_expired_total', 'Rows of entries that retention has removed.')
+
+/** @returns a verb: so many entries were read for the index of words */
+export const createSearchMetrics = (registry: MetricsRegistry): ((entries: number) => void) =>
+  counter(registry, 'tidings_search_indexed_total', 'Entries that were read for the index of words.')
+
 export const createHoleMetrics = (registry: MetricsRegistry): HoleMetrics => ({
   filled: counter(
     registry,

@@ -20,7 +20,7 @@ export interface RoomEvent {
   /** What became of these members. `mutedUntil` in milliseconds since 1970. */
   members?: readonly { user: string; role?: Role; mutedUntil?: number }[]
   /** What the room is now, where that changed. */
-  room?: { name?: string; visibility?: string; history?: string }
+  room?: { name?: string; visibility?: string; history?: string; retentionDays?: number }
 }
 
 /** The clientId of the entry that tells of a version. A person cannot send a `system` entry, whatever its clientId. */

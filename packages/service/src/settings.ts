@@ -477,6 +477,34 @@ export const settings = {
     example: '2 to 60',
     desc: 'Seconds after which a task worker that has died loses its partitions to the others.',
   }),
+  TIDINGS_RETENTION_DAYS: int(
+    0,
+    36_500,
+  )({
+    default: 0,
+    example: '0 to 36500',
+    desc: 'Days after which messages are removed for good; a room may say less, never more. 0: they are kept for ever.',
+  }),
+  TIDINGS_RETENTION_EVERY_S: int(
+    1,
+    86_400,
+  )({ default: 600, example: '1 to 86400', desc: 'Seconds between two looks for messages that are too old.' }),
+  TIDINGS_SEARCH: oneOf(
+    'on',
+    'off',
+  )({
+    default: 'on',
+    example: 'on or off',
+    desc: 'off: no index of words is kept, and GET /search answers 404. Turned on again, it is made up for.',
+  }),
+  TIDINGS_SEARCH_PER_S: int(
+    1,
+    1_000_000,
+  )({
+    default: 2_000,
+    example: '1 to 1000000',
+    desc: 'Stored messages per second that the index of words takes in, at most; it rests as long as it works, too.',
+  }),
   TIDINGS_NODE_LEASE_S: int(
     2,
     60,

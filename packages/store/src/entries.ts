@@ -5,6 +5,7 @@ import { type Db, type Store, transaction } from './db.js'
 import { holdFences } from './fences.js'
 import { asIs, literal } from './literals.js'
 import { addMembers } from './members.js'
+import { EXPIRED } from './retention.js'
 
 /** Characters in one statement: as bytes, of which a character has at most three, well below max_allowed_packet (16 MiB by default). */
 const MAX_STATEMENT_CHARACTERS = 2 * 1024 * 1024
@@ -37,9 +38,9 @@ const DATA_ERRORS: ReadonlySet<number> = new Set([
 ])
 
 const ENTRY_COLUMNS = 'conversation, seq, id, n, from_user, type, content, client_id, sent_at'
-const COLUMNS = `${ENTRY_COLUMNS}, void_from`
+const COLUMNS = `${ENTRY_COLUMNS}, void_from, reason`
 // Never IGNORE and never ON DUPLICATE KEY: both lose an entry silently when a seq was given out twice.
-const INSERT = `INSERT INTO entries (${COLUMNS}, reason) VALUES ?`
+const INSERT = `INSERT INTO entries (${COLUMNS}) VALUES ?`
 const INSERT_ENTRIES = `INSERT INTO entries (${ENTRY_COLUMNS}) VALUES ?`
 
 const toValues = (entry: Entry, reason?: string): unknown[] => [
@@ -257,7 +258,7 @@ export async function insertTombstone(store: Store, { conversation, seq, reason,
   return store.use(async (db) => {
     const before = n ?? (await readRows(db, conversation, 'seq < ?', 'DESC', seq, 1))[0]?.entry.n ?? 0
     try {
-      await db.run(`INSERT INTO entries (${COLUMNS}, reason) VALUES (?)`, [
+      await db.run(`INSERT INTO entries (${COLUMNS}) VALUES (?)`, [
         [conversation, seq, null, before, '', 'void', '{}', '', Date.now(), seq, [...reason].slice(0, 255).join('')],
       ])
       return true
@@ -272,8 +273,8 @@ export async function insertTombstone(store: Store, { conversation, seq, reason,
 export interface StoredEntry {
   /** Its id is '' for a tombstone. */
   entry: Entry
-  /** The seqs it declares empty, for a row of type `void`. */
-  void?: { from: number; to: number }
+  /** The seqs it declares empty, for a row of type `void`; `expired`: retention has removed what was there. */
+  void?: { from: number; to: number; expired?: boolean }
 }
 
 interface EntryRow {
@@ -287,6 +288,7 @@ interface EntryRow {
   client_id: string
   sent_at: string
   void_from: string | null
+  reason: string | null
 }
 
 function fromRow(row: EntryRow): StoredEntry {
@@ -303,7 +305,8 @@ function fromRow(row: EntryRow): StoredEntry {
     trace: '',
   }
   if (row.type !== 'void') return { entry }
-  return { entry, void: { from: Number(row.void_from ?? entry.seq), to: entry.seq } }
+  const range = { from: Number(row.void_from ?? entry.seq), to: entry.seq }
+  return { entry, void: row.reason === EXPIRED ? { ...range, expired: true } : range }
 }
 
 // Index: entries_pk, a range of one conversation in key order.

@@ -13,7 +13,7 @@ export interface RoomWrite {
   /** Who acted. */
   by: string
   now: Date
-  room?: Partial<Pick<RoomRow, 'name' | 'visibility' | 'history'>>
+  room?: Partial<Pick<RoomRow, 'name' | 'visibility' | 'history' | 'retentionDays'>>
   add?: readonly Pick<MemberRow, 'user' | 'role' | 'mutedUntil'>[]
   set?: readonly { user: string; role?: Role; mutedUntil?: number }[]
   remove?: readonly string[]
@@ -184,7 +184,8 @@ export async function insertRoom(
 ): Promise<RoomRow> {
   return transaction(store, async (db) => {
     await check({ people: (names) => readPeople(db, room.id, names) })
-    const row: RoomRow = { ...room, version: 0, memberCount: 0, createdAt: first.now, deletedAt: null }
+    const fresh = { version: 0, memberCount: 0, createdAt: first.now, deletedAt: null, retentionDays: 0 }
+    const row: RoomRow = { ...room, ...fresh }
     await db.orm.insert(rooms).values(row)
     return write(db, row, first)
   })

@@ -1,6 +1,6 @@
 /** Forgetting what is stored. Only what lies below persist's mark is ever cut. */
 import type { Keys } from './keys.js'
-import type { Redis } from './redis.js'
+import { type Redis, redisAway } from './redis.js'
 import { loadScript, scriptFile } from './script.js'
 
 const script = loadScript(scriptFile('idle.lua', import.meta.url))
@@ -18,6 +18,19 @@ export async function trimLog(redis: Redis, keys: Keys, conversation: string, st
   const head = Number((await redis.get(keys.seq(conversation))) ?? 0)
   const keepFrom = Math.min(stored + 1, head - LOG_KEEPS)
   if (keepFrom > 1) await redis.xtrim(keys.log(conversation), 'MINID', '~', `${keepFrom}-0`)
+}
+
+/**
+ * Cuts what retention removes from a conversation's log: exactly, however new it is among its entries.
+ * @param floor the newest seq to go; it is stored
+ * @throws AppError `unavailable`
+ */
+export async function expireLog(redis: Redis, keys: Keys, conversation: string, floor: number): Promise<void> {
+  try {
+    await redis.xtrim(keys.log(conversation), 'MINID', `${floor + 1}-0`)
+  } catch (error) {
+    throw redisAway(error)
+  }
 }
 
 function idBefore(a: string, b: string): boolean {

@@ -52,7 +52,16 @@ const CreateRoom = Type.Object(
 )
 
 const UpdateRoom = Type.Object(
-  { name: Type.Optional(RoomName), visibility: Type.Optional(Visibility), history: Type.Optional(History) },
+  {
+    name: Type.Optional(RoomName),
+    visibility: Type.Optional(Visibility),
+    history: Type.Optional(History),
+    retentionDays: Type.Optional(
+      Type.Union([Type.Integer({ minimum: 1, maximum: 3_650 }), Type.Null()], {
+        description: 'Messages that are older are removed for good; null: as long as everywhere here.',
+      }),
+    ),
+  },
   { minProperties: 1, examples: [{ name: 'The whole team' }], ...strict },
 )
 
@@ -145,7 +154,7 @@ export function roomRoutes(app: Api, { logic }: ApiDeps, authenticate: onRequest
         operationId: 'updateRoom',
         ...about,
         summary: 'Change a room',
-        description: 'Owner and admins may change the name, the owner alone visibility and history.',
+        description: 'Owner and admins may change the name, the owner alone visibility, history and retentionDays.',
         params,
         body: UpdateRoom,
         response: { 200: named(Room, 'The room as it is now.'), ...problems(...BODY_CODES, ...CHANGE_CODES) },
@@ -153,8 +162,10 @@ export function roomRoutes(app: Api, { logic }: ApiDeps, authenticate: onRequest
     },
     async (request) => {
       const user = requireUser(request.identity)
-      const { name = '', visibility = '', history = '' } = request.body
-      return roomJson(await logic.updateRoom({ user, room: roomOf(request.params), name, visibility, history }))
+      const { name = '', visibility = '', history = '', retentionDays } = request.body
+      const kept = retentionDays !== undefined && { retentionDays: retentionDays ?? 0 }
+      const wanted = { user, room: roomOf(request.params), name, visibility, history, ...kept }
+      return roomJson(await logic.updateRoom(wanted))
     },
   )
 

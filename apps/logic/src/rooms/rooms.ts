@@ -1,12 +1,12 @@
 /** Rooms themselves: made, found, changed, ended. */
 import { randomBytes } from 'node:crypto'
 import { AppError, type logicRpc } from '@tidings/protocol'
-import { findMember, findRoom, insertRoom, type RoomRow, type Store, searchRooms as search } from '@tidings/store'
+import { findMember, findRoom, insertRoom, type Store, searchRooms as search } from '@tidings/store'
 import { limitOf, nameOf, oneOf, userOf } from '../input.js'
 import { type Changed, change, type RoomDeps, repeatable, tell } from './change.js'
 import { toWrite } from './events.js'
 import { changedUsersOf, roomOf } from './input.js'
-import { MAX_TTL_S, MIN_TTL_S } from './limits.js'
+import { MAX_RETENTION_DAYS, MAX_TTL_S, MIN_TTL_S } from './limits.js'
 import { type Plan, planDelete, planUpdate, requireSight, requireUsable, roomNotFound } from './rules.js'
 import { toRoom } from './views.js'
 
@@ -95,14 +95,22 @@ const badCursor = (): AppError =>
 
 /** What is not given stays. @throws AppError `room_not_found`, `forbidden`, `invalid_request`, `outcome_unknown`, `unavailable` */
 export async function updateRoom(deps: RoomDeps, request: logicRpc.UpdateRoomRequest): Promise<logicRpc.Room> {
-  const wanted: Partial<Pick<RoomRow, 'name' | 'visibility' | 'history'>> = {
+  const wanted: NonNullable<Plan['room']> = {
     ...(request.name !== '' && { name: nameOf(request.name) }),
     ...(request.visibility !== '' && { visibility: oneOf('visibility', VISIBILITIES, request.visibility) }),
     ...(request.history !== '' && { history: oneOf('history', HISTORIES, request.history) }),
+    ...(request.retentionDays !== undefined && { retentionDays: retentionOf(request.retentionDays) }),
   }
   const act = { room: roomOf(request.room), by: userOf(request.user) }
   const { room, role } = await change(deps, act, (known) => planUpdate(known, wanted))
   return toRoom(room, role)
+}
+
+/** @param days 0: as everywhere */
+function retentionOf(days: number): number {
+  if (!Number.isInteger(days) || days < 0 || days > MAX_RETENTION_DAYS)
+    throw new AppError('invalid_request', `retentionDays is a whole number from 1 to ${MAX_RETENTION_DAYS}.`)
+  return days
 }
 
 /** Ends the room for all. @throws AppError `room_not_found`, `forbidden`, `invalid_request`, `outcome_unknown`, `unavailable` */

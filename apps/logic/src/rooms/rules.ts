@@ -20,7 +20,7 @@ export interface Known {
 /** What is to be written. */
 export interface Plan {
   change: RoomEvent['change']
-  room?: { name?: string; visibility?: string; history?: string }
+  room?: NonNullable<RoomEvent['room']>
   add?: readonly { user: string; role: Role; mutedUntil: number }[]
   set?: readonly { user: string; role?: Role; mutedUntil?: number }[]
   remove?: readonly string[]
@@ -192,6 +192,11 @@ export function planUpdate(known: Known, wanted: NonNullable<Plan['room']>): Pla
     if (value === undefined || value === known.room[field]) continue
     if (field !== 'name' && mine !== 'owner') throw forbidden('Only the owner may change who sees the room.')
     room[field] = value
+  }
+  const { retentionDays } = wanted
+  if (retentionDays !== undefined && retentionDays !== known.room.retentionDays) {
+    if (mine !== 'owner') throw forbidden('Only the owner may change for how long messages are kept.')
+    room.retentionDays = retentionDays
   }
   return Object.keys(room).length === 0 ? undefined : { change: 'updated', room }
 }

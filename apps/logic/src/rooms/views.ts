@@ -14,6 +14,7 @@ export const toRoom = (row: RoomRow, role: Role | ''): logicRpc.Room => ({
   endsAt: row.endsAt?.getTime() ?? 0,
   version: row.version,
   role,
+  retentionDays: row.retentionDays,
 })
 
 /** @param displayName of the user */

@@ -1,0 +1,103 @@
+/**
+ * Removes entries that are older than the instance or their room wants: by age, the oldest first, a few hundred rows in a transaction
+ * and a pause after each. The log in Redis goes first, so that nobody is shown there what MySQL has no more.
+ */
+
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Logger, Stoppable } from '@tidings/service'
+import {
+  conversationsBefore,
+  expire,
+  findExpiring,
+  type Job,
+  type RetainedRoom,
+  roomConversation,
+  roomsWithRetention,
+  type Store,
+} from '@tidings/store'
+import { expireLog, type Keys, type Redis } from '@tidings/stream'
+import { startJob } from './job.js'
+
+const DAY_MS = 24 * 60 * 60_000
+/** Rows in one transaction, and in one look at ids. */
+const ROWS = 500
+const LOOK = 1_000
+const ROOMS = 200
+/** After each transaction: as long as it took, and at least this. */
+const PAUSE_MS = 20
+
+export interface RetentionDeps {
+  store: Store
+  redis: Redis
+  keys: Keys
+  /** 0: whatever has no retention of its own is kept for ever. */
+  days: number
+  everyMs: number
+  owner: string
+  /** Rows that were removed. */
+  removed(rows: number): void
+  log: Logger
+  now?: () => number
+}
+
+export function startRetention(deps: RetentionDeps): Stoppable {
+  const { store, everyMs, owner, log } = deps
+  return startJob({ store, name: 'retention', owner, everyMs, log, run: (job, signal) => sweep(deps, job, signal) })
+}
+
+/** One look at everything. @returns false when the job is another's @throws AppError `unavailable` */
+export async function sweep(deps: RetentionDeps, job: Job, signal: AbortSignal): Promise<boolean> {
+  const now = (deps.now ?? Date.now)()
+  return (await sweepAll(deps, job, now, signal)) && (await sweepRooms(deps, job, now, signal))
+}
+
+async function sweepAll(deps: RetentionDeps, job: Job, now: number, signal: AbortSignal): Promise<boolean> {
+  if (deps.days === 0) return true
+  const before = now - deps.days * DAY_MS
+  for (let after = '0'; !signal.aborted; ) {
+    const page = await conversationsBefore(deps.store, before, after, LOOK)
+    if (!page) return true
+    for (const conversation of page.conversations)
+      if (!(await expireAll(deps, job, conversation, before, signal))) return false
+    // What is still there below it, behind a younger one, is looked at in the next turn.
+    after = page.last
+  }
+  return true
+}
+
+async function sweepRooms(deps: RetentionDeps, job: Job, now: number, signal: AbortSignal): Promise<boolean> {
+  for (let last: RetainedRoom | undefined; !signal.aborted; ) {
+    const rooms = await roomsWithRetention(deps.store, last, ROOMS)
+    for (const { id, days } of rooms) {
+      if (deps.days > 0 && days >= deps.days) continue
+      if (!(await expireAll(deps, job, roomConversation(id), now - days * DAY_MS, signal))) return false
+    }
+    last = rooms.at(-1)
+    if (rooms.length < ROOMS) return true
+  }
+  return true
+}
+
+/** @returns false when the job is another's */
+async function expireAll(
+  deps: RetentionDeps,
+  job: Job,
+  conversation: string,
+  before: number,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const { store, redis, keys, log } = deps
+  for (let more = true; more && !signal.aborted; ) {
+    const began = performance.now()
+    const found = await findExpiring(store, conversation, before, ROWS)
+    if (!found) return true
+    await expireLog(redis, keys, conversation, found.floor.seq)
+    const removed = await expire(store, job, conversation, found, before)
+    if (removed === undefined) return false
+    deps.removed(removed)
+    log.debug({ conversation, floor: found.floor.seq, removed }, 'old entries were removed')
+    more = found.more
+    await delay(Math.max(PAUSE_MS, performance.now() - began), undefined, { ref: false })
+  }
+  return true
+}
