@@ -1,5 +1,6 @@
 export { type Api, type ApiDeps, type ApiLimits, type ApiSettings, type FileSettings, LIMITS } from './api.js'
 export { buildApp } from './app.js'
 export { type ApiConfig, readConfig } from './config.js'
+export * from './exports.js'
 export * from './rates.js'
 export { type ApiApp, startApi } from './start.js'

@@ -14,6 +14,7 @@ import { VERSION } from './docs.js'
 import { watchEventLoop } from './event-loop.js'
 import { diskBlobs } from './files/disk.js'
 import { startFileSweep } from './files/sweep.js'
+import { createExports } from './exports.js'
 import { createPersisted } from './persisted.js'
 import { createRates, noRates } from './rates.js'
 
@@ -64,6 +65,7 @@ export async function startApi(
       cluster: createCluster({ registry, redis, keys }),
       words: createWordListStore(registry),
       flagged,
+      exports: createExports(redis, keys),
       eventLoop,
       files: { ...fileSettings, blobs },
       isRevoked: edge.revocations.has,

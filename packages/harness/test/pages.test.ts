@@ -165,6 +165,7 @@ t.test('every Redis key, table and etcd prefix is in the state tables of ARCHITE
     keys.seen('u'),
     ...[keys.rate('sends', 'u'), keys.tries('name', 'u'), keys.nonce('k', 'n')],
     keys.flagged(),
+    keys.export('u'),
   ]
   t.equal(
     made.length,

@@ -43,6 +43,17 @@ const raiseCursors = (db: Db, chunk: Cursor[], now: Date): Promise<number> =>
     [chunk.map(({ user, device, conversation, seq }) => [user, device, conversation, seq, now])],
   )
 
+/** Devices of a user, by name. Index: devices_pk. @throws AppError `unavailable` */
+export async function devicesOf(store: Store, user: string, limit: number): Promise<Omit<Device, 'user'>[]> {
+  const rows = await store.use((db) =>
+    db.select<{ device: string; firstSeen: Date }>(
+      'SELECT device, first_seen AS firstSeen FROM devices WHERE user = ? ORDER BY device LIMIT ?',
+      [user, limit],
+    ),
+  )
+  return rows.map(({ device, firstSeen }) => ({ device, firstSeen: firstSeen.getTime() }))
+}
+
 /** All devices and cursors of the users. Indexes: devices_pk, cursors_pk. @throws AppError `unavailable` */
 export async function cursorsOf(
   store: Store,

@@ -1,5 +1,5 @@
 /** Sign-ins and their refresh tokens, of which only the SHA-256 is known here. */
-import { and, eq, gt, isNull, lt } from 'drizzle-orm'
+import { and, desc, eq, gt, isNull, lt } from 'drizzle-orm'
 import { type Db, type Store, transaction } from './db.js'
 import { refreshTokens, sessions } from './schema.js'
 
@@ -32,6 +32,13 @@ export async function insertSession(
     await orm.insert(refreshTokens).values({ hash, session: id, expiresAt })
     return true
   })
+}
+
+/** Sessions of a user, the newest first. Index: sessions_user. @throws AppError `unavailable` */
+export async function sessionsOf(store: Store, user: string, limit: number): Promise<(typeof sessions.$inferSelect)[]> {
+  return store.use(({ orm }) =>
+    orm.select().from(sessions).where(eq(sessions.user, user)).orderBy(desc(sessions.createdAt)).limit(limit),
+  )
 }
 
 export type Rotation =

@@ -50,6 +50,8 @@ export interface Keys {
   ticket(digest: string): string
   /** hash: `level` of a bucket of tokens and `at`, when it had it; by what is limited and for whom. Until it is full again */
   rate(kind: string, whom: string): string
+  /** string, 90 s: which export of a user's data runs now */
+  export(user: string): string
   /** hash: `tries` to sign in that failed and `next`, when another one counts; by name or address. 15 min */
   tries(kind: string, whom: string): string
   /** string, 11 min: a signed request of an operator was seen; by key and nonce */
@@ -89,6 +91,7 @@ export function createKeys(namespace: string, partitions: number): Keys {
     revoked: () => key(0, 'revoked'),
     ticket: (digest) => key(of(digest), `ticket:${digest}`),
     rate: (kind, whom) => key(of(whom), `rate:${kind}:${whom}`),
+    export: (u) => key(of(u), `export:${u}`),
     tries: (kind, whom) => key(of(whom), `tries:${kind}:${whom}`),
     nonce: (name, nonce) => key(of(name), `nonce:${name}:${nonce}`),
     flagged: () => key(0, 'flagged'),

@@ -1,0 +1,27 @@
+/** What is known of a user beside what was said: for the user alone. */
+import type { logicRpc } from '@tidings/protocol'
+import { devicesOf, type Store, sessionsOf } from '@tidings/store'
+import { userOf } from './input.js'
+
+/** More than people have; of sessions the newest. */
+const MAX_DEVICES = 5_000
+const MAX_SESSIONS = 5_000
+
+/** @throws AppError `invalid_request`, `unavailable` */
+export async function readAccount(
+  store: Store,
+  request: logicRpc.ReadAccountRequest,
+): Promise<logicRpc.ReadAccountResponse> {
+  const user = userOf(request.user)
+  const [devices, sessions] = await Promise.all([
+    devicesOf(store, user, MAX_DEVICES),
+    sessionsOf(store, user, MAX_SESSIONS),
+  ])
+  return {
+    devices: devices.map(({ device, firstSeen }) => ({ device, firstSeen })),
+    sessions: sessions.map(({ id, device, createdAt, expiresAt, revokedAt }) => ({
+      ...{ id, device, createdAt: createdAt.getTime(), expiresAt: expiresAt.getTime() },
+      revokedAt: revokedAt?.getTime() ?? 0,
+    })),
+  }
+}
