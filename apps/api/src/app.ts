@@ -18,6 +18,7 @@ import { authRoutes } from './routes/auth.js'
 import { blockRoutes } from './routes/blocks.js'
 import { conversationRoutes } from './routes/conversations.js'
 import { fileRoutes } from './routes/files.js'
+import { exportRoutes } from './routes/export.js'
 import { meRoutes } from './routes/me.js'
 import { memberRoutes } from './routes/members.js'
 import { singleMessageRoutes } from './routes/message.js'
@@ -27,6 +28,7 @@ import { positionRoutes } from './routes/positions.js'
 import { presenceRoutes } from './routes/presence.js'
 import { roomRoutes } from './routes/rooms.js'
 import { uploadRoutes } from './routes/uploads.js'
+import { searchRoutes } from './routes/search.js'
 import { SHARED_SCHEMAS } from './schemas.js'
 import { onClientError } from './socket-errors.js'
 import { validatorCompiler } from './validate.js'
@@ -64,6 +66,7 @@ export function buildApp(deps: ApiDeps): Api {
     (scope, _options, done) => {
       authRoutes(scope, deps, authenticate)
       meRoutes(scope, deps, authenticate)
+      exportRoutes(scope, deps, authenticate, log)
       blockRoutes(scope, deps, authenticate)
       messageRoutes(scope, deps, authenticate, log)
       singleMessageRoutes(scope, deps, authenticate)
@@ -76,6 +79,7 @@ export function buildApp(deps: ApiDeps): Api {
       adminRoutes(scope, deps)
       uploadRoutes(scope, deps, authenticate)
       fileRoutes(scope, deps, authenticate)
+      searchRoutes(scope, deps, authenticate)
       done()
     },
     { prefix: '/api/v1' },

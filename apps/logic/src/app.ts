@@ -26,6 +26,7 @@ import { createReceipts } from './receipts.js'
 import { startRevocations } from './revocations.js'
 import { startRoomSweeper } from './rooms/sweeper.js'
 import { createTurns } from './rooms/turns.js'
+import { createSearches } from './search.js'
 import { createLogicService } from './server.js'
 import { startWriteBehind } from './write-behind.js'
 
@@ -120,6 +121,7 @@ export async function startLogic(
       listingCursors: createListingCursors(config.jwtSecret),
       log,
       passwords: await createPasswords(),
+      search: createSearches(config.search),
       registration: config.registration,
       refreshTokenS: config.refreshTokenS,
       fileQuotaBytes: config.fileQuotaBytes,

@@ -17,6 +17,7 @@ const NAMES = [
   'TIDINGS_REGISTRATION',
   'TIDINGS_FILE_QUOTA_BYTES',
   'TIDINGS_FILE_ORPHAN_S',
+  'TIDINGS_SEARCH',
   'TIDINGS_RPC_HOST',
   'TIDINGS_RPC_PORT',
   'TIDINGS_OPS_HOST',
@@ -41,6 +42,8 @@ export interface LogicConfig {
   /** Bytes that the uploaded files of one user may have; 0: no bound. */
   fileQuotaBytes: number
   fileOrphanS: number
+  /** May messages be searched? */
+  search: boolean
   rpc: { host: string; port: number }
   ops: { host: string; port: number }
   logLevel: string
@@ -65,6 +68,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): LogicConfig {
     registration: env.TIDINGS_REGISTRATION ?? (outsideKey ? 'closed' : 'open'),
     fileQuotaBytes: env.TIDINGS_FILE_QUOTA_BYTES,
     fileOrphanS: env.TIDINGS_FILE_ORPHAN_S,
+    search: env.TIDINGS_SEARCH === 'on',
     rpc: { host: env.TIDINGS_RPC_HOST, port: env.TIDINGS_RPC_PORT },
     ops: { host: env.TIDINGS_OPS_HOST, port: env.TIDINGS_OPS_PORT },
     logLevel: env.TIDINGS_LOG_LEVEL,

@@ -30,6 +30,7 @@ import { type PermitDeps, permits } from '../src/permit.js'
 import { createReceipts } from '../src/receipts.js'
 import { startRevocations } from '../src/revocations.js'
 import { createTurns } from '../src/rooms/turns.js'
+import { createSearches } from '../src/search.js'
 import type { LogicDeps } from '../src/server.js'
 import { startWriteBehind } from '../src/write-behind.js'
 
@@ -154,6 +155,7 @@ export async function world(t: Test): Promise<World> {
     log,
     devices: createDevices({ redis, keys, store, writeBehind, log }),
     passwords: await createPasswords(),
+    search: createSearches(true),
     registration: 'open',
     refreshTokenS: 3_600,
     fileQuotaBytes: 0,
