@@ -46,10 +46,11 @@ export async function* exportLines(
   try {
     const { user: profile } = await patient(() => logic.getUser({ user }))
     yield counted(line('user', { user: profile }))
-    const { devices, sessions } = await patient(() => logic.readAccount({ user }))
+    const { devices, sessions, files } = await patient(() => logic.readAccount({ user }))
     for (const device of devices) yield counted(line('device', device))
     for (const { revokedAt, ...session } of sessions)
       yield counted(line('session', { ...session, revokedAt: revokedAt === 0 ? null : revokedAt }))
+    for (const file of files) yield counted(line('file', file))
     for await (const blocked of blocks(logic, user)) yield counted(line('block', { user: blocked }))
     for await (const view of conversations(logic, user)) {
       yield counted(rawLine('conversation', 'conversation', conversationJson(view)))

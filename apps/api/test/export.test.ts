@@ -40,6 +40,7 @@ test('a line for each thing, content as it was written, and a last one that says
   behind.readAccount = () => ({
     devices: [{ device: 'phone', firstSeen: 5 }],
     sessions: [{ id: 's1', device: 'phone', createdAt: 1, expiresAt: 9, revokedAt: 0 }],
+    files: [{ id: 'f1', name: 'a.png', mediaType: 'image/png', size: 3, createdAt: 1 }],
   })
   behind.listBlocks = () => ({ users: ['mallory'], nextCursor: '' })
   behind.listConversations = () => ({ conversations: [view(dm, 3), view(`room:${ROOM}`, 0)], nextCursor: '' })
@@ -62,12 +63,13 @@ test('a line for each thing, content as it was written, and a last one that says
     { kind: 'user', user: { id: 'alice' } },
     { kind: 'device', device: 'phone', firstSeen: 5 },
     { kind: 'session', id: 's1', device: 'phone', revokedAt: null },
+    { kind: 'file', id: 'f1', name: 'a.png', size: 3 },
     { kind: 'block', user: 'mallory' },
     { kind: 'conversation', conversation: { id: dm, pinned: true, muted: false, read: 0 } },
     { kind: 'message', message: { seq: 2, from: 'alice', content: { text: 'line\nbreak' } } },
     { kind: 'conversation', conversation: { id: `room:${ROOM}` } },
     { kind: 'room', room: { id: ROOM, role: 'owner' } },
-    { kind: 'end', lines: 8 },
+    { kind: 'end', lines: 9 },
   ])
   t.match(reply.text, '9007199254740993')
   t.notMatch(reply.text, /refresh|hash|password/i)
@@ -99,7 +101,7 @@ test('who may not, what is wrong, and a second one at the same time', async (t) 
   const waiting = new Promise<void>((resolve) => {
     goOn = resolve
   })
-  behind.readAccount = () => waiting.then(() => ({ devices: [], sessions: [] })) as never
+  behind.readAccount = () => waiting.then(() => ({ devices: [], sessions: [], files: [] })) as never
   const first = call('GET', 'me/export')
   while (calls.at(-1)?.[0] !== 'readAccount') await new Promise(setImmediate)
   const second = await call('GET', 'me/export')
@@ -107,7 +109,7 @@ test('who may not, what is wrong, and a second one at the same time', async (t) 
   t.equal(second.headers['retry-after'], '30')
   goOn!()
   t.equal((await first).status, 200)
-  behind.readAccount = () => ({ devices: [], sessions: [] })
+  behind.readAccount = () => ({ devices: [], sessions: [], files: [] })
   t.equal((await call('GET', 'me/export')).status, 200, 'afterwards another one may')
 })
 

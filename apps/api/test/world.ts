@@ -22,7 +22,15 @@ import {
 import type { Response as Injected, InjectOptions } from 'light-my-request'
 import type { Test } from 'tap'
 import type { Cluster } from '../src/admin/cluster.js'
-import { type Api, type ApiLimits, buildApp, type Exports, type FileSettings, noRates, type Rates } from '../src/index.js'
+import {
+  type Api,
+  type ApiLimits,
+  buildApp,
+  type Exports,
+  type FileSettings,
+  noRates,
+  type Rates,
+} from '../src/index.js'
 
 export const SECRET = 'a secret of the tests, longer than 32 bytes'
 export const SEND_TOKEN = 'service-token-with-send'
@@ -158,7 +166,7 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
     listConversations: () => ({ conversations: [], nextCursor: '' }),
     setFlags: () => ({ mutedUntil: 0, pinned: false }),
     searchMessages: () => ({ hits: [], nextCursor: '', complete: true }),
-    readAccount: () => ({ devices: [], sessions: [] }),
+    readAccount: () => ({ devices: [], sessions: [], files: [] }),
     readHistory: () => ({ entries: [], voids: [], head: 0, complete: true }),
     readOffline: () => ({ entries: [], voids: [], gaps: [], nextCursor: '' }),
     presence: () => ({ people: [] }),

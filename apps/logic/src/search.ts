@@ -178,10 +178,11 @@ async function toHits(
   query: string,
   terms: readonly Term[],
 ): Promise<logicRpc.SearchHit[]> {
-  const entries = await findEntries(
+  const there = await findEntries(
     store,
     page.map(({ id }) => id),
   )
+  const entries = new Map(there.map((entry) => [entry.id, entry]))
   return page.flatMap(({ id, conversation }) => {
     const entry = entries.get(id)
     return entry?.conversation === conversation ? toHit(entry, query, terms) : []

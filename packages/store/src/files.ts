@@ -1,5 +1,5 @@
 /** Uploaded files: a row before the first byte, so that no bytes lie about that nobody knows of; the bytes themselves are elsewhere. */
-import { and, eq, isNull } from 'drizzle-orm'
+import { and, eq, isNotNull, isNull } from 'drizzle-orm'
 import { type Store, transaction } from './db.js'
 import { files } from './schema.js'
 
@@ -86,6 +86,17 @@ export async function dropFile(store: Store, owner: string, id: string): Promise
 export async function findFile(store: Store, id: string): Promise<FileRow | undefined> {
   const [row] = await store.use(({ orm }) => orm.select().from(files).where(eq(files.id, id)))
   return row?.storedAt && !row.deletedAt ? row : undefined
+}
+
+/** Files of an owner that are wholly there and not deleted. Index: files_owner. @throws AppError `unavailable` */
+export async function filesOf(store: Store, owner: string, limit: number): Promise<FileRow[]> {
+  return store.use(({ orm }) =>
+    orm
+      .select()
+      .from(files)
+      .where(and(eq(files.owner, owner), isNotNull(files.storedAt), isNull(files.deletedAt)))
+      .limit(limit),
+  )
 }
 
 /** From now on nobody reads it; its bytes go with the next sweep. @returns false when it is not there @throws AppError `unavailable` */

@@ -4,6 +4,7 @@
  */
 import { firstIdAt } from '@tidings/protocol'
 import { type Db, type Store, transaction } from './db.js'
+import { removeUsesIn } from './file-uses.js'
 import { holdJob, type Job } from './jobs.js'
 
 /** Of the row that stands for what was removed. */
@@ -117,8 +118,7 @@ export async function findExpiring(
 const REMOVE = "DELETE FROM entries WHERE conversation = ? AND seq <= ? AND (sent_at < ? OR type = 'void')"
 const DECLARE = `INSERT INTO entries (conversation, seq, n, from_user, type, content, client_id, sent_at, void_from, reason)
   VALUES (?, ?, ?, '', 'void', '{}', '', ?, 1, '${EXPIRED}')`
-/** Tables with rows that belong to an entry and go with it; each by its primary key. */
-const BELONGING = ['search_entries']
+const IDS = 'SELECT id FROM entries WHERE conversation = ? AND seq <= ? AND sent_at < ? AND id IS NOT NULL'
 
 /**
  * Removes what `findExpiring` has found, in one transaction that holds the job.
@@ -134,16 +134,23 @@ export async function expire(
 ): Promise<number | undefined> {
   return transaction(store, async (db) => {
     if (!(await holdJob(db, job))) return undefined
+    await removeBelonging(db, conversation, floor.seq, ms)
     const removed = await db.run(REMOVE, [conversation, floor.seq, ms])
-    await removeBelonging(db, conversation, floor.seq)
     await db.run(DECLARE, [conversation, floor.seq, floor.n, sentAt])
     return removed
   })
 }
 
-async function removeBelonging(db: Db, conversation: string, upTo: number): Promise<void> {
-  for (const table of BELONGING)
-    await db.run(`DELETE FROM ${table} WHERE conversation = ? AND seq <= ?`, [conversation, upTo])
+/** Its words, and what says that it refers to files: those go when nothing else does. */
+async function removeBelonging(db: Db, conversation: string, upTo: number, ms: number): Promise<void> {
+  const ids = await db.select<{ id: string }>(IDS, [conversation, upTo, ms])
+  await removeUsesIn(
+    db,
+    ids.map(({ id }) => id),
+    new Date(),
+  )
+  // Index: search_entries_pk.
+  await db.run('DELETE FROM search_entries WHERE conversation = ? AND seq <= ?', [conversation, upTo])
 }
 
 /** For the tests that read EXPLAIN. */

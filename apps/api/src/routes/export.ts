@@ -26,7 +26,7 @@ export function exportRoutes(
         tags: ['users'],
         summary: 'Take my data along',
         description:
-          'A line of JSON for each thing that is known of me: user, device, session, block, conversation, room, message. Messages are mine, or ' +
+          'A line of JSON for each thing that is known of me: user, device, session, file, block, conversation, room, message. Messages are mine, or ' +
           'with all=1 all that I may read. The last line has kind end; without it something is missing: ask again. One at a time.',
         security: SIGNED_IN,
         querystring: Type.Object(

@@ -320,6 +320,16 @@ export interface SessionRow {
 export interface ReadAccountResponse {
   devices: DeviceRow[];
   sessions: SessionRow[];
+  files: OwnedFile[];
+}
+
+export interface OwnedFile {
+  id: string;
+  name: string;
+  mediaType: string;
+  size: number;
+  /** milliseconds since 1970 */
+  createdAt: number;
 }
 
 export interface UpdateUserRequest {
@@ -4350,7 +4360,7 @@ export const SessionRow: MessageFns<SessionRow> = {
 };
 
 function createBaseReadAccountResponse(): ReadAccountResponse {
-  return { devices: [], sessions: [] };
+  return { devices: [], sessions: [], files: [] };
 }
 
 export const ReadAccountResponse: MessageFns<ReadAccountResponse> = {
@@ -4360,6 +4370,9 @@ export const ReadAccountResponse: MessageFns<ReadAccountResponse> = {
     }
     for (const v of message.sessions) {
       SessionRow.encode(v!, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.files) {
+      OwnedFile.encode(v!, writer.uint32(26).fork()).join();
     }
     return writer;
   },
@@ -4393,6 +4406,14 @@ export const ReadAccountResponse: MessageFns<ReadAccountResponse> = {
             message.sessions.push(SessionRow.decode(reader, reader.uint32()));
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.files.push(OwnedFile.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4412,6 +4433,110 @@ export const ReadAccountResponse: MessageFns<ReadAccountResponse> = {
     const message = createBaseReadAccountResponse();
     message.devices = object.devices?.map((e) => DeviceRow.fromPartial(e)) || [];
     message.sessions = object.sessions?.map((e) => SessionRow.fromPartial(e)) || [];
+    message.files = object.files?.map((e) => OwnedFile.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseOwnedFile(): OwnedFile {
+  return { id: "", name: "", mediaType: "", size: 0, createdAt: 0 };
+}
+
+export const OwnedFile: MessageFns<OwnedFile> = {
+  encode(message: OwnedFile, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    if (message.mediaType !== "") {
+      writer.uint32(26).string(message.mediaType);
+    }
+    if (message.size !== 0) {
+      writer.uint32(32).uint64(message.size);
+    }
+    if (message.createdAt !== 0) {
+      writer.uint32(40).uint64(message.createdAt);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OwnedFile {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOwnedFile();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.mediaType = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.size = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.createdAt = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<OwnedFile>): OwnedFile {
+    return OwnedFile.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<OwnedFile>): OwnedFile {
+    const message = createBaseOwnedFile();
+    message.id = object.id ?? "";
+    message.name = object.name ?? "";
+    message.mediaType = object.mediaType ?? "";
+    message.size = object.size ?? 0;
+    message.createdAt = object.createdAt ?? 0;
     return message;
   },
 };
