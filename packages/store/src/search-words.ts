@@ -16,6 +16,7 @@ const UNSPACED =
   /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}ー々〆]/u
 const SPACED = /[\p{L}\p{M}\p{N}_]/u
 const PLAIN = /[a-y0-9]/
+const ALL_PLAIN = /^[a-y0-9]+$/
 
 const PREFIX = 'tok'
 /** innodb_ft_max_token_size: what is longer is not in the index. */
@@ -50,6 +51,8 @@ interface Run {
 }
 
 function encode(chars: readonly Char[]): string {
+  const [first] = chars
+  if (first && chars.length === 1 && ALL_PLAIN.test(first.text)) return (PREFIX + first.text).slice(0, LONGEST)
   let token = PREFIX
   for (const { text } of chars) {
     for (let i = 0; i < text.length && token.length < LONGEST; i++) {
@@ -89,8 +92,19 @@ const wordOf = (chars: readonly Char[]): Word => ({
 
 const pairsOf = (chars: readonly Char[]): Word[] => chars.slice(1).map((char, i) => wordOf([chars[i]!, char]))
 
+/** Half of what is said somewhere; it needs no look at each character. */
+const PLAIN_TEXT = /^[ -~\s]*$/
+
+const plainWords = (text: string): Word[] =>
+  Array.from(text.toLowerCase().matchAll(/[a-z0-9_]+/g), ({ 0: word, index }) => ({
+    token: encode([{ text: word, from: index, to: index + word.length }]),
+    from: index,
+    to: index + word.length,
+  }))
+
 /** The words of a text in their order, as they are put into the index. */
 export function wordsOf(text: string): Word[] {
+  if (PLAIN_TEXT.test(text)) return plainWords(text)
   return runsOf(text).flatMap(({ spaced, chars }) =>
     spaced ? [wordOf(chars)] : [...pairsOf(chars), wordOf([chars.at(-1)!])],
   )
