@@ -3,8 +3,7 @@
  * and a pause after each. The log in Redis goes first, so that nobody is shown there what MySQL has no more.
  */
 
-import { setTimeout as delay } from 'node:timers/promises'
-import type { Logger, Stoppable } from '@tidings/service'
+import { type Logger, pause, type Stoppable } from '@tidings/service'
 import {
   conversationsBefore,
   expire,
@@ -97,7 +96,7 @@ async function expireAll(
     deps.removed(removed)
     log.debug({ conversation, floor: found.floor.seq, removed }, 'old entries were removed')
     more = found.more
-    await delay(Math.max(PAUSE_MS, performance.now() - began), undefined, { ref: false })
+    await pause(Math.max(PAUSE_MS, performance.now() - began), signal)
   }
   return true
 }

@@ -4,9 +4,8 @@
  * when it begins and every few hours. What it has not come to yet is told by every search (`complete`).
  */
 
-import { setTimeout as delay } from 'node:timers/promises'
 import { AppError, firstIdAt } from '@tidings/protocol'
-import type { Logger, Stoppable } from '@tidings/service'
+import { type Logger, pause, type Stoppable } from '@tidings/service'
 import {
   conversationsBehind,
   indexConversation,
@@ -78,9 +77,9 @@ export function createIndexer({ store, perS, indexed, log }: SearchIndexDeps) {
   }
 
   /** As long as the work took, and longer where that was too fast. */
-  async function rest(began: number, entries: number): Promise<void> {
+  async function rest(began: number, entries: number, signal: AbortSignal): Promise<void> {
     const took = performance.now() - began
-    await delay(Math.max(took, (entries * 1_000) / perS - took), undefined, { ref: false })
+    await pause(Math.max(took, (entries * 1_000) / perS - took), signal)
   }
 
   /** Those of the places that the index does not reach to. */
@@ -100,7 +99,7 @@ export function createIndexer({ store, perS, indexed, log }: SearchIndexDeps) {
       for (const [conversation, seq] of done.heads) heads.set(conversation, seq)
       for (const conversation of done.gaps) gaps.add(conversation)
       indexed(done.rows)
-      await rest(began, done.rows)
+      await rest(began, done.rows, signal)
     }
     for (const conversation of gaps) if (!(await goThrough(job, conversation, signal))) return false
     return true
@@ -114,7 +113,7 @@ export function createIndexer({ store, perS, indexed, log }: SearchIndexDeps) {
       for (const [one, seq] of done.heads) heads.set(one, seq)
       indexed(done.rows)
       more = done.rows === AT_ONCE
-      await rest(began, done.rows)
+      await rest(began, done.rows, signal)
     }
     return true
   }
@@ -129,7 +128,7 @@ export function createIndexer({ store, perS, indexed, log }: SearchIndexDeps) {
       )
       for (const conversation of behind) if (!(await goThrough(job, conversation, signal))) return false
       after = last
-      await rest(began, 0)
+      await rest(began, 0, signal)
     }
     if (!signal.aborted) comparedAt = performance.now()
     return true
