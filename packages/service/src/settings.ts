@@ -466,9 +466,13 @@ export const settings = {
   }),
   // The workers
   TIDINGS_TASK_GROUPS: list(
-    /^(push|persist)$/,
-    'give push, persist or both.',
-  )({ default: ['push', 'persist'], example: 'push,persist', desc: 'Consumer groups that this worker serves.' }),
+    /^(push|persist|notify)$/,
+    'give some of push, persist and notify, separated by commas.',
+  )({
+    default: ['push', 'persist'],
+    example: 'push,persist,notify',
+    desc: 'Consumer groups that this worker serves. notify is for webhooks and Web Push, and reads every entry once more.',
+  }),
   TIDINGS_WORKER_LEASE_S: int(
     2,
     60,
@@ -512,6 +516,59 @@ export const settings = {
     default: 10,
     example: '2 to 60',
     desc: 'Seconds after which etcd drops the listings of an api, logic or connect process that has died.',
+  }),
+  // Webhooks and Web Push
+  TIDINGS_HOOKS_ALLOW_PRIVATE: oneOf(
+    'on',
+    'off',
+  )({
+    default: 'off',
+    example: 'on or off',
+    desc: 'on: webhooks may use http and, like push services, private addresses. For tests and closed networks: whoever may make webhooks can then reach what the workers reach.',
+  }),
+  TIDINGS_HOOKS_RETRY_FOR_S: int(
+    1,
+    2_592_000,
+  )({
+    default: 86_400,
+    example: '1 to 2592000',
+    desc: 'Seconds for which an event that a webhook does not take is tried again, at growing intervals, before it becomes a dead letter.',
+  }),
+  TIDINGS_VAPID_PUBLIC_KEY: matching(
+    /^B[A-Za-z0-9_-]{86}$/,
+    'give a P-256 public key as 87 characters of base64url.',
+  )({
+    default: undefined,
+    example: '87 characters',
+    desc: 'Public key by which push services know this server. npm start makes a pair in the data folder. Without one, there is no Web Push.',
+  }),
+  TIDINGS_VAPID_PRIVATE_KEY: matching(
+    /^[A-Za-z0-9_-]{43}$/,
+    'give a P-256 private key as 43 characters of base64url.',
+  )({ default: undefined, example: '43 characters', docs: 'secret', desc: 'The private key to it.' }),
+  TIDINGS_VAPID_SUBJECT: matching(
+    /^(mailto:[^\s@]+@[^\s@]+|https:\/\/\S+)$/,
+    'give mailto: with an address, or an https URL.',
+  )({
+    default: 'mailto:operator@example.com',
+    example: 'mailto: or https URL',
+    desc: 'Where the operators of push services reach you when something is wrong. Some services refuse an address that cannot be one.',
+  }),
+  TIDINGS_WEB_PUSH_AFTER_S: int(
+    0,
+    3_600,
+  )({
+    default: 10,
+    example: '0 to 3600',
+    desc: 'Seconds that a device has for acknowledging a message before it is pushed to.',
+  }),
+  TIDINGS_WEB_PUSH_CONTENT: oneOf(
+    'on',
+    'off',
+  )({
+    default: 'off',
+    example: 'on or off',
+    desc: 'on: a push holds the beginning of the text, which is then in MySQL twice for a while; off: who wrote and where.',
   }),
 }
 

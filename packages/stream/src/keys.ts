@@ -2,7 +2,7 @@
 import { partitionOf } from './partition.js'
 import { remembered } from './remembered.js'
 
-export const GROUPS = ['push', 'persist'] as const
+export const GROUPS = ['push', 'persist', 'notify'] as const
 export type Group = (typeof GROUPS)[number]
 
 export interface Keys {
