@@ -65,6 +65,15 @@ export type LogicCalls = Pick<
   | 'deleteFile'
   | 'deletedFiles'
   | 'forgetFiles'
+  | 'createWebhook'
+  | 'listWebhooks'
+  | 'updateWebhook'
+  | 'deleteWebhook'
+  | 'listDeadDeliveries'
+  | 'retryDeliveries'
+  | 'putPushSubscription'
+  | 'listPushSubscriptions'
+  | 'deletePushSubscription'
 >
 
 export interface ApiSettings {
@@ -75,6 +84,8 @@ export interface ApiSettings {
   /** None: there are no calls for operators. */
   adminKeys: readonly AdminKey[]
   adminAddresses: readonly string[]
+  /** Undefined: there is no Web Push. */
+  vapidPublicKey: string | undefined
 }
 
 /** Bounds of the server. Times are in milliseconds. */

@@ -26,9 +26,11 @@ import { messageRoutes } from './routes/messages.js'
 import { offlineRoutes } from './routes/offline.js'
 import { positionRoutes } from './routes/positions.js'
 import { presenceRoutes } from './routes/presence.js'
+import { pushSubscriptionRoutes } from './routes/push-subscriptions.js'
 import { roomRoutes } from './routes/rooms.js'
 import { searchRoutes } from './routes/search.js'
 import { uploadRoutes } from './routes/uploads.js'
+import { webhookRoutes } from './routes/webhooks.js'
 import { SHARED_SCHEMAS } from './schemas.js'
 import { onClientError } from './socket-errors.js'
 import { validatorCompiler } from './validate.js'
@@ -80,6 +82,8 @@ export function buildApp(deps: ApiDeps): Api {
       uploadRoutes(scope, deps, authenticate)
       fileRoutes(scope, deps, authenticate)
       searchRoutes(scope, deps, authenticate)
+      webhookRoutes(scope, deps, authenticate)
+      pushSubscriptionRoutes(scope, deps, authenticate)
       done()
     },
     { prefix: '/api/v1' },

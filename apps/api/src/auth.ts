@@ -49,6 +49,14 @@ export function createAuthenticate(tokens: Tokens, seen: Pick<SeenUsers, 'check'
   }
 }
 
+/** The name of a service whose token has the scope. @throws AppError `forbidden`, for users too */
+export function requireScope({ user, scopes }: Identity, scope: string): string {
+  if (!scopes)
+    throw new AppError('forbidden', `This call is for servers: it needs a service token with the scope ${scope}.`)
+  if (!scopes.has(scope)) throw new AppError('forbidden', `This service token does not have the scope ${scope}.`)
+  return user
+}
+
 /** @throws AppError `forbidden` for a service token: it stands for no person */
 export function requireUser(identity: Identity): string {
   if (identity.scopes) throw new AppError('forbidden', 'This call is for users; a service token stands for none.')

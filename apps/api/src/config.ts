@@ -29,6 +29,7 @@ const NAMES = [
   'TIDINGS_OPS_PORT',
   'TIDINGS_LOG_LEVEL',
   'TIDINGS_OTLP_URL',
+  'TIDINGS_VAPID_PUBLIC_KEY',
 ] as const
 
 export interface ApiConfig {
@@ -49,6 +50,8 @@ export interface ApiConfig {
   ops: { host: string; port: number }
   logLevel: string
   otlpUrl: string | undefined
+  /** Undefined: there is no Web Push. */
+  vapidPublicKey: string | undefined
 }
 
 /** @throws ConfigError */
@@ -83,5 +86,6 @@ export function readConfig(environment: NodeJS.ProcessEnv): ApiConfig {
     ops: { host: env.TIDINGS_OPS_HOST, port: env.TIDINGS_OPS_PORT },
     logLevel: env.TIDINGS_LOG_LEVEL,
     otlpUrl: env.TIDINGS_OTLP_URL,
+    vapidPublicKey: env.TIDINGS_VAPID_PUBLIC_KEY,
   }
 }

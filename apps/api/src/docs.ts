@@ -33,6 +33,8 @@ export function describe(app: Api): void {
         { name: 'conversations', description: 'Reading.' },
         { name: 'files', description: 'Uploads, for messages of the types image and file.' },
         { name: 'rooms', description: 'Rooms, who is in them, and who may not come back.' },
+        { name: 'webhooks', description: 'Servers of yours that are told of what happens.' },
+        { name: 'web push', description: 'Devices that are not connected.' },
         { name: 'admin', description: 'For operators. Every request is signed: docs/admin.md says how.' },
       ],
       components: {

@@ -44,7 +44,7 @@ export async function startApi(
     life.add('accepted sends', () => edge.idle())
     const { redis, keys, registry, logic, tokens, tickets, acceptor, flagged, seenUsers } = edge
     const { jwtSecret, accessTokenS, instance } = config.edge
-    const { origins, trustProxy, adminKeys, adminAddresses } = config
+    const { origins, trustProxy, adminKeys, adminAddresses, vapidPublicKey } = config
 
     const persisted = createPersisted({ redis, keys, log })
     life.add('waits', () => persisted.stop())
@@ -53,7 +53,7 @@ export async function startApi(
     const { folder, orphanMs, ...fileSettings } = config.files
     const blobs = diskBlobs(folder)
     const app = buildApp({
-      settings: { jwtSecret, accessTokenS, origins, trustProxy, adminKeys, adminAddresses },
+      settings: { jwtSecret, accessTokenS, origins, trustProxy, adminKeys, adminAddresses, vapidPublicKey },
       logic: logic.client,
       tokens,
       seenUsers,

@@ -16,6 +16,7 @@ test('defaults are those of the settings', async (t) => {
     port: 8080,
     origins: [],
     trustProxy: [],
+    vapidPublicKey: undefined,
   })
 })
 

@@ -198,6 +198,9 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
       return await answer(request)
     }
   }
+  const notAsked = (): never => {
+    throw new AppError('not_found')
+  }
   const metrics = createMetrics('api', 'test')
   const eventLoop = { p99Ms: 0 }
   const tokens = createTokens(
@@ -222,6 +225,7 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
       trustProxy: options.trustProxy ?? [],
       adminKeys: options.adminKeys ?? [ADMIN],
       adminAddresses: options.adminAddresses ?? ['127.0.0.0/8', '::1/128'],
+      vapidPublicKey: undefined,
     },
     ...(options.limits && { limits: options.limits }),
     tokens,
@@ -331,6 +335,16 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
       deleteFile: noted('deleteFile', () => ({})),
       deletedFiles: noted('deletedFiles', () => ({ ids: [] })),
       forgetFiles: noted('forgetFiles', () => ({})),
+      // packages/harness tests these.
+      createWebhook: noted('createWebhook', notAsked),
+      listWebhooks: noted('listWebhooks', notAsked),
+      updateWebhook: noted('updateWebhook', notAsked),
+      deleteWebhook: noted('deleteWebhook', notAsked),
+      listDeadDeliveries: noted('listDeadDeliveries', notAsked),
+      retryDeliveries: noted('retryDeliveries', notAsked),
+      putPushSubscription: noted('putPushSubscription', notAsked),
+      listPushSubscriptions: noted('listPushSubscriptions', notAsked),
+      deletePushSubscription: noted('deletePushSubscription', notAsked),
     },
     log,
     metrics,

@@ -87,6 +87,10 @@ export async function startLogic(
       log,
     })
     life.add('registry', () => registry.stop())
+    let notifyServed = false
+    await registry.watchNodes('task', (workers) => {
+      notifyServed = [...workers.values()].some(({ groups }) => groups?.includes('notify'))
+    })
     const worker = await claimWorkerId(registry, config.instance, log)
     life.add('worker id', () => worker.stop())
     const notices = createRoomNotices(registry, log)
@@ -122,6 +126,7 @@ export async function startLogic(
       log,
       passwords: await createPasswords(),
       search: createSearches(config.search),
+      hooks: { ...config.hooks, served: () => notifyServed },
       registration: config.registration,
       refreshTokenS: config.refreshTokenS,
       fileQuotaBytes: config.fileQuotaBytes,

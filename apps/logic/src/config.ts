@@ -24,6 +24,8 @@ const NAMES = [
   'TIDINGS_OPS_PORT',
   'TIDINGS_LOG_LEVEL',
   'TIDINGS_OTLP_URL',
+  'TIDINGS_HOOKS_ALLOW_PRIVATE',
+  'TIDINGS_VAPID_PUBLIC_KEY',
 ] as const
 
 export interface LogicConfig {
@@ -48,6 +50,7 @@ export interface LogicConfig {
   ops: { host: string; port: number }
   logLevel: string
   otlpUrl: string | undefined
+  hooks: { allowPrivate: boolean; webPush: boolean }
 }
 
 /** @throws ConfigError */
@@ -73,5 +76,9 @@ export function readConfig(environment: NodeJS.ProcessEnv): LogicConfig {
     ops: { host: env.TIDINGS_OPS_HOST, port: env.TIDINGS_OPS_PORT },
     logLevel: env.TIDINGS_LOG_LEVEL,
     otlpUrl: env.TIDINGS_OTLP_URL,
+    hooks: {
+      allowPrivate: env.TIDINGS_HOOKS_ALLOW_PRIVATE === 'on',
+      webPush: env.TIDINGS_VAPID_PUBLIC_KEY !== undefined,
+    },
   }
 }

@@ -12,6 +12,8 @@ import { fileMethods } from './files/service.js'
 import { setFlags } from './flags.js'
 import { fateOf, leapAll, openPartition } from './generations.js'
 import { type HistoryDeps, readHistory } from './history.js'
+import { hookMethods } from './hooks/service.js'
+import type { HookDeps } from './hooks/webhooks.js'
 import { getMessage, type MessageStateDeps } from './message-state.js'
 import type { LogicMetrics } from './metrics.js'
 import { type OfflineDeps, readOffline } from './offline.js'
@@ -34,7 +36,8 @@ export type LogicDeps = AccountDeps &
   RoomDeps &
   MessageStateDeps &
   FileDeps &
-  PresenceDeps & { generations: Generations }
+  PresenceDeps &
+  HookDeps & { generations: Generations }
 
 export function createLogicService(
   deps: LogicDeps,
@@ -79,6 +82,7 @@ export function createLogicService(
   return {
     ...roomMethods(deps, measured),
     ...fileMethods(deps, measured),
+    ...hookMethods(deps, measured),
     register: measured('register', async (request: logicRpc.RegisterRequest) => ({
       grant: await register(deps, request),
     })),

@@ -157,6 +157,7 @@ export async function world(t: Test): Promise<World> {
     passwords: await createPasswords(),
     search: createSearches(true),
     registration: 'open',
+    hooks: { allowPrivate: false, webPush: true, served: () => true },
     refreshTokenS: 3_600,
     fileQuotaBytes: 0,
     outbox: newOutbox(),

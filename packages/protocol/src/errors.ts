@@ -84,6 +84,7 @@ export const errorTable = {
   username_taken: row(409, GrpcStatus.AlreadyExists, 'The user name is taken'),
   session_replaced: row(409, GrpcStatus.Aborted, 'Another session has taken over'),
   room_full: row(409, GrpcStatus.FailedPrecondition, 'The room is full'),
+  limit_reached: row(409, GrpcStatus.FailedPrecondition, 'There are as many as there may be'),
   idempotency_conflict: row(409, GrpcStatus.AlreadyExists, 'The same key was used for another message'),
   cursor_too_old: row(410, GrpcStatus.OutOfRange, 'The cursor is below what is kept'),
   payload_too_large: row(413, GrpcStatus.ResourceExhausted, 'The body is too large'),

@@ -21,6 +21,144 @@ export enum Fate {
   UNRECOGNIZED = -1,
 }
 
+export interface Webhook {
+  id: string;
+  url: string;
+  events: string[];
+  rooms: string[];
+  users: string[];
+  enabled: boolean;
+  /** Why not: operator, gone; else empty. */
+  disabledBecause: string;
+  /** milliseconds since 1970 */
+  createdAt: number;
+  createdBy: string;
+  /** Deliveries that wait, that were given up, and events that were not taken because too many waited. */
+  due: number;
+  dead: number;
+  dropped: number;
+}
+
+export interface CreateWebhookRequest {
+  /** the name of the token */
+  service: string;
+  url: string;
+  events: string[];
+  rooms: string[];
+  users: string[];
+  /** empty: one is made */
+  secret: string;
+}
+
+export interface CreateWebhookResponse {
+  webhook: Webhook | undefined;
+  secret: string;
+}
+
+export interface ListWebhooksRequest {
+}
+
+export interface ListWebhooksResponse {
+  webhooks: Webhook[];
+}
+
+export interface Ids {
+  ids: string[];
+}
+
+export interface UpdateWebhookRequest {
+  id: string;
+  /** Not given: as it is. */
+  url: string;
+  events: string[];
+  rooms: Ids | undefined;
+  users: Ids | undefined;
+  enabled?: boolean | undefined;
+  secret: string;
+}
+
+export interface UpdateWebhookResponse {
+  webhook: Webhook | undefined;
+}
+
+export interface DeleteWebhookRequest {
+  id: string;
+}
+
+export interface DeleteWebhookResponse {
+}
+
+export interface ListDeadDeliveriesRequest {
+  webhook: string;
+  cursor: string;
+  limit: number;
+}
+
+export interface DeadDelivery {
+  id: string;
+  /** as webhook-id named it */
+  event: string;
+  /** as it was posted */
+  body: string;
+  tries: number;
+  /** milliseconds since 1970 */
+  createdAt: number;
+  deadAt: number;
+  reason: string;
+}
+
+export interface ListDeadDeliveriesResponse {
+  deliveries: DeadDelivery[];
+  /** empty at the end */
+  nextCursor: string;
+}
+
+export interface RetryDeliveriesRequest {
+  webhook: string;
+  /** none: the oldest thousand */
+  ids: string[];
+}
+
+export interface RetryDeliveriesResponse {
+  retried: number;
+}
+
+export interface PutPushSubscriptionRequest {
+  user: string;
+  device: string;
+  endpoint: string;
+  p256dh: string;
+  auth: string;
+}
+
+export interface PutPushSubscriptionResponse {
+  subscription: PushSubscription | undefined;
+}
+
+export interface PushSubscription {
+  device: string;
+  /** of the push service; the endpoint itself is a secret */
+  host: string;
+  /** milliseconds since 1970 */
+  createdAt: number;
+}
+
+export interface ListPushSubscriptionsRequest {
+  user: string;
+}
+
+export interface ListPushSubscriptionsResponse {
+  subscriptions: PushSubscription[];
+}
+
+export interface DeletePushSubscriptionRequest {
+  user: string;
+  device: string;
+}
+
+export interface DeletePushSubscriptionResponse {
+}
+
 export interface Room {
   /** without the room: of its conversation */
   id: string;
@@ -793,6 +931,1679 @@ export interface ForgetFilesRequest {
 
 export interface ForgetFilesResponse {
 }
+
+function createBaseWebhook(): Webhook {
+  return {
+    id: "",
+    url: "",
+    events: [],
+    rooms: [],
+    users: [],
+    enabled: false,
+    disabledBecause: "",
+    createdAt: 0,
+    createdBy: "",
+    due: 0,
+    dead: 0,
+    dropped: 0,
+  };
+}
+
+export const Webhook: MessageFns<Webhook> = {
+  encode(message: Webhook, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.url !== "") {
+      writer.uint32(18).string(message.url);
+    }
+    for (const v of message.events) {
+      writer.uint32(26).string(v!);
+    }
+    for (const v of message.rooms) {
+      writer.uint32(34).string(v!);
+    }
+    for (const v of message.users) {
+      writer.uint32(42).string(v!);
+    }
+    if (message.enabled !== false) {
+      writer.uint32(48).bool(message.enabled);
+    }
+    if (message.disabledBecause !== "") {
+      writer.uint32(58).string(message.disabledBecause);
+    }
+    if (message.createdAt !== 0) {
+      writer.uint32(64).uint64(message.createdAt);
+    }
+    if (message.createdBy !== "") {
+      writer.uint32(74).string(message.createdBy);
+    }
+    if (message.due !== 0) {
+      writer.uint32(80).uint64(message.due);
+    }
+    if (message.dead !== 0) {
+      writer.uint32(88).uint64(message.dead);
+    }
+    if (message.dropped !== 0) {
+      writer.uint32(96).uint64(message.dropped);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Webhook {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWebhook();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.url = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.events.push(reader.string());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.rooms.push(reader.string());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.users.push(reader.string());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.enabled = reader.bool();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.disabledBecause = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.createdAt = longToNumber(reader.uint64());
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.createdBy = reader.string();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.due = longToNumber(reader.uint64());
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.dead = longToNumber(reader.uint64());
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.dropped = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Webhook>): Webhook {
+    return Webhook.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Webhook>): Webhook {
+    const message = createBaseWebhook();
+    message.id = object.id ?? "";
+    message.url = object.url ?? "";
+    message.events = object.events?.map((e) => e) || [];
+    message.rooms = object.rooms?.map((e) => e) || [];
+    message.users = object.users?.map((e) => e) || [];
+    message.enabled = object.enabled ?? false;
+    message.disabledBecause = object.disabledBecause ?? "";
+    message.createdAt = object.createdAt ?? 0;
+    message.createdBy = object.createdBy ?? "";
+    message.due = object.due ?? 0;
+    message.dead = object.dead ?? 0;
+    message.dropped = object.dropped ?? 0;
+    return message;
+  },
+};
+
+function createBaseCreateWebhookRequest(): CreateWebhookRequest {
+  return { service: "", url: "", events: [], rooms: [], users: [], secret: "" };
+}
+
+export const CreateWebhookRequest: MessageFns<CreateWebhookRequest> = {
+  encode(message: CreateWebhookRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.service !== "") {
+      writer.uint32(10).string(message.service);
+    }
+    if (message.url !== "") {
+      writer.uint32(18).string(message.url);
+    }
+    for (const v of message.events) {
+      writer.uint32(26).string(v!);
+    }
+    for (const v of message.rooms) {
+      writer.uint32(34).string(v!);
+    }
+    for (const v of message.users) {
+      writer.uint32(42).string(v!);
+    }
+    if (message.secret !== "") {
+      writer.uint32(50).string(message.secret);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CreateWebhookRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCreateWebhookRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.service = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.url = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.events.push(reader.string());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.rooms.push(reader.string());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.users.push(reader.string());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.secret = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CreateWebhookRequest>): CreateWebhookRequest {
+    return CreateWebhookRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CreateWebhookRequest>): CreateWebhookRequest {
+    const message = createBaseCreateWebhookRequest();
+    message.service = object.service ?? "";
+    message.url = object.url ?? "";
+    message.events = object.events?.map((e) => e) || [];
+    message.rooms = object.rooms?.map((e) => e) || [];
+    message.users = object.users?.map((e) => e) || [];
+    message.secret = object.secret ?? "";
+    return message;
+  },
+};
+
+function createBaseCreateWebhookResponse(): CreateWebhookResponse {
+  return { webhook: undefined, secret: "" };
+}
+
+export const CreateWebhookResponse: MessageFns<CreateWebhookResponse> = {
+  encode(message: CreateWebhookResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.webhook !== undefined) {
+      Webhook.encode(message.webhook, writer.uint32(10).fork()).join();
+    }
+    if (message.secret !== "") {
+      writer.uint32(18).string(message.secret);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CreateWebhookResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCreateWebhookResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.webhook = Webhook.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.secret = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CreateWebhookResponse>): CreateWebhookResponse {
+    return CreateWebhookResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CreateWebhookResponse>): CreateWebhookResponse {
+    const message = createBaseCreateWebhookResponse();
+    message.webhook = (object.webhook !== undefined && object.webhook !== null)
+      ? Webhook.fromPartial(object.webhook)
+      : undefined;
+    message.secret = object.secret ?? "";
+    return message;
+  },
+};
+
+function createBaseListWebhooksRequest(): ListWebhooksRequest {
+  return {};
+}
+
+export const ListWebhooksRequest: MessageFns<ListWebhooksRequest> = {
+  encode(_: ListWebhooksRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListWebhooksRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListWebhooksRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListWebhooksRequest>): ListWebhooksRequest {
+    return ListWebhooksRequest.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<ListWebhooksRequest>): ListWebhooksRequest {
+    const message = createBaseListWebhooksRequest();
+    return message;
+  },
+};
+
+function createBaseListWebhooksResponse(): ListWebhooksResponse {
+  return { webhooks: [] };
+}
+
+export const ListWebhooksResponse: MessageFns<ListWebhooksResponse> = {
+  encode(message: ListWebhooksResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.webhooks) {
+      Webhook.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListWebhooksResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListWebhooksResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.webhooks.push(Webhook.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListWebhooksResponse>): ListWebhooksResponse {
+    return ListWebhooksResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListWebhooksResponse>): ListWebhooksResponse {
+    const message = createBaseListWebhooksResponse();
+    message.webhooks = object.webhooks?.map((e) => Webhook.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseIds(): Ids {
+  return { ids: [] };
+}
+
+export const Ids: MessageFns<Ids> = {
+  encode(message: Ids, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.ids) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Ids {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseIds();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.ids.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Ids>): Ids {
+    return Ids.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Ids>): Ids {
+    const message = createBaseIds();
+    message.ids = object.ids?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseUpdateWebhookRequest(): UpdateWebhookRequest {
+  return { id: "", url: "", events: [], rooms: undefined, users: undefined, enabled: undefined, secret: "" };
+}
+
+export const UpdateWebhookRequest: MessageFns<UpdateWebhookRequest> = {
+  encode(message: UpdateWebhookRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.url !== "") {
+      writer.uint32(18).string(message.url);
+    }
+    for (const v of message.events) {
+      writer.uint32(26).string(v!);
+    }
+    if (message.rooms !== undefined) {
+      Ids.encode(message.rooms, writer.uint32(34).fork()).join();
+    }
+    if (message.users !== undefined) {
+      Ids.encode(message.users, writer.uint32(42).fork()).join();
+    }
+    if (message.enabled !== undefined) {
+      writer.uint32(48).bool(message.enabled);
+    }
+    if (message.secret !== "") {
+      writer.uint32(58).string(message.secret);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UpdateWebhookRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUpdateWebhookRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.url = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.events.push(reader.string());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.rooms = Ids.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.users = Ids.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.enabled = reader.bool();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.secret = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<UpdateWebhookRequest>): UpdateWebhookRequest {
+    return UpdateWebhookRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<UpdateWebhookRequest>): UpdateWebhookRequest {
+    const message = createBaseUpdateWebhookRequest();
+    message.id = object.id ?? "";
+    message.url = object.url ?? "";
+    message.events = object.events?.map((e) => e) || [];
+    message.rooms = (object.rooms !== undefined && object.rooms !== null) ? Ids.fromPartial(object.rooms) : undefined;
+    message.users = (object.users !== undefined && object.users !== null) ? Ids.fromPartial(object.users) : undefined;
+    message.enabled = object.enabled ?? undefined;
+    message.secret = object.secret ?? "";
+    return message;
+  },
+};
+
+function createBaseUpdateWebhookResponse(): UpdateWebhookResponse {
+  return { webhook: undefined };
+}
+
+export const UpdateWebhookResponse: MessageFns<UpdateWebhookResponse> = {
+  encode(message: UpdateWebhookResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.webhook !== undefined) {
+      Webhook.encode(message.webhook, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UpdateWebhookResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUpdateWebhookResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.webhook = Webhook.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<UpdateWebhookResponse>): UpdateWebhookResponse {
+    return UpdateWebhookResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<UpdateWebhookResponse>): UpdateWebhookResponse {
+    const message = createBaseUpdateWebhookResponse();
+    message.webhook = (object.webhook !== undefined && object.webhook !== null)
+      ? Webhook.fromPartial(object.webhook)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseDeleteWebhookRequest(): DeleteWebhookRequest {
+  return { id: "" };
+}
+
+export const DeleteWebhookRequest: MessageFns<DeleteWebhookRequest> = {
+  encode(message: DeleteWebhookRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeleteWebhookRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeleteWebhookRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DeleteWebhookRequest>): DeleteWebhookRequest {
+    return DeleteWebhookRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DeleteWebhookRequest>): DeleteWebhookRequest {
+    const message = createBaseDeleteWebhookRequest();
+    message.id = object.id ?? "";
+    return message;
+  },
+};
+
+function createBaseDeleteWebhookResponse(): DeleteWebhookResponse {
+  return {};
+}
+
+export const DeleteWebhookResponse: MessageFns<DeleteWebhookResponse> = {
+  encode(_: DeleteWebhookResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeleteWebhookResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeleteWebhookResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DeleteWebhookResponse>): DeleteWebhookResponse {
+    return DeleteWebhookResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<DeleteWebhookResponse>): DeleteWebhookResponse {
+    const message = createBaseDeleteWebhookResponse();
+    return message;
+  },
+};
+
+function createBaseListDeadDeliveriesRequest(): ListDeadDeliveriesRequest {
+  return { webhook: "", cursor: "", limit: 0 };
+}
+
+export const ListDeadDeliveriesRequest: MessageFns<ListDeadDeliveriesRequest> = {
+  encode(message: ListDeadDeliveriesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.webhook !== "") {
+      writer.uint32(10).string(message.webhook);
+    }
+    if (message.cursor !== "") {
+      writer.uint32(18).string(message.cursor);
+    }
+    if (message.limit !== 0) {
+      writer.uint32(24).uint32(message.limit);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListDeadDeliveriesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListDeadDeliveriesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.webhook = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.cursor = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.limit = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListDeadDeliveriesRequest>): ListDeadDeliveriesRequest {
+    return ListDeadDeliveriesRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListDeadDeliveriesRequest>): ListDeadDeliveriesRequest {
+    const message = createBaseListDeadDeliveriesRequest();
+    message.webhook = object.webhook ?? "";
+    message.cursor = object.cursor ?? "";
+    message.limit = object.limit ?? 0;
+    return message;
+  },
+};
+
+function createBaseDeadDelivery(): DeadDelivery {
+  return { id: "", event: "", body: "", tries: 0, createdAt: 0, deadAt: 0, reason: "" };
+}
+
+export const DeadDelivery: MessageFns<DeadDelivery> = {
+  encode(message: DeadDelivery, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.event !== "") {
+      writer.uint32(18).string(message.event);
+    }
+    if (message.body !== "") {
+      writer.uint32(26).string(message.body);
+    }
+    if (message.tries !== 0) {
+      writer.uint32(32).uint32(message.tries);
+    }
+    if (message.createdAt !== 0) {
+      writer.uint32(40).uint64(message.createdAt);
+    }
+    if (message.deadAt !== 0) {
+      writer.uint32(48).uint64(message.deadAt);
+    }
+    if (message.reason !== "") {
+      writer.uint32(58).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeadDelivery {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeadDelivery();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.event = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.body = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.tries = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.createdAt = longToNumber(reader.uint64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.deadAt = longToNumber(reader.uint64());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DeadDelivery>): DeadDelivery {
+    return DeadDelivery.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DeadDelivery>): DeadDelivery {
+    const message = createBaseDeadDelivery();
+    message.id = object.id ?? "";
+    message.event = object.event ?? "";
+    message.body = object.body ?? "";
+    message.tries = object.tries ?? 0;
+    message.createdAt = object.createdAt ?? 0;
+    message.deadAt = object.deadAt ?? 0;
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseListDeadDeliveriesResponse(): ListDeadDeliveriesResponse {
+  return { deliveries: [], nextCursor: "" };
+}
+
+export const ListDeadDeliveriesResponse: MessageFns<ListDeadDeliveriesResponse> = {
+  encode(message: ListDeadDeliveriesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.deliveries) {
+      DeadDelivery.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextCursor !== "") {
+      writer.uint32(18).string(message.nextCursor);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListDeadDeliveriesResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListDeadDeliveriesResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.deliveries.push(DeadDelivery.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextCursor = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListDeadDeliveriesResponse>): ListDeadDeliveriesResponse {
+    return ListDeadDeliveriesResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListDeadDeliveriesResponse>): ListDeadDeliveriesResponse {
+    const message = createBaseListDeadDeliveriesResponse();
+    message.deliveries = object.deliveries?.map((e) => DeadDelivery.fromPartial(e)) || [];
+    message.nextCursor = object.nextCursor ?? "";
+    return message;
+  },
+};
+
+function createBaseRetryDeliveriesRequest(): RetryDeliveriesRequest {
+  return { webhook: "", ids: [] };
+}
+
+export const RetryDeliveriesRequest: MessageFns<RetryDeliveriesRequest> = {
+  encode(message: RetryDeliveriesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.webhook !== "") {
+      writer.uint32(10).string(message.webhook);
+    }
+    for (const v of message.ids) {
+      writer.uint32(18).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RetryDeliveriesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRetryDeliveriesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.webhook = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.ids.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RetryDeliveriesRequest>): RetryDeliveriesRequest {
+    return RetryDeliveriesRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RetryDeliveriesRequest>): RetryDeliveriesRequest {
+    const message = createBaseRetryDeliveriesRequest();
+    message.webhook = object.webhook ?? "";
+    message.ids = object.ids?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseRetryDeliveriesResponse(): RetryDeliveriesResponse {
+  return { retried: 0 };
+}
+
+export const RetryDeliveriesResponse: MessageFns<RetryDeliveriesResponse> = {
+  encode(message: RetryDeliveriesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.retried !== 0) {
+      writer.uint32(8).uint32(message.retried);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RetryDeliveriesResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRetryDeliveriesResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.retried = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RetryDeliveriesResponse>): RetryDeliveriesResponse {
+    return RetryDeliveriesResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RetryDeliveriesResponse>): RetryDeliveriesResponse {
+    const message = createBaseRetryDeliveriesResponse();
+    message.retried = object.retried ?? 0;
+    return message;
+  },
+};
+
+function createBasePutPushSubscriptionRequest(): PutPushSubscriptionRequest {
+  return { user: "", device: "", endpoint: "", p256dh: "", auth: "" };
+}
+
+export const PutPushSubscriptionRequest: MessageFns<PutPushSubscriptionRequest> = {
+  encode(message: PutPushSubscriptionRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    if (message.device !== "") {
+      writer.uint32(18).string(message.device);
+    }
+    if (message.endpoint !== "") {
+      writer.uint32(26).string(message.endpoint);
+    }
+    if (message.p256dh !== "") {
+      writer.uint32(34).string(message.p256dh);
+    }
+    if (message.auth !== "") {
+      writer.uint32(42).string(message.auth);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PutPushSubscriptionRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePutPushSubscriptionRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.device = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.endpoint = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.p256dh = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.auth = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PutPushSubscriptionRequest>): PutPushSubscriptionRequest {
+    return PutPushSubscriptionRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PutPushSubscriptionRequest>): PutPushSubscriptionRequest {
+    const message = createBasePutPushSubscriptionRequest();
+    message.user = object.user ?? "";
+    message.device = object.device ?? "";
+    message.endpoint = object.endpoint ?? "";
+    message.p256dh = object.p256dh ?? "";
+    message.auth = object.auth ?? "";
+    return message;
+  },
+};
+
+function createBasePutPushSubscriptionResponse(): PutPushSubscriptionResponse {
+  return { subscription: undefined };
+}
+
+export const PutPushSubscriptionResponse: MessageFns<PutPushSubscriptionResponse> = {
+  encode(message: PutPushSubscriptionResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.subscription !== undefined) {
+      PushSubscription.encode(message.subscription, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PutPushSubscriptionResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePutPushSubscriptionResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.subscription = PushSubscription.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PutPushSubscriptionResponse>): PutPushSubscriptionResponse {
+    return PutPushSubscriptionResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PutPushSubscriptionResponse>): PutPushSubscriptionResponse {
+    const message = createBasePutPushSubscriptionResponse();
+    message.subscription = (object.subscription !== undefined && object.subscription !== null)
+      ? PushSubscription.fromPartial(object.subscription)
+      : undefined;
+    return message;
+  },
+};
+
+function createBasePushSubscription(): PushSubscription {
+  return { device: "", host: "", createdAt: 0 };
+}
+
+export const PushSubscription: MessageFns<PushSubscription> = {
+  encode(message: PushSubscription, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.device !== "") {
+      writer.uint32(10).string(message.device);
+    }
+    if (message.host !== "") {
+      writer.uint32(18).string(message.host);
+    }
+    if (message.createdAt !== 0) {
+      writer.uint32(24).uint64(message.createdAt);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PushSubscription {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePushSubscription();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.device = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.host = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.createdAt = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PushSubscription>): PushSubscription {
+    return PushSubscription.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PushSubscription>): PushSubscription {
+    const message = createBasePushSubscription();
+    message.device = object.device ?? "";
+    message.host = object.host ?? "";
+    message.createdAt = object.createdAt ?? 0;
+    return message;
+  },
+};
+
+function createBaseListPushSubscriptionsRequest(): ListPushSubscriptionsRequest {
+  return { user: "" };
+}
+
+export const ListPushSubscriptionsRequest: MessageFns<ListPushSubscriptionsRequest> = {
+  encode(message: ListPushSubscriptionsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListPushSubscriptionsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListPushSubscriptionsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListPushSubscriptionsRequest>): ListPushSubscriptionsRequest {
+    return ListPushSubscriptionsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListPushSubscriptionsRequest>): ListPushSubscriptionsRequest {
+    const message = createBaseListPushSubscriptionsRequest();
+    message.user = object.user ?? "";
+    return message;
+  },
+};
+
+function createBaseListPushSubscriptionsResponse(): ListPushSubscriptionsResponse {
+  return { subscriptions: [] };
+}
+
+export const ListPushSubscriptionsResponse: MessageFns<ListPushSubscriptionsResponse> = {
+  encode(message: ListPushSubscriptionsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.subscriptions) {
+      PushSubscription.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListPushSubscriptionsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListPushSubscriptionsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.subscriptions.push(PushSubscription.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListPushSubscriptionsResponse>): ListPushSubscriptionsResponse {
+    return ListPushSubscriptionsResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListPushSubscriptionsResponse>): ListPushSubscriptionsResponse {
+    const message = createBaseListPushSubscriptionsResponse();
+    message.subscriptions = object.subscriptions?.map((e) => PushSubscription.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseDeletePushSubscriptionRequest(): DeletePushSubscriptionRequest {
+  return { user: "", device: "" };
+}
+
+export const DeletePushSubscriptionRequest: MessageFns<DeletePushSubscriptionRequest> = {
+  encode(message: DeletePushSubscriptionRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    if (message.device !== "") {
+      writer.uint32(18).string(message.device);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeletePushSubscriptionRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeletePushSubscriptionRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.device = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DeletePushSubscriptionRequest>): DeletePushSubscriptionRequest {
+    return DeletePushSubscriptionRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DeletePushSubscriptionRequest>): DeletePushSubscriptionRequest {
+    const message = createBaseDeletePushSubscriptionRequest();
+    message.user = object.user ?? "";
+    message.device = object.device ?? "";
+    return message;
+  },
+};
+
+function createBaseDeletePushSubscriptionResponse(): DeletePushSubscriptionResponse {
+  return {};
+}
+
+export const DeletePushSubscriptionResponse: MessageFns<DeletePushSubscriptionResponse> = {
+  encode(_: DeletePushSubscriptionResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeletePushSubscriptionResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeletePushSubscriptionResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DeletePushSubscriptionResponse>): DeletePushSubscriptionResponse {
+    return DeletePushSubscriptionResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<DeletePushSubscriptionResponse>): DeletePushSubscriptionResponse {
+    const message = createBaseDeletePushSubscriptionResponse();
+    return message;
+  },
+};
 
 function createBaseRoom(): Room {
   return {
@@ -10357,6 +12168,85 @@ export const LogicDefinition = {
       responseStream: false,
       options: {},
     },
+    /** Makes a webhook; the answer alone holds its secret. invalid_request, too_many, unavailable when no worker serves notify. */
+    createWebhook: {
+      name: "CreateWebhook",
+      requestType: CreateWebhookRequest as typeof CreateWebhookRequest,
+      requestStream: false,
+      responseType: CreateWebhookResponse as typeof CreateWebhookResponse,
+      responseStream: false,
+      options: {},
+    },
+    listWebhooks: {
+      name: "ListWebhooks",
+      requestType: ListWebhooksRequest as typeof ListWebhooksRequest,
+      requestStream: false,
+      responseType: ListWebhooksResponse as typeof ListWebhooksResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** invalid_request, not_found */
+    updateWebhook: {
+      name: "UpdateWebhook",
+      requestType: UpdateWebhookRequest as typeof UpdateWebhookRequest,
+      requestStream: false,
+      responseType: UpdateWebhookResponse as typeof UpdateWebhookResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** not_found */
+    deleteWebhook: {
+      name: "DeleteWebhook",
+      requestType: DeleteWebhookRequest as typeof DeleteWebhookRequest,
+      requestStream: false,
+      responseType: DeleteWebhookResponse as typeof DeleteWebhookResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** What was given up for a webhook. not_found, invalid_request */
+    listDeadDeliveries: {
+      name: "ListDeadDeliveries",
+      requestType: ListDeadDeliveriesRequest as typeof ListDeadDeliveriesRequest,
+      requestStream: false,
+      responseType: ListDeadDeliveriesResponse as typeof ListDeadDeliveriesResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Makes dead deliveries due again. not_found, invalid_request */
+    retryDeliveries: {
+      name: "RetryDeliveries",
+      requestType: RetryDeliveriesRequest as typeof RetryDeliveriesRequest,
+      requestStream: false,
+      responseType: RetryDeliveriesResponse as typeof RetryDeliveriesResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** A device's Web Push subscription; the one before is forgotten. invalid_request, too_many, unavailable when no worker serves notify. */
+    putPushSubscription: {
+      name: "PutPushSubscription",
+      requestType: PutPushSubscriptionRequest as typeof PutPushSubscriptionRequest,
+      requestStream: false,
+      responseType: PutPushSubscriptionResponse as typeof PutPushSubscriptionResponse,
+      responseStream: false,
+      options: {},
+    },
+    listPushSubscriptions: {
+      name: "ListPushSubscriptions",
+      requestType: ListPushSubscriptionsRequest as typeof ListPushSubscriptionsRequest,
+      requestStream: false,
+      responseType: ListPushSubscriptionsResponse as typeof ListPushSubscriptionsResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** not_found */
+    deletePushSubscription: {
+      name: "DeletePushSubscription",
+      requestType: DeletePushSubscriptionRequest as typeof DeletePushSubscriptionRequest,
+      requestStream: false,
+      responseType: DeletePushSubscriptionResponse as typeof DeletePushSubscriptionResponse,
+      responseStream: false,
+      options: {},
+    },
   },
 } as const;
 
@@ -10533,6 +12423,49 @@ export interface LogicServiceImplementation<CallContextExt = {}> {
     request: RestoreMembersRequest,
     context: CallContext & CallContextExt,
   ): Promise<DeepPartial<RestoreMembersResponse>>;
+  /** Makes a webhook; the answer alone holds its secret. invalid_request, too_many, unavailable when no worker serves notify. */
+  createWebhook(
+    request: CreateWebhookRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<CreateWebhookResponse>>;
+  listWebhooks(
+    request: ListWebhooksRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<ListWebhooksResponse>>;
+  /** invalid_request, not_found */
+  updateWebhook(
+    request: UpdateWebhookRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<UpdateWebhookResponse>>;
+  /** not_found */
+  deleteWebhook(
+    request: DeleteWebhookRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<DeleteWebhookResponse>>;
+  /** What was given up for a webhook. not_found, invalid_request */
+  listDeadDeliveries(
+    request: ListDeadDeliveriesRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<ListDeadDeliveriesResponse>>;
+  /** Makes dead deliveries due again. not_found, invalid_request */
+  retryDeliveries(
+    request: RetryDeliveriesRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<RetryDeliveriesResponse>>;
+  /** A device's Web Push subscription; the one before is forgotten. invalid_request, too_many, unavailable when no worker serves notify. */
+  putPushSubscription(
+    request: PutPushSubscriptionRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<PutPushSubscriptionResponse>>;
+  listPushSubscriptions(
+    request: ListPushSubscriptionsRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<ListPushSubscriptionsResponse>>;
+  /** not_found */
+  deletePushSubscription(
+    request: DeletePushSubscriptionRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<DeletePushSubscriptionResponse>>;
 }
 
 export interface LogicClient<CallOptionsExt = {}> {
@@ -10708,6 +12641,49 @@ export interface LogicClient<CallOptionsExt = {}> {
     request: DeepPartial<RestoreMembersRequest>,
     options?: CallOptions & CallOptionsExt,
   ): Promise<RestoreMembersResponse>;
+  /** Makes a webhook; the answer alone holds its secret. invalid_request, too_many, unavailable when no worker serves notify. */
+  createWebhook(
+    request: DeepPartial<CreateWebhookRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<CreateWebhookResponse>;
+  listWebhooks(
+    request: DeepPartial<ListWebhooksRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<ListWebhooksResponse>;
+  /** invalid_request, not_found */
+  updateWebhook(
+    request: DeepPartial<UpdateWebhookRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<UpdateWebhookResponse>;
+  /** not_found */
+  deleteWebhook(
+    request: DeepPartial<DeleteWebhookRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<DeleteWebhookResponse>;
+  /** What was given up for a webhook. not_found, invalid_request */
+  listDeadDeliveries(
+    request: DeepPartial<ListDeadDeliveriesRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<ListDeadDeliveriesResponse>;
+  /** Makes dead deliveries due again. not_found, invalid_request */
+  retryDeliveries(
+    request: DeepPartial<RetryDeliveriesRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<RetryDeliveriesResponse>;
+  /** A device's Web Push subscription; the one before is forgotten. invalid_request, too_many, unavailable when no worker serves notify. */
+  putPushSubscription(
+    request: DeepPartial<PutPushSubscriptionRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<PutPushSubscriptionResponse>;
+  listPushSubscriptions(
+    request: DeepPartial<ListPushSubscriptionsRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<ListPushSubscriptionsResponse>;
+  /** not_found */
+  deletePushSubscription(
+    request: DeepPartial<DeletePushSubscriptionRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<DeletePushSubscriptionResponse>;
 }
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | undefined;
