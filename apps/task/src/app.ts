@@ -65,7 +65,10 @@ export async function startTask(
         handler,
         checks: ofGroup,
         tidy,
-      } = await start({ config, registry, redis, keys, log, metrics, tracing, life })
+      } = await start({
+        ...{ config, registry, redis, keys, log, metrics, tracing, life },
+        owns: (partition) => owners.get(group)?.has(partition) ?? false,
+      })
       Object.assign(checks, ofGroup)
       let ownership: Ownership | undefined
       const consumer = startConsumer({

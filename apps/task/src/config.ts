@@ -1,6 +1,7 @@
 /** What task reads from the environment. */
-import { readEnv, requireSetting } from '@tidings/service'
+import { ConfigError, readEnv, requireSetting } from '@tidings/service'
 import type { Group } from '@tidings/stream'
+import type { NotifyConfig } from './notify/notify.js'
 
 const NAMES = [
   'TIDINGS_REDIS_URL',
@@ -20,6 +21,13 @@ const NAMES = [
   'TIDINGS_OPS_PORT',
   'TIDINGS_LOG_LEVEL',
   'TIDINGS_OTLP_URL',
+  'TIDINGS_HOOKS_ALLOW_PRIVATE',
+  'TIDINGS_HOOKS_RETRY_FOR_S',
+  'TIDINGS_VAPID_PUBLIC_KEY',
+  'TIDINGS_VAPID_PRIVATE_KEY',
+  'TIDINGS_VAPID_SUBJECT',
+  'TIDINGS_WEB_PUSH_AFTER_S',
+  'TIDINGS_WEB_PUSH_CONTENT',
 ] as const
 
 export interface TaskConfig {
@@ -39,6 +47,7 @@ export interface TaskConfig {
   ops: { host: string; port: number }
   logLevel: string
   otlpUrl: string | undefined
+  notify: NotifyConfig
 }
 
 /** @throws ConfigError */
@@ -59,5 +68,22 @@ export function readConfig(environment: NodeJS.ProcessEnv): TaskConfig {
     ops: { host: env.TIDINGS_OPS_HOST, port: env.TIDINGS_OPS_PORT },
     logLevel: env.TIDINGS_LOG_LEVEL,
     otlpUrl: env.TIDINGS_OTLP_URL,
+    notify: {
+      allowPrivate: env.TIDINGS_HOOKS_ALLOW_PRIVATE === 'on',
+      retryForMs: env.TIDINGS_HOOKS_RETRY_FOR_S * 1_000,
+      vapid: vapidOf(env.TIDINGS_VAPID_PUBLIC_KEY, env.TIDINGS_VAPID_PRIVATE_KEY, env.TIDINGS_VAPID_SUBJECT),
+      webPushAfterMs: env.TIDINGS_WEB_PUSH_AFTER_S * 1_000,
+      webPushContent: env.TIDINGS_WEB_PUSH_CONTENT === 'on',
+    },
   }
+}
+
+function vapidOf(
+  publicKey: string | undefined,
+  privateKey: string | undefined,
+  subject: string,
+): NotifyConfig['vapid'] {
+  if (publicKey === undefined && privateKey === undefined) return undefined
+  if (publicKey !== undefined && privateKey !== undefined) return { publicKey, privateKey, subject }
+  throw new ConfigError('TIDINGS_VAPID_PUBLIC_KEY and TIDINGS_VAPID_PRIVATE_KEY are a pair: give both, or neither.')
 }

@@ -1,6 +1,6 @@
 /**
  * The consumer groups, in one table. A further group is a file with its handler and a row here (and its name in stream's `Group`
- * and in TIDINGS_TASK_GROUPS).
+ * and in TIDINGS_TASK_GROUPS). What a worker does not serve costs nothing.
  */
 import { mirrorRoutes, type Registry } from '@tidings/registry'
 import { gauge, type Lifecycle, type Logger, type MetricsRegistry, type Tracing } from '@tidings/service'
@@ -8,6 +8,7 @@ import { connectStore } from '@tidings/store'
 import { createJanitor, type Group, type Handler, type Keys, type Owner, type Redis } from '@tidings/stream'
 import type { TaskConfig } from './config.js'
 import { createRetentionMetrics, createSearchMetrics } from './metrics.js'
+import { startNotify } from './notify/notify.js'
 import { createPersister } from './persist.js'
 import { startPusher } from './push.js'
 import { startRetention } from './retention.js'
@@ -18,6 +19,8 @@ export interface GroupDeps {
   registry: Registry
   redis: Redis
   keys: Keys
+  /** Does this worker own the partition in this group now? */
+  owns(partition: number): boolean
   log: Logger
   metrics: MetricsRegistry
   tracing: Tracing
@@ -107,5 +110,11 @@ export const groups: Record<Group, GroupRow> = {
         },
       }
     },
+  },
+  notify: {
+    window: 1,
+    gatherMs: 30,
+    gatherFrom: 0,
+    start: (deps) => startNotify({ ...deps, mysqlUrl: deps.config.mysqlUrl, config: deps.config.notify }),
   },
 }

@@ -1,0 +1,91 @@
+/** From an entry to the devices that are pushed unless they acknowledge it in time. */
+import { countsAsMessage, type Entry, isRoom, parseConversation, roomEventOf } from '@tidings/protocol'
+import type { DuePush } from '@tidings/store'
+import { type Delivery, type Keys, type Redis, readMembers } from '@tidings/stream'
+import { LRUCache } from 'lru-cache'
+import type { Subscribers } from './subscribers.js'
+
+/** In a larger room one message would be a row for each of thousands of devices. */
+const LARGEST_ROOM = 1_000
+/** Members of all rooms that are kept. */
+const MOST_MEMBERS = 500_000
+const KEPT_MS = 600_000
+const PREVIEW = 200
+
+interface Room {
+  /** Of the partition's ownership: what another owner has seen in between is not known here. */
+  fence: number
+  members: readonly string[]
+}
+
+export interface DuePushes {
+  /** @throws AppError `unavailable` when Redis is away */
+  of(delivery: Delivery): Promise<DuePush[]>
+}
+
+/** @param withText whether the beginning of a text may be shown */
+export function createDuePushes(deps: {
+  redis: Redis
+  keys: Keys
+  subscribers: Pick<Subscribers, 'devicesOf' | 'size'>
+  withText: boolean
+}): DuePushes {
+  const { redis, keys, subscribers, withText } = deps
+  const rooms = new LRUCache<string, Room>({
+    maxSize: MOST_MEMBERS,
+    sizeCalculation: ({ members }) => members.length + 1,
+    ttl: KEPT_MS,
+  })
+
+  async function membersOf({ entry, fence }: Delivery): Promise<readonly string[]> {
+    const known = rooms.get(entry.conversation)
+    if (known?.fence === fence) return known.members
+    const members = (await readMembers(redis, keys, entry.conversation, LARGEST_ROOM)) ?? []
+    rooms.set(entry.conversation, { fence, members })
+    return members
+  }
+
+  async function recipientsOf(delivery: Delivery): Promise<readonly string[]> {
+    const conversation = parseConversation(delivery.entry.conversation)
+    switch (conversation?.kind) {
+      case 'dm':
+        return [...new Set(conversation.users)]
+      case 'feed':
+        return [conversation.user]
+      case 'room':
+        return await membersOf(delivery)
+      default:
+        return []
+    }
+  }
+
+  return {
+    async of(delivery) {
+      const { entry } = delivery
+      // Whoever comes or goes with this entry: the next one asks again.
+      if (isRoom(entry.conversation) && roomEventOf(entry)) rooms.delete(entry.conversation)
+      if (subscribers.size === 0 || !isForPeople(entry)) return []
+      const preview = withText ? previewOf(entry) : ''
+      const { conversation, seq, id, from } = entry
+      const createdAt = new Date(entry.sentAt)
+      return (await recipientsOf(delivery)).flatMap((user) =>
+        user === from
+          ? []
+          : subscribers
+              .devicesOf(user)
+              .filter(({ since }) => entry.sentAt >= since)
+              .map(({ device }) => ({ user, device, conversation, seq, id, from, preview, createdAt })),
+      )
+    },
+  }
+}
+
+/** Is it something that a person reads, and not what happened to the room or to an earlier message? */
+const isForPeople = (entry: Entry): boolean => countsAsMessage(entry.type) && !roomEventOf(entry)
+
+function previewOf({ content }: Entry): string {
+  const { text } = JSON.parse(content) as { text?: unknown }
+  if (typeof text !== 'string') return ''
+  const whole = [...text.slice(0, 2 * PREVIEW)]
+  return whole.length > PREVIEW ? `${whole.slice(0, PREVIEW).join('')}…` : whole.join('')
+}

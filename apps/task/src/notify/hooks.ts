@@ -1,0 +1,98 @@
+/** The webhooks that this worker knows: read anew every second, so that an entry asks no store who wants to hear of it. */
+import { AppError } from '@tidings/protocol'
+import type { Logger, Stoppable } from '@tidings/service'
+import { addDropped, allWebhooks, countDue, type Store, type WebhookRow } from '@tidings/store'
+
+const READ_EVERY_MS = 1_000
+/** Counting costs a look at each row that waits. */
+const COUNT_EVERY_MS = 5_000
+/** Deliveries that may wait for one webhook. */
+const MOST_DUE = 100_000
+
+export interface Hooks extends Stoppable {
+  /** Those that are told of events now. */
+  enabled(): readonly WebhookRow[]
+  get(id: string): WebhookRow | undefined
+  /** Takes deliveries into account. @returns false when too many wait for the webhook: then they are counted as dropped */
+  admit(id: string, events?: number): boolean
+  /** Deliveries that wait, by the last count. */
+  readonly due: number
+  /** Called after each reading. */
+  onRead(listener: () => void): void
+}
+
+/** Resolves when they were read once, or could not be: then nothing is known until they can. */
+export async function watchHooks(deps: {
+  store: Store
+  dropped(events: number): void
+  log: Logger
+  mostDue?: number
+}): Promise<Hooks> {
+  const { store, dropped, log, mostDue = MOST_DUE } = deps
+  const listeners: (() => void)[] = []
+  let known = new Map<string, WebhookRow>()
+  let enabled: readonly WebhookRow[] = []
+  let waiting = new Map<string, number>()
+  let countedAt = Number.NEGATIVE_INFINITY
+  const lost = new Map<string, number>()
+  let reading: Promise<void> | undefined
+
+  async function tellLost(): Promise<void> {
+    for (const [id, events] of [...lost]) {
+      lost.delete(id)
+      log.warn({ webhook: id, events }, 'too much waits for a webhook; events are dropped')
+      await addDropped(store, id, events)
+    }
+  }
+
+  async function read(): Promise<void> {
+    const rows = await allWebhooks(store)
+    known = new Map(rows.map((row) => [row.id, row]))
+    enabled = rows.filter(({ disabledAt }) => disabledAt === null)
+    await tellLost()
+    if (rows.length > 0 && performance.now() - countedAt > COUNT_EVERY_MS) {
+      waiting = await countDue(store)
+      countedAt = performance.now()
+    }
+    for (const listener of listeners) listener()
+  }
+
+  function readAgain(): Promise<void> {
+    reading ??= read()
+      .catch((error: unknown) => {
+        // Away is said by the store itself; what was known last counts.
+        if (!(error instanceof AppError)) log.error({ err: error }, 'webhooks cannot be read')
+      })
+      .finally(() => {
+        reading = undefined
+      })
+    return reading
+  }
+
+  await readAgain()
+  const timer = setInterval(() => void readAgain(), READ_EVERY_MS)
+  return {
+    enabled: () => enabled,
+    get: (id) => known.get(id),
+    admit(id, events = 1) {
+      const now = waiting.get(id) ?? 0
+      if (now + events <= mostDue) {
+        waiting.set(id, now + events)
+        return true
+      }
+      lost.set(id, (lost.get(id) ?? 0) + events)
+      dropped(events)
+      return false
+    },
+    get due() {
+      return [...waiting.values()].reduce((sum, n) => sum + n, 0)
+    },
+    onRead(listener) {
+      listeners.push(listener)
+    },
+    async stop() {
+      clearInterval(timer)
+      await reading
+    },
+  }
+}

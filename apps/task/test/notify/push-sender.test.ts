@@ -1,0 +1,262 @@
+/** Pushes, to a push service of the test's own that opens them as a browser does. */
+import { createDecipheriv, createECDH, createHash, createPublicKey, hkdfSync, randomBytes, verify } from 'node:crypto'
+import { Agent, createServer } from 'node:https'
+import type { AddressInfo } from 'node:net'
+import { createLogger, createMetrics, type Stoppable, stageMetrics } from '@tidings/service'
+import {
+  type DuePush,
+  insertDuePushes,
+  pushSubscriptionsOf,
+  putPushSubscription,
+  setFlags,
+  transaction,
+} from '@tidings/store'
+import t, { type Test } from 'tap'
+import { createPost } from '../../src/notify/outgoing.js'
+import { startPushSender } from '../../src/notify/push-sender.js'
+import { type World, world } from '../world.js'
+import { selfSigned } from './certificate.js'
+
+const log = createLogger({ app: 'task', instance: 'test', level: process.env.TEST_LOG ?? 'silent' })
+const CONVERSATION = 'dm:alice:bob'
+
+interface Received {
+  path: string
+  headers: Record<string, string | string[] | undefined>
+  body: Buffer
+}
+
+interface Service {
+  url: string
+  agent: Agent
+  received: Received[]
+  /** Answers of the next requests; then 201. */
+  answers: { status: number; headers?: Record<string, string> }[]
+}
+
+async function pushService(t: Test): Promise<Service> {
+  const { key, cert } = selfSigned()
+  const received: Received[] = []
+  const answers: Service['answers'] = []
+  const server = createServer({ key, cert }, (request, response) => {
+    const chunks: Buffer[] = []
+    request.on('data', (chunk: Buffer) => chunks.push(chunk))
+    request.on('end', () => {
+      received.push({ path: request.url!, headers: request.headers, body: Buffer.concat(chunks) })
+      const { status, headers = {} } = answers.shift() ?? { status: 201 }
+      response.writeHead(status, headers).end()
+    })
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const agent = new Agent({ ca: cert })
+  t.teardown(() => {
+    agent.destroy()
+    server.closeAllConnections()
+    server.close()
+  })
+  return { url: `https://127.0.0.1:${(server.address() as AddressInfo).port}`, agent, received, answers }
+}
+
+/** A browser: its keys, and how it opens what it is sent (RFC 8291). */
+function browser() {
+  const pair = createECDH('prime256v1')
+  pair.generateKeys()
+  const auth = randomBytes(16)
+  const derive = (ikm: Buffer, salt: Buffer, info: Buffer | string, length: number): Buffer =>
+    Buffer.from(hkdfSync('sha256', ikm, salt, info, length))
+  return {
+    p256dh: pair.getPublicKey('base64url'),
+    auth: auth.toString('base64url'),
+    open(body: Buffer): unknown {
+      const salt = body.subarray(0, 16)
+      const sender = body.subarray(21, 21 + body[20]!)
+      const sealed = body.subarray(21 + body[20]!)
+      const info = Buffer.concat([Buffer.from('WebPush: info\0'), pair.getPublicKey(), sender])
+      const ikm = derive(pair.computeSecret(sender), auth, info, 32)
+      const key = derive(ikm, salt, 'Content-Encoding: aes128gcm\0', 16)
+      const nonce = derive(ikm, salt, 'Content-Encoding: nonce\0', 12)
+      const decipher = createDecipheriv('aes-128-gcm', key, nonce)
+      decipher.setAuthTag(sealed.subarray(-16))
+      const padded = Buffer.concat([decipher.update(sealed.subarray(0, -16)), decipher.final()])
+      return JSON.parse(padded.subarray(0, padded.lastIndexOf(2)).toString())
+    },
+  }
+}
+
+function vapidKeys() {
+  const pair = createECDH('prime256v1')
+  pair.generateKeys()
+  const privateKey = Buffer.concat([Buffer.alloc(32), pair.getPrivateKey()])
+    .subarray(-32)
+    .toString('base64url')
+  return { publicKey: pair.getPublicKey('base64url'), privateKey, subject: 'mailto:test@example.com' }
+}
+
+/** The claims of a VAPID token, its signature checked with the key that stands beside it (RFC 8292). */
+function claimsOf(authorization: string, publicKey: string): Record<string, unknown> {
+  const [, token = '', shown = ''] = /^vapid t=([^,\s]+), k=(\S+)$/.exec(authorization) ?? []
+  if (shown !== publicKey) throw new Error('another key')
+  const raw = Buffer.from(publicKey, 'base64url')
+  const key = createPublicKey({
+    format: 'jwk',
+    key: {
+      kty: 'EC',
+      crv: 'P-256',
+      x: raw.subarray(1, 33).toString('base64url'),
+      y: raw.subarray(33).toString('base64url'),
+    },
+  })
+  const [header, claims, signature] = token.split('.') as [string, string, string]
+  const signed = Buffer.from(`${header}.${claims}`)
+  const isOurs = verify('sha256', signed, { key, dsaEncoding: 'ieee-p1363' }, Buffer.from(signature, 'base64url'))
+  if (!isOurs) throw new Error('the signature is wrong')
+  return JSON.parse(Buffer.from(claims, 'base64url').toString()) as Record<string, unknown>
+}
+
+interface Stage {
+  w: World
+  service: Service
+  vapid: ReturnType<typeof vapidKeys>
+  device: ReturnType<typeof browser>
+  /** Notes that bob's phone is due a push of this entry. */
+  note(seq: number, over?: Partial<DuePush>, dueInMs?: number): Promise<void>
+  due(): Promise<{ seq: string; tries: number; due_at: Date }[]>
+  start(afterMs?: number): Stoppable
+}
+
+async function stage(t: Test): Promise<Stage> {
+  const w = await world(t)
+  const service = await pushService(t)
+  const vapid = vapidKeys()
+  const device = browser()
+  const endpoint = `${service.url}/send/bob-phone`
+  for (const id of ['alice', 'bob'])
+    await w.store.use((db) =>
+      db.run('INSERT INTO users (id, display_name, created_at) VALUES (?)', [[id, `${id}'s name`, new Date()]]),
+    )
+  await putPushSubscription(
+    w.store,
+    {
+      ...{ user: 'bob', device: 'phone', endpoint, p256dh: device.p256dh, auth: device.auth, createdAt: new Date() },
+      endpointHash: createHash('sha256').update(endpoint).digest('hex'),
+    },
+    20,
+  )
+  return {
+    ...{ w, service, vapid, device },
+    note: (seq, over = {}, dueInMs = -1) =>
+      transaction(w.store, (db) =>
+        insertDuePushes(
+          db,
+          [
+            {
+              ...{ user: 'bob', device: 'phone', conversation: CONVERSATION, seq, id: String(seq), from: 'alice' },
+              ...{ preview: '', createdAt: new Date(), ...over },
+            },
+          ],
+          new Date(Date.now() + dueInMs),
+        ),
+      ),
+    due: () => w.store.use((db) => db.select('SELECT seq, tries, due_at FROM push_due')),
+    start(afterMs = 10_000) {
+      const metrics = stageMetrics(createMetrics('task', 'test'), 'web_push')
+      const post = createPost({ http: undefined, https: service.agent })
+      const { store, redis, keys } = w
+      const sender = startPushSender({
+        store,
+        redis,
+        keys,
+        post,
+        cut: () => service.agent.destroy(),
+        vapid,
+        afterMs,
+        metrics,
+        log,
+        lookEveryMs: 20,
+      })
+      t.teardown(() => sender.stop())
+      return sender
+    },
+  }
+}
+
+async function until(what: string, check: () => unknown): Promise<void> {
+  const end = performance.now() + 10_000
+  while (!(await check())) {
+    if (performance.now() > end) throw new Error(`never came true: ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}
+
+t.test('a push is sealed for the device, signed as ours, and says who wrote and where', async (t) => {
+  const { w, service, vapid, device, note, due, start } = await stage(t)
+  await note(7)
+  await note(9)
+  await note(8)
+  start()
+  await until('it is done', async () => (await due()).length === 0)
+  t.equal(service.received.length, 1, 'one for the conversation, however many came')
+  const [{ path, headers, body }] = service.received as [Received]
+  t.equal(path, '/send/bob-phone')
+  t.match(headers, { ttl: '86400', urgency: 'normal', 'content-encoding': 'aes128gcm' })
+  t.match(headers.topic, /^[A-Za-z0-9_-]{32}$/)
+  t.same(device.open(body), { conversation: CONVERSATION, seq: 9, id: '9', from: 'alice', title: "alice's name" })
+  const claims = claimsOf(String(headers.authorization), vapid.publicKey)
+  t.match(claims, { aud: service.url, sub: 'mailto:test@example.com' })
+  const left = Number(claims.exp) - Date.now() / 1_000
+  t.ok(left > 0 && left <= 86_400, 'for a day at most')
+
+  await note(10, { preview: 'hello' })
+  await until('the next one', () => service.received.length === 2)
+  t.match(device.open(service.received[1]!.body), { seq: 10, text: 'hello' })
+  t.equal(service.received[1]!.headers.topic, headers.topic)
+  t.equal((await pushSubscriptionsOf(w.store, 'bob')).length, 1)
+})
+
+t.test('who has it, has read it, has muted it, or is not in the room any more, is not pushed to', async (t) => {
+  const { w, service, note, due, start } = await stage(t)
+  const { redis, keys } = w
+  const [acked, read, room] = ['dm:bob:carol', 'dm:bob:dora', 'room:0123456789abcdef'] as const
+  await redis.hset(keys.cursor('bob', 'phone'), acked, 5)
+  await redis.hset(keys.cursor('bob', 'laptop'), CONVERSATION, 5)
+  await redis.hset(keys.read(read), 'bob', '5:5')
+  const [silent, loud] = ['dm:bob:erin', 'dm:bob:frank'] as const
+  const now = new Date()
+  await setFlags(w.store, 'bob', silent, { mutedUntil: now.getTime() + 60_000 }, now)
+  await setFlags(w.store, 'bob', loud, { mutedUntil: now.getTime() - 1, pinned: true }, now)
+  for (const conversation of [acked, read, room, silent, loud]) await note(5, { conversation })
+  await note(5)
+  start()
+  await until('all are done', async () => (await due()).length === 0)
+  t.equal(service.received.length, 2, 'only where another device has it, and where the muting is over')
+})
+
+t.test('410 and 404 end the subscription; 429 is repeated when the service says', async (t) => {
+  const { w, service, note, due, start } = await stage(t)
+  service.answers.push({ status: 429, headers: { 'retry-after': '3600' } })
+  start()
+  await note(1)
+  await until('it was asked', async () => (await due())[0]?.tries === 1)
+  const [waiting] = await due()
+  t.ok(waiting!.due_at.getTime() > Date.now() + 3_000_000, 'in an hour')
+  t.equal((await pushSubscriptionsOf(w.store, 'bob')).length, 1)
+
+  service.answers.push({ status: 410 })
+  await w.store.use((db) => db.run('UPDATE push_due SET due_at = ?', [new Date()]))
+  await until('it is gone', async () => (await pushSubscriptionsOf(w.store, 'bob')).length === 0)
+  await until('and nothing is due', async () => (await due()).length === 0)
+  await note(2)
+  await until('what comes later is dropped', async () => (await due()).length === 0)
+  t.equal(service.received.length, 2)
+})
+
+t.test('what comes while another one waits for its retry joins it', async (t) => {
+  const { service, note, due, start } = await stage(t)
+  start(3_600_000)
+  service.answers.push({ status: 503 })
+  await note(1)
+  await until('it failed once', async () => (await due())[0]?.tries === 1)
+  await note(2)
+  await until('still one row, of the newer', async () => (await due())[0]?.seq === '2')
+  t.equal((await due()).length, 1)
+})
