@@ -104,6 +104,8 @@ export interface Secrets {
   mysql: string
   /** Of the key `local`, which signs the calls of operators. */
   admin: string
+  /** A P-256 private key (RFC 8292), by which push services know this instance. Nearly every number of 32 bytes is one. */
+  vapid: string
 }
 
 /** Reads the secrets; makes them at the first start. Never printed, readable for their owner alone. */
@@ -113,7 +115,12 @@ export function secretsOf(data: DataFolder): Secrets {
     const before = known[name]
     return typeof before === 'string' ? before : randomBytes(bytes).toString('base64url')
   }
-  const secrets: Secrets = { jwt: secret('jwt', 32), mysql: secret('mysql', 24), admin: secret('admin', 32) }
+  const secrets: Secrets = {
+    jwt: secret('jwt', 32),
+    mysql: secret('mysql', 24),
+    admin: secret('admin', 32),
+    vapid: secret('vapid', 32),
+  }
   const isNew = Object.entries(secrets).some(([name, value]) => known[name] !== value)
   if (isNew) writeJson(data.secrets, { ...known, ...secrets })
   else if ((statSync(data.secrets).mode & 0o077) !== 0) chmodSync(data.secrets, 0o600)

@@ -6,14 +6,14 @@ import { readJson } from './files.js'
 import { dataDirSetting, isGiven, readSettings } from './settings.js'
 import { readState, stillRunning } from './state.js'
 
-const USAGE = `npm run dead -- list [--group push|persist] [--partition p] [--limit n] [--json] [--content]
-       npm run dead -- retry <id…> | --all [--group push|persist] [--partition p]
-       npm run dead -- drop  <id…> | --all [--group push|persist] [--partition p]  --yes`
+const USAGE = `npm run dead -- list [--group push|persist|notify] [--partition p] [--limit n] [--json] [--content]
+       npm run dead -- retry <id…> | --all [--group push|persist|notify] [--partition p]
+       npm run dead -- drop  <id…> | --all [--group push|persist|notify] [--partition p]  --yes`
 
-const GROUPS: readonly Group[] = ['push', 'persist']
+const GROUPS: readonly Group[] = ['push', 'persist', 'notify']
 const DEFAULT_LIMIT = 100
 
-type Group = 'push' | 'persist'
+type Group = 'push' | 'persist' | 'notify'
 
 /** Which letter: ids alone are unique in one dead stream only. */
 interface LetterPlace {
@@ -70,7 +70,7 @@ export function parseOptions(args: string[]): DeadRequest {
   const wrong = (why: string): Failure => new Failure(`${why}. Usage:\n       ${USAGE}`, { exitCode: 2 })
   if (act !== 'list' && act !== 'retry' && act !== 'drop') throw wrong('Say list, retry or drop')
   const group = GROUPS.find((name) => name === values.group)
-  if (values.group !== undefined && !group) throw wrong('--group is push or persist')
+  if (values.group !== undefined && !group) throw wrong('--group is push, persist or notify')
   const ids = names.flatMap((name) => parseId(name) ?? [])
   if (ids.length < names.length) throw wrong('An id is one that list shows, such as persist:3:1763700000000-0')
   if (act === 'list' && (ids.length > 0 || values.all)) throw wrong('list takes no ids')

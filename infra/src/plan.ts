@@ -1,5 +1,5 @@
 /** What an instance consists of: its ports, its stores and its apps, described before anything is started. */
-
+import { createECDH } from 'node:crypto'
 import { join, resolve } from 'node:path'
 import { type Settings, settings } from '@tidings/service'
 import { checkout } from './checkout.js'
@@ -125,6 +125,7 @@ export async function planApps(
     ...urls,
     TIDINGS_JWT_SECRET: config.TIDINGS_JWT_SECRET ?? secrets.jwt,
     TIDINGS_FILES_DIR: resolve(checkout, config.TIDINGS_FILES_DIR ?? book.data.files),
+    ...vapidEnv(config, secrets),
   }
   const plans: AppPlan[] = []
   for (const app of APPS) {
@@ -153,6 +154,14 @@ export async function planApps(
     }
   }
   return plans
+}
+
+/** Both keys from one place: of half a pair the apps say that it is one. */
+function vapidEnv(config: Settings, secrets: Secrets): Record<string, string> {
+  if (config.TIDINGS_VAPID_PUBLIC_KEY !== undefined || config.TIDINGS_VAPID_PRIVATE_KEY !== undefined) return {}
+  const pair = createECDH('prime256v1')
+  pair.setPrivateKey(secrets.vapid, 'base64url')
+  return { TIDINGS_VAPID_PUBLIC_KEY: pair.getPublicKey('base64url'), TIDINGS_VAPID_PRIVATE_KEY: secrets.vapid }
 }
 
 function countsOf(config: Settings): Record<AppName, number> {
