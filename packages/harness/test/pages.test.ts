@@ -30,7 +30,7 @@ function filesBelow(folder: string): string[] {
 
 const FILE = /^[\w.-]+(?:\/[\w.-]+)*\.(?:ts|mjs|lua|sql|proto|json)$/
 /** Made when an instance runs. */
-const MADE = new Set(['secrets.json', 'demo.json', 'ports.json', 'watch.mjs'])
+const MADE = new Set(['secrets.json', 'demo.json', 'ports.json', 'watch.mjs', 'hook.mjs'])
 
 t.test('every file that a page names exists', async (t) => {
   const known = ['apps', 'packages', 'migrations', 'infra'].flatMap(filesBelow)
