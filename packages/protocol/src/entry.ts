@@ -9,7 +9,7 @@ export interface Entry {
   n: number
   from: string
   type: string
-  /** A JSON object, as the very text that the sender wrote. */
+  /** A JSON object, as the very text that the sender wrote; '' for a stub, an entry whose content is gone. */
   content: string
   /** The sender's own key for this send, or '' when it gave none. */
   clientId: string
@@ -17,6 +17,8 @@ export interface Entry {
   sentAt: number
   /** W3C traceparent of the accepting request, or ''. */
   trace: string
+  /** Further members of its JSON object, as text: what later entries have made of it. Set where it is read; see fold.ts. */
+  extra?: string
 }
 
 /**
@@ -26,9 +28,11 @@ export interface Entry {
  */
 export function messageJson(entry: Entry): string {
   const clientId = entry.clientId === '' ? '' : `"clientId":"${entry.clientId}",`
+  const content = entry.content === '' ? '' : `"content":${entry.content},`
+  const extra = entry.extra ? `,${entry.extra}` : ''
   return (
     `{"id":"${entry.id}","conversation":"${entry.conversation}","seq":${entry.seq},"from":"${entry.from}",` +
-    `"type":"${entry.type}","content":${entry.content},${clientId}"sentAt":${entry.sentAt}}`
+    `"type":"${entry.type}",${content}${clientId}"sentAt":${entry.sentAt}${extra}}`
   )
 }
 

@@ -16,8 +16,11 @@ export const digestsOf = (item: Pick<AppendItem, 'type' | 'content' | 'sent'>): 
     : `${digestOf({ type: item.type, content: item.sent })}+${digestOf(item)}`
 
 /** What a once-key holds for an entry that is in MySQL: in the stream it lies nowhere any more, so every mark is beyond it. */
-export const onceValue = (entry: Pick<Entry, 'id' | 'seq' | 'type' | 'content' | 'sentAt'>): string =>
-  `${digestOf(entry)} ${entry.id} ${entry.seq} ${entry.sentAt} 0-0`
+export const onceValue = (
+  entry: Pick<Entry, 'id' | 'seq' | 'type' | 'content' | 'sentAt'> & { changed?: boolean },
+): string =>
+  // Of one that was changed since, the body is not known any more: whatever comes with its clientId is taken for it.
+  `${entry.changed ? '*' : digestOf(entry)} ${entry.id} ${entry.seq} ${entry.sentAt} 0-0`
 
 /** Tells a waiting sender what append.lua answered. */
 export function answer({ item, resolve, reject }: Waiting, reply: string, partition: number, generation: number): void {
@@ -53,6 +56,15 @@ export function answer({ item, resolve, reject }: Waiting, reply: string, partit
       return
     case 'M':
       reject(new AppError('muted', 'You are muted in this room.', { details: { mutedUntil: Number(id) } }))
+      return
+    case 'W':
+      reject(new AppError('change_window_over', 'It is too late to change this message.'))
+      return
+    case 'X':
+      reject(new AppError('message_recalled', `This message is ${id}: it cannot be changed any more.`))
+      return
+    case 'Y':
+      reject(new AppError('too_many_reactions', 'This message has too many reactions.'))
       return
     default:
       reject(notAccepted(new Error(reply.slice(2))))

@@ -1,10 +1,11 @@
 /**
- * The keys and arguments of a call of append.lua, which says what they mean. There are seventeen words per item: written one by one they
- * cost more than all the rest of an append does here.
+ * The keys and arguments of a call of append.lua, which says what they mean. There are seventeen words per item, and one more for one
+ * that changes another entry: written one by one they cost more than all the rest of an append does here.
  */
 import { countsAsMessage } from '@tidings/protocol'
 import { digestsOf } from './append-answers.js'
 import { type AppendItem, type Batch, countOf, type Waiting } from './append-lines.js'
+import { changeWords } from './folds.js'
 import type { Keys } from './keys.js'
 import { memberRule } from './members.js'
 import { isAscii, type Written, write } from './resp.js'
@@ -40,6 +41,7 @@ export function createAppendCall(keys: Keys): (batch: Batch) => AppendCall {
 
   function keysOf(batch: Batch, count: number): Written {
     let text = ''
+    const folds: string[] = []
     for (const [{ partition }, items] of batch) {
       text += partitionKeys[partition]
       for (const { item, place } of items) {
@@ -49,9 +51,12 @@ export function createAppendCall(keys: Keys): (batch: Batch) => AppendCall {
           clientId === '' ? place.seq : write([keys.once(conversation, onceOwner(item), clientId, partition)]).text
         const members = item.members === undefined ? place.seq : write([keys.members(conversation, partition)]).text
         text += place.keys + once + members
+        if (item.change) folds.push(keys.fold(conversation, partition))
       }
     }
-    return { words: PARTITION_KEYS * batch.size + ITEM_KEYS * count, text }
+    const words = PARTITION_KEYS * batch.size + ITEM_KEYS * count
+    if (folds.length === 0) return { words, text }
+    return { words: words + folds.length, text: text + write(folds).text }
   }
 
   function argsOf(batch: Batch, count: number, lengthOf: (word: string) => number): Written {
@@ -59,11 +64,15 @@ export function createAppendCall(keys: Keys): (batch: Batch) => AppendCall {
     for (const [{ generation }, items] of batch) sizes.push(items.length, generation)
     const { words, text: heads } = write(sizes)
 
+    /** Place of the latest fold among the keys. */
+    let foldKey = PARTITION_KEYS * batch.size + ITEM_KEYS * count
+    const kindOf = (item: AppendItem): string =>
+      item.change ? changeWords(item.change, ++foldKey) : counts(item) ? '1' : '0'
     const word = (word: string): string => `$${lengthOf(word)}\r\n${word}\r\n`
     const argsOfItem = ({ item, place }: Waiting): string => {
       const { id, from, type, content, clientId, sentAt, trace } = item
       const digest = clientId === '' ? '' : digestsOf(item)
-      const what = `${word(id)}${place.name}${word(from)}${word(type)}${word(counts(item) ? '1' : '0')}`
+      const what = `${word(id)}${place.name}${word(from)}${word(type)}${word(kindOf(item))}`
       return `${what}${word(content)}${word(clientId)}${word(String(sentAt))}${word(trace)}${word(digest)}${word(ruleOf(item))}`
     }
     let text = heads

@@ -1,5 +1,6 @@
 /** What waits to be appended, and what of it goes into the next call. */
 import type { AppError } from '@tidings/protocol'
+import type { ChangeRule } from './folds.js'
 import type { MemberChange } from './members.js'
 import type { Place } from './places.js'
 
@@ -26,6 +27,8 @@ export interface AppendItem {
    * changes of its members, from its own seq on. Undefined elsewhere.
    */
   members?: 'check' | MemberChange | undefined
+  /** Of an entry that changes another one: whether it still may is decided, and done, in the step in which it gets its seq. */
+  change?: ChangeRule | undefined
 }
 
 export interface Appended {
@@ -37,7 +40,10 @@ export interface Appended {
   /** Number of the generation that answered: in a later one, the stream may not hold the entry any more. */
   generation: number
   partition: number
-  /** An earlier send with the same clientId and body was answered; this is that answer. */
+  /**
+   * An earlier send with the same clientId and body was answered; this is that answer. Or a change found that all is so already: then
+   * it names the newest change of the message, or the message itself.
+   */
   duplicate: boolean
 }
 

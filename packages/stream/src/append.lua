@@ -4,14 +4,18 @@
 -- The shebang (no allow-oom flag) makes Redis refuse the whole call before its first write when memory is full.
 --
 -- KEYS  per partition: its stream, its `recent` index, its generation, the conversations that leapt in it;
---         then six per item of it: seq, skip, log, read, once, members
+--         then six per item of it: seq, skip, log, read, once, members;
+--       behind all partitions: the folds of their conversations, one per item that changes another entry
 -- ARGV  the number of partitions; then per partition: the number of its items, and the number of the latest generation that the caller
 --         has appended under (an older one is a server that was replaced);
---         then eleven per item of it: id, conversation, from, type, counts (1: raises n, 0: not), content, clientId, sentAt, trace, a
---         digest of the body, '' when the sender gave no clientId (behind a plus sign that of the content, where it is not what was
---         sent), and the rule of its members: '' outside of rooms; `never`: it must not be appended; `check` that the
+--         then eleven per item of it: id, conversation, from, type, counts (1: raises n, 0: not, or a change, which does not), content,
+--         clientId, sentAt, trace, a digest of the body, '' when the sender gave no clientId (behind a plus sign that of the content, where
+--         it is not what was sent), and the rule of its members: '' outside of rooms; `never`: it must not be appended; `check` that the
 --         sender is in the room and not muted; or a change, `<version> <history>` and then words `+<user>:<muted until>` for who joins,
---         `~<user>:<muted until>` for who is muted, `-<user>` for who leaves; or `<version> ended`
+--         `~<user>:<muted until>` for who is muted, `-<user>` for who leaves; or `<version> ended`.
+--         A change is `<edit, recall, add or remove> <place of its folds' key> <target's seq> <base> <until> <target's id> <target's sentAt>
+--         <detail>`: `base` is the newest change of the target that must be known here, `until` when the time for it is over (0: never), the
+--         detail of an edit the bytes before the new content, of a reaction the emoji. fold.ts of protocol says what a fold looks like.
 -- Returns one array per partition: `G` alone when its generation does not name this server, or is an older one: nothing of it was
 -- done, the generation must be opened. Else the generation's number, then one string per item:
 --       `A <seq> <stream id>`                         appended
@@ -22,13 +26,19 @@
 --       `U`                                           who is in the room is not known here (see members.ts): it must be put back first
 --       `N`                                           the sender is not in the room
 --       `M <until>`                                   the sender is muted
+--       `W`                                           it is too late for this change
+--       `X <type>`                                    its target is gone: it was recalled, for example
+--       `Y`                                           its target has too many reactions
 --       `E <message>`                                 Redis refused; nothing of this item was written
+--       A change of what is so already is answered as `D`, with the newest change of the target, or with the target itself.
 -- What many items need is asked for at once: generations, heads and skips for the whole call, `recent` and who leapt for a partition.
 -- Each command that a script calls costs as much as some lines of it, and each word of a command that writes is kept for the AOF.
 -- Per item the order is: once-key, log, stream. The heads follow together at the end, whatever became of the items. The log's ids are
 -- `<seq>-0`, so Redis itself refuses a seq that was given out before; a failure half-way never leaves a seq that two entries could get.
 
 local PARTITION_KEYS, ITEM_KEYS, ITEM_ARGS, ONCE_SECONDS = 4, 6, 11, 86400
+-- Of one entry: who reacted with what, and with how many different emojis.
+local MOST_REACTIONS, MOST_EMOJIS = 1000, 20
 local KEYS, ARGV, call, try = KEYS, ARGV, redis.call, redis.pcall
 
 -- A server that was restarted or promoted has another replication id, and may have forgotten a tail.
@@ -57,7 +67,8 @@ end
 
 -- Is what was kept the same send? What was sent is what counts. Of what came back from MySQL only what was appended is known.
 local function isSame(known, digest)
-  if known == digest then return true end
+  -- `*`: it is not known any more, for the entry was changed.
+  if known == digest or known == '*' then return true end
   local knownSent, knownContent = string.match(known, '^([^+]*)%+?(.*)$')
   local sent, content = string.match(digest, '^([^+]*)%+?(.*)$')
   return knownSent == sent or (knownContent == '' and knownSent == content)
@@ -93,6 +104,87 @@ local function changeMembers(membersKey, readKey, rule, generation, seq, n)
       if joined then call('HSET', membersKey, user, joined .. ':' .. muted) end
     end
   end
+end
+
+-- Where somebody stands in the facts of a fold. @return begin and end of the line's users, then of the user's own name, if they are there
+local function findReaction(facts, emoji, user)
+  local _, marked = string.find(facts, '\nreact ' .. emoji .. ' ', 1, true)
+  if not marked then return nil end
+  local stop = (string.find(facts, '\n', marked + 1, true) or #facts + 1) - 1
+  local at = string.find(string.sub(facts, marked, stop) .. ' ', ' ' .. user .. ' ', 1, true)
+  return marked + 1, stop, at and marked + at, at and marked + at + #user - 1
+end
+
+local function tooManyReactions(facts, emoji)
+  local emojis, reactions, known = 0, 0, false
+  for one, users in string.gmatch(facts, '\nreact (%S+) ([^\n]+)') do
+    emojis = emojis + 1
+    if one == emoji then known = true end
+    reactions = reactions + 1 + select(2, string.gsub(users, ' ', ' '))
+  end
+  return reactions >= MOST_REACTIONS or (not known and emojis >= MOST_EMOJIS)
+end
+
+-- May this change be made, as far as its target goes?
+-- @return what foldIn needs to make it; or nil and the answer
+local function checkChange(words, from)
+  local what, place, seq, base, till, id, sentAt, detail =
+    string.match(words, '^(%a+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (.*)$')
+  local key = KEYS[tonumber(place)]
+  local kept = try('HGET', key, seq)
+  if failure(kept) then return nil, 'E ' .. kept.err end
+  -- The first line tells of the newest change; what follows are the other facts, each behind a line break, and the content.
+  local last, facts, content = nil, '', nil
+  if kept then
+    local split = string.find(kept, '\n\n', 1, true)
+    if split then content = string.sub(kept, split + 2) end
+    last, facts = string.match(split and string.sub(kept, 1, split - 1) or kept, '^last ([^\n]*)(.*)$')
+    if not last then return nil, 'E ERR the fold of the target cannot be read' end
+  end
+  local newest, newestId, newestAt, newestStream = string.match(last or '', '^(%d+) (%d+) (%d+) (%S+)$')
+  if tonumber(newest or '0') < tonumber(base) then return nil, 'E ERR the fold of the target was forgotten' end
+  local done
+  if newest then
+    done = 'D ' .. newestId .. ' ' .. newest .. ' ' .. newestAt .. ' ' .. newestStream
+  else
+    done = 'D ' .. id .. ' ' .. seq .. ' ' .. sentAt .. ' 0-0'
+  end
+  local gone = string.match(facts, '\ngone (%S+)')
+  if what == 'recall' and gone then return nil, done end
+  if gone then return nil, 'X ' .. gone end
+  local first, stop, at, upTo = findReaction(facts, detail, from)
+  if (what == 'add' and at) or (what == 'remove' and not at) then return nil, done end
+  if till ~= '0' and tonumber(now) > tonumber(till) then return nil, 'W' end
+  if what == 'add' and tooManyReactions(facts, detail) then return nil, 'Y' end
+  return { key = key, target = seq, what = what, detail = detail, facts = facts, content = content,
+    first = first, stop = stop, at = at, upTo = upTo }
+end
+
+-- Makes a change that was checked: what readers see of its target from now on. applyChange in fold.ts of protocol does the same.
+local function foldIn(fold, from, id, seq, sentAt, streamId, entryContent)
+  local facts, content, what, detail = fold.facts, fold.content, fold.what, fold.detail
+  if what == 'edit' then
+    facts = '\nedited ' .. seq .. ' ' .. sentAt .. string.gsub(facts, '\nedited [^\n]*', '', 1)
+    content = string.sub(entryContent, tonumber(detail) + 1, -2)
+  elseif what == 'recall' then
+    facts, content = '\ngone recalled ' .. seq .. ' ' .. sentAt .. ' ' .. from, nil
+  elseif what == 'add' then
+    if fold.stop then
+      facts = string.sub(facts, 1, fold.stop) .. ' ' .. from .. string.sub(facts, fold.stop + 1)
+    else
+      facts = facts .. '\nreact ' .. detail .. ' ' .. from
+    end
+  elseif fold.at == fold.first and fold.upTo == fold.stop then
+    local line = #('\nreact ' .. detail .. ' ')
+    facts = string.sub(facts, 1, fold.first - line - 1) .. string.sub(facts, fold.stop + 1)
+  elseif fold.at == fold.first then
+    facts = string.sub(facts, 1, fold.at - 1) .. string.sub(facts, fold.upTo + 2)
+  else
+    facts = string.sub(facts, 1, fold.at - 2) .. string.sub(facts, fold.upTo + 1)
+  end
+  local text = 'last ' .. seq .. ' ' .. id .. ' ' .. sentAt .. ' ' .. streamId .. facts
+  if content then text = text .. '\n\n' .. content end
+  call('HSET', fold.key, fold.target, text)
 end
 
 -- One item: its keys begin behind KEYS[k], its arguments at ARGV[a]. `safe` says that its conversation's head is not behind.
@@ -132,8 +224,21 @@ local function append(k, a, stream, safe, generation)
   local number, skips = tonumber(head or '0'), tonumber(skipped or '0')
   if not number or not skips then return 'E ERR the head of the conversation is not a number' end
   local seq = whole(number + 1)
-  local counts = ARGV[a + 4] == '1'
-  if not counts then skips = skips + 1 end
+  local counts, fold = ARGV[a + 4] == '1', nil
+  if not counts then
+    skips = skips + 1
+    if ARGV[a + 4] ~= '0' then
+      local answer
+      fold, answer = checkChange(ARGV[a + 4], from)
+      if not fold then
+        -- From now on this key stands for that answer.
+        if digest ~= '' and string.sub(answer, 1, 2) == 'D ' then
+          call('SET', onceKey, digest .. string.sub(answer, 2), 'EX', ONCE_SECONDS)
+        end
+        return answer
+      end
+    end
+  end
   local n = skips == 0 and seq or whole(number + 1 - skips)
 
   -- A log names its conversation, and its ids name the seqs.
@@ -158,8 +263,9 @@ local function append(k, a, stream, safe, generation)
     skipAt[skipKey] = whole(skips)
     change(skipKey, skipAt[skipKey])
   end
-  -- One's own send moves one's read position. The entry stands whatever this key holds.
-  try('HSET', readKey, from, seq .. ':' .. n)
+  -- One's own send moves one's read position, a change does not. The entry stands whatever this key holds.
+  if not fold then try('HSET', readKey, from, seq .. ':' .. n) end
+  if fold then foldIn(fold, from, id, seq, sentAt, streamId, content) end
   if rule ~= '' and rule ~= 'check' then changeMembers(membersKey, readKey, rule, generation, seq, n) end
   if digest ~= '' then
     call('SET', onceKey, digest .. ' ' .. id .. ' ' .. seq .. ' ' .. sentAt .. ' ' .. streamId, 'EX', ONCE_SECONDS)
@@ -177,7 +283,12 @@ local function touch(recent, k, a, items)
   end
   local added = try('ZADD', recent, unpack(changed))
   if failure(added) or added == 0 then return added end
-  for item = 1, items do call('PERSIST', KEYS[k + (item - 1) * ITEM_KEYS + 3]) end
+  for item = 1, items do
+    local logKey, conversation = KEYS[k + (item - 1) * ITEM_KEYS + 3], ARGV[a + (item - 1) * ITEM_ARGS + 1]
+    call('PERSIST', logKey)
+    -- Not among KEYS, for nearly no call needs it. It carries the same hash tag, so it lies in the same slot.
+    call('PERSIST', string.sub(logKey, 1, -#conversation - 5) .. 'fold:' .. conversation)
+  end
 end
 
 -- Which of the items are of conversations that leapt.

@@ -5,6 +5,7 @@ import {
   type Entry,
   isParty,
   MAX_CONTENT_BYTES,
+  MAX_EDIT_BYTES,
   parseConversation,
   USER_ID,
   voidRange,
@@ -133,7 +134,7 @@ export function decodeEntry(
   }
   if (!ENTRY_TYPES.has(entry.type) && !CUSTOM_TYPE.test(entry.type)) throw new PoisonError('type is not known')
   if (!CLIENT_ID_OR_NONE.test(entry.clientId)) throw new PoisonError('clientId has forbidden characters')
-  checkContentText(entry.content)
+  checkContentText(entry.content, entry.type === 'edit' ? MAX_EDIT_BYTES : MAX_CONTENT_BYTES)
   return entry
 }
 
@@ -145,8 +146,8 @@ function checkVoid(entry: Entry): void {
   if (from < 1 || from > entry.seq) throw new PoisonError('from of a void is not a seq up to its own')
 }
 
-function checkContentText(content: string): void {
-  if (content.length > MAX_CONTENT_BYTES) throw new PoisonError('content is too large')
+function checkContentText(content: string, most = MAX_CONTENT_BYTES): void {
+  if (content.length > most) throw new PoisonError('content is too large')
   let parsed: unknown
   try {
     parsed = JSON.parse(content)

@@ -1,6 +1,7 @@
 /** Finding one entry by its id where MySQL does not know it yet: in the streams, around the time when it was accepted. */
 import type { Entry } from '@tidings/protocol'
 import { decodeEntry, PoisonError } from './entry.js'
+import { foldAll } from './folds.js'
 import type { Keys } from './keys.js'
 import { type Redis, redisAway } from './redis.js'
 
@@ -12,7 +13,7 @@ const MOST = 5_000
 
 /**
  * @param atMs milliseconds since 1970 when the id was made
- * @returns the entry, or undefined when no stream holds it
+ * @returns the entry as readers see it, or undefined when no stream holds it
  * @throws AppError `unavailable`
  */
 export async function findInStreams(redis: Redis, keys: Keys, id: string, atMs: number): Promise<Entry | undefined> {
@@ -37,7 +38,7 @@ async function findIn(
       MOST,
     )
     const row = rows.find(([, fields]) => fields[0] === 'id' && fields[1] === id)
-    return row && decodeEntry(row[1], partition, keys.partitionOf)
+    return row && (await foldAll(redis, keys, [decodeEntry(row[1], partition, keys.partitionOf)]))[0]
   } catch (error) {
     // Written by hand, and not as we do.
     if (error instanceof PoisonError) return undefined

@@ -4,7 +4,8 @@
 --
 -- KEYS  1 the partition's `recent` index   2 persist's mark
 -- ARGV  1 idle after ms   2 seconds until an idle log expires   3 how many at most   4 the logs' key up to the conversation
--- The logs' names are known only here; they carry the same hash tag, so they lie in the same slot.
+--       5 the same of the folds, which go with the log, and after it: a log must not be read without them
+-- The names of both are known only here; they carry the same hash tag, so they lie in the same slot.
 -- Returns how many became idle.
 
 local recent, mark = KEYS[1], redis.call('GET', KEYS[2])
@@ -16,6 +17,7 @@ local markMs = tonumber(string.match(mark, '^(%d+)'))
 local before = math.min(now - tonumber(ARGV[1]), markMs - 1)
 local idle = redis.call('ZRANGEBYSCORE', recent, '-inf', string.format('%.0f', before), 'LIMIT', 0, tonumber(ARGV[3]))
 for _, conversation in ipairs(idle) do
+  redis.call('EXPIRE', ARGV[5] .. conversation, ARGV[2] + 600)
   redis.call('EXPIRE', ARGV[4] .. conversation, ARGV[2])
   redis.call('ZREM', recent, conversation)
 end

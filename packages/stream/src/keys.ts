@@ -30,6 +30,8 @@ export interface Keys {
   skip(conversation: string, partition?: number): string
   /** stream: the newest entries, entry id `<seq>-0` */
   log(conversation: string, partition?: number): string
+  /** hash: seq of an entry to what later entries have made of it, see fold.ts of protocol; missing while nothing was changed */
+  fold(conversation: string, partition?: number): string
   /** hash: who is in a room, user to `<seq of joining>:<muted until>`; and `*` to what members.ts says */
   members(conversation: string, partition?: number): string
   /** hash: user to `<seq>:<n>` up to which the user has read; one's own send moves it */
@@ -81,6 +83,7 @@ export function createKeys(namespace: string, partitions: number): Keys {
     seq: (c, p = of(c)) => key(p, `seq:${c}`),
     skip: (c, p = of(c)) => key(p, `skip:${c}`),
     log: (c, p = of(c)) => key(p, `log:${c}`),
+    fold: (c, p = of(c)) => key(p, `fold:${c}`),
     members: (c, p = of(c)) => key(p, `members:${c}`),
     read: (c, p = of(c)) => key(p, `read:${c}`),
     once: (c, from, clientId, p = of(c)) => key(p, `once:${c}:${from}:${clientId}`),

@@ -1,6 +1,10 @@
-/** A conversation's log in Redis: its newest entries by seq, and its head. Read only; append.ts writes it. */
+/**
+ * A conversation's log in Redis: its newest entries by seq, and its head. Read only; append.ts writes it. Entries are as readers see them:
+ * what later entries have made of them is looked up behind the page itself, so it is at least as new.
+ */
 import type { Entry } from '@tidings/protocol'
 import { decodeLogged, PoisonError } from './entry.js'
+import { foldAll, foldStored, foldsAmong } from './folds.js'
 import type { Keys } from './keys.js'
 import { type Redis, redisAway, together } from './redis.js'
 
@@ -21,7 +25,7 @@ export interface LogReader {
   /** Entries with `after < seq <= upTo`, ascending, at most `limit`. @throws AppError `unavailable` */
   after(conversation: string, after: number, limit: number, upTo?: number): Promise<Entry[]>
   /**
-   * As `after`, without what cannot be read: somebody wrote it by hand.
+   * As `after`, but as they were appended, and without what cannot be read: somebody wrote it by hand.
    * @returns the entries, and up to where the log holds no other
    * @throws AppError `unavailable`
    */
@@ -33,6 +37,8 @@ export interface LogReader {
   ): Promise<{ entries: Entry[]; upTo: number }>
   /** Entries with `seq < before`, the newest `limit` of them, ascending. @throws AppError `unavailable` */
   before(conversation: string, before: number, limit: number): Promise<Entry[]>
+  /** Entries of one conversation from MySQL as they are by now: `foldStored`. @throws AppError `unavailable` */
+  foldStored(entries: readonly Entry[]): Promise<Entry[]>
   /** The head of each conversation, 0 where Redis knows none. One round trip. @throws AppError `unavailable` */
   heads(conversations: readonly string[]): Promise<number[]>
   /** The newest entry of each conversation, undefined where the log is empty. One round trip. @throws AppError `unavailable` */
@@ -40,11 +46,37 @@ export interface LogReader {
 }
 
 export function createLogReader(redis: Redis, keys: Keys): LogReader {
+  /** A page and, in the same round trip, whether there is anything to fold at all. */
+  async function page(conversation: string, read: () => Promise<Row[]>): Promise<Entry[]> {
+    const [rows, changed] = await together(redis, () => Promise.all([read(), redis.exists(keys.fold(conversation))]))
+    const entries = rows.map((row) => decodeRow(conversation, row))
+    return changed === 0 ? entries : foldAll(redis, keys, entries)
+  }
+
+  async function readNewest(conversations: readonly string[]): Promise<(Entry | undefined)[]> {
+    const [newest, changed] = await together(redis, () =>
+      Promise.all([
+        Promise.all(conversations.map((each) => redis.xrevrange(keys.log(each), '+', '-', 'COUNT', 1))),
+        foldsAmong(redis, keys, conversations),
+      ]),
+    )
+    const entries = newest.map(([row], i) => row && decodeRow(conversations[i]!, row))
+    if (changed.size === 0) return entries
+    return together(redis, () =>
+      Promise.all(
+        entries.map(async (entry) =>
+          entry && changed.has(entry.conversation) ? (await foldAll(redis, keys, [entry]))[0] : entry,
+        ),
+      ),
+    )
+  }
+
   return {
-    async after(conversation, after, limit, upTo) {
+    after(conversation, after, limit, upTo) {
       const end = upTo === undefined ? '+' : `${upTo}-0`
-      const rows = await orAway(redis.xrange(keys.log(conversation), `${after + 1}-0`, end, 'COUNT', limit))
-      return rows.map((row) => decodeRow(conversation, row))
+      return orAway(
+        page(conversation, () => redis.xrange(keys.log(conversation), `${after + 1}-0`, end, 'COUNT', limit)),
+      )
     },
     async readable(conversation, after, limit, upTo) {
       const rows = await orAway(redis.xrange(keys.log(conversation), `${after + 1}-0`, `${upTo}-0`, 'COUNT', limit))
@@ -53,9 +85,12 @@ export function createLogReader(redis: Redis, keys: Keys): LogReader {
     },
     async before(conversation, before, limit) {
       if (before <= 1) return []
-      const rows = await orAway(redis.xrevrange(keys.log(conversation), `${before - 1}-0`, '-', 'COUNT', limit))
-      return rows.reverse().map((row) => decodeRow(conversation, row))
+      const entries = await orAway(
+        page(conversation, () => redis.xrevrange(keys.log(conversation), `${before - 1}-0`, '-', 'COUNT', limit)),
+      )
+      return entries.reverse()
     },
+    foldStored: (entries) => foldStored(redis, keys, entries),
     async heads(conversations) {
       const heads = await orAway(
         together(redis, () => Promise.all(conversations.map((conversation) => redis.get(keys.seq(conversation))))),
@@ -63,12 +98,7 @@ export function createLogReader(redis: Redis, keys: Keys): LogReader {
       return heads.map((head) => Number(head ?? 0))
     },
     async newest(conversations) {
-      const newest = await orAway(
-        together(redis, () =>
-          Promise.all(conversations.map((each) => redis.xrevrange(keys.log(each), '+', '-', 'COUNT', 1))),
-        ),
-      )
-      return newest.map(([row], i) => row && decodeRow(conversations[i]!, row))
+      return orAway(readNewest(conversations))
     },
   }
 }
@@ -78,6 +108,7 @@ async function orAway<T>(reply: Promise<T>): Promise<T> {
   try {
     return await reply
   } catch (error) {
+    if (error instanceof PoisonError) throw error
     throw redisAway(error)
   }
 }

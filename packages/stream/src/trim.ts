@@ -1,4 +1,5 @@
 /** Forgetting what is stored. Only what lies below persist's mark is ever cut. */
+import { trimFolds } from './folds.js'
 import type { Keys } from './keys.js'
 import { type Redis, redisAway } from './redis.js'
 import { loadScript, scriptFile } from './script.js'
@@ -13,11 +14,13 @@ const IDLE_AFTER_MS = 3_600_000
 const IDLE_LOG_LIVES_S = 82_800
 const IDLE_PER_CALL = 500
 
-/** Cuts a conversation's log: what is stored and older than the newest thousand. @param stored the newest seq in MySQL */
+/** Cuts a conversation's log, and its folds: what is stored and older than the newest thousand. @param stored the newest seq in MySQL */
 export async function trimLog(redis: Redis, keys: Keys, conversation: string, stored: number): Promise<void> {
   const head = Number((await redis.get(keys.seq(conversation))) ?? 0)
   const keepFrom = Math.min(stored + 1, head - LOG_KEEPS)
-  if (keepFrom > 1) await redis.xtrim(keys.log(conversation), 'MINID', '~', `${keepFrom}-0`)
+  if (keepFrom <= 1) return
+  await redis.xtrim(keys.log(conversation), 'MINID', '~', `${keepFrom}-0`)
+  await trimFolds(redis, keys, conversation, stored)
 }
 
 /**
@@ -66,10 +69,11 @@ export function createJanitor(redis: Redis, keys: Keys, streamKeepsMs: number = 
       }
     },
     async forgetIdle(partition) {
+      const prefix = `${keys.namespace}:{${partition}}`
       await script.run(
         redis,
         [keys.recent(partition), keys.mark(partition, 'persist')],
-        [IDLE_AFTER_MS, IDLE_LOG_LIVES_S, IDLE_PER_CALL, `${keys.namespace}:{${partition}}:log:`],
+        [IDLE_AFTER_MS, IDLE_LOG_LIVES_S, IDLE_PER_CALL, ...['log', 'fold'].map((kind) => `${prefix}:${kind}:`)],
       )
     },
   }

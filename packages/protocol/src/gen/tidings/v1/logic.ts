@@ -556,6 +556,8 @@ export interface HistoryEntry {
   content: string;
   clientId: string;
   sentAt: number;
+  /** further members of its JSON object, as text */
+  extra: string;
 }
 
 /** Seqs that hold no entry and never will; both ends included. */
@@ -801,6 +803,24 @@ export interface PersonPresence {
 
 export interface PresenceResponse {
   people: PersonPresence[];
+}
+
+export interface AuthorizeChangeRequest {
+  /** who changes; checked */
+  user: string;
+  id: string;
+  /** of the entry of the change: edit, recall or reaction */
+  type: string;
+}
+
+export interface AuthorizeChangeResponse {
+  conversation: string;
+  seq: number;
+  sentAt: number;
+  /** the newest change of it that MySQL knows, which Redis knows by now too; 0 for none */
+  base: number;
+  /** milliseconds since 1970 until which it may be changed; 0: without end */
+  until: number;
 }
 
 export interface GetMessageRequest {
@@ -7295,7 +7315,18 @@ export const PermitResponse: MessageFns<PermitResponse> = {
 };
 
 function createBaseHistoryEntry(): HistoryEntry {
-  return { id: "", conversation: "", seq: 0, n: 0, from: "", type: "", content: "", clientId: "", sentAt: 0 };
+  return {
+    id: "",
+    conversation: "",
+    seq: 0,
+    n: 0,
+    from: "",
+    type: "",
+    content: "",
+    clientId: "",
+    sentAt: 0,
+    extra: "",
+  };
 }
 
 export const HistoryEntry: MessageFns<HistoryEntry> = {
@@ -7326,6 +7357,9 @@ export const HistoryEntry: MessageFns<HistoryEntry> = {
     }
     if (message.sentAt !== 0) {
       writer.uint32(72).uint64(message.sentAt);
+    }
+    if (message.extra !== "") {
+      writer.uint32(82).string(message.extra);
     }
     return writer;
   },
@@ -7415,6 +7449,14 @@ export const HistoryEntry: MessageFns<HistoryEntry> = {
             message.sentAt = longToNumber(reader.uint64());
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.extra = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -7441,6 +7483,7 @@ export const HistoryEntry: MessageFns<HistoryEntry> = {
     message.content = object.content ?? "";
     message.clientId = object.clientId ?? "";
     message.sentAt = object.sentAt ?? 0;
+    message.extra = object.extra ?? "";
     return message;
   },
 };
@@ -10236,6 +10279,188 @@ export const PresenceResponse: MessageFns<PresenceResponse> = {
   },
 };
 
+function createBaseAuthorizeChangeRequest(): AuthorizeChangeRequest {
+  return { user: "", id: "", type: "" };
+}
+
+export const AuthorizeChangeRequest: MessageFns<AuthorizeChangeRequest> = {
+  encode(message: AuthorizeChangeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    if (message.id !== "") {
+      writer.uint32(18).string(message.id);
+    }
+    if (message.type !== "") {
+      writer.uint32(26).string(message.type);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AuthorizeChangeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAuthorizeChangeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.type = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<AuthorizeChangeRequest>): AuthorizeChangeRequest {
+    return AuthorizeChangeRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AuthorizeChangeRequest>): AuthorizeChangeRequest {
+    const message = createBaseAuthorizeChangeRequest();
+    message.user = object.user ?? "";
+    message.id = object.id ?? "";
+    message.type = object.type ?? "";
+    return message;
+  },
+};
+
+function createBaseAuthorizeChangeResponse(): AuthorizeChangeResponse {
+  return { conversation: "", seq: 0, sentAt: 0, base: 0, until: 0 };
+}
+
+export const AuthorizeChangeResponse: MessageFns<AuthorizeChangeResponse> = {
+  encode(message: AuthorizeChangeResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.conversation !== "") {
+      writer.uint32(10).string(message.conversation);
+    }
+    if (message.seq !== 0) {
+      writer.uint32(16).uint64(message.seq);
+    }
+    if (message.sentAt !== 0) {
+      writer.uint32(24).uint64(message.sentAt);
+    }
+    if (message.base !== 0) {
+      writer.uint32(32).uint64(message.base);
+    }
+    if (message.until !== 0) {
+      writer.uint32(40).uint64(message.until);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AuthorizeChangeResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAuthorizeChangeResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.conversation = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.seq = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.sentAt = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.base = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.until = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<AuthorizeChangeResponse>): AuthorizeChangeResponse {
+    return AuthorizeChangeResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AuthorizeChangeResponse>): AuthorizeChangeResponse {
+    const message = createBaseAuthorizeChangeResponse();
+    message.conversation = object.conversation ?? "";
+    message.seq = object.seq ?? 0;
+    message.sentAt = object.sentAt ?? 0;
+    message.base = object.base ?? 0;
+    message.until = object.until ?? 0;
+    return message;
+  },
+};
+
 function createBaseGetMessageRequest(): GetMessageRequest {
   return { user: "", id: "" };
 }
@@ -11898,6 +12123,15 @@ export const LogicDefinition = {
       responseStream: false,
       options: {},
     },
+    /** May this user change this message so, and where is it? message_not_found, forbidden, message_not_changeable; unavailable. */
+    authorizeChange: {
+      name: "AuthorizeChange",
+      requestType: AuthorizeChangeRequest as typeof AuthorizeChangeRequest,
+      requestStream: false,
+      responseType: AuthorizeChangeResponse as typeof AuthorizeChangeResponse,
+      responseStream: false,
+      options: {},
+    },
     /** Moves cursors forward. Cumulative; never backwards. */
     ack: {
       name: "Ack",
@@ -12324,6 +12558,11 @@ export interface LogicServiceImplementation<CallContextExt = {}> {
     request: GetMessageRequest,
     context: CallContext & CallContextExt,
   ): Promise<DeepPartial<GetMessageResponse>>;
+  /** May this user change this message so, and where is it? message_not_found, forbidden, message_not_changeable; unavailable. */
+  authorizeChange(
+    request: AuthorizeChangeRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<AuthorizeChangeResponse>>;
   /** Moves cursors forward. Cumulative; never backwards. */
   ack(request: AckRequest, context: CallContext & CallContextExt): Promise<DeepPartial<AckResponse>>;
   /** Moves a read position forward. Cumulative; never backwards. beyond_head. */
@@ -12542,6 +12781,11 @@ export interface LogicClient<CallOptionsExt = {}> {
     request: DeepPartial<GetMessageRequest>,
     options?: CallOptions & CallOptionsExt,
   ): Promise<GetMessageResponse>;
+  /** May this user change this message so, and where is it? message_not_found, forbidden, message_not_changeable; unavailable. */
+  authorizeChange(
+    request: DeepPartial<AuthorizeChangeRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<AuthorizeChangeResponse>;
   /** Moves cursors forward. Cumulative; never backwards. */
   ack(request: DeepPartial<AckRequest>, options?: CallOptions & CallOptionsExt): Promise<AckResponse>;
   /** Moves a read position forward. Cumulative; never backwards. beyond_head. */
