@@ -1,8 +1,18 @@
-/** Entries: written in batches by persist, read by history. The only file with SQL on the table `entries`. */
-import { type Entry, parseConversation, rangesBetween, voidEntry, voidRange } from '@tidings/protocol'
+/** Entries: written in batches by persist, read by history. What later entries make of them is in folds.ts. */
+import {
+  type Entry,
+  folded,
+  isChange,
+  parseConversation,
+  parseFold,
+  rangesBetween,
+  voidEntry,
+  voidRange,
+} from '@tidings/protocol'
 import { ER_DUPLICATE, errnoOf } from './away.js'
 import { type Db, type Store, transaction } from './db.js'
 import { holdFences } from './fences.js'
+import { applyChanges } from './folds.js'
 import { asIs, literal } from './literals.js'
 import { addMembers } from './members.js'
 import { EXPIRED } from './retention.js'
@@ -39,6 +49,7 @@ const DATA_ERRORS: ReadonlySet<number> = new Set([
 
 const ENTRY_COLUMNS = 'conversation, seq, id, n, from_user, type, content, client_id, sent_at'
 const COLUMNS = `${ENTRY_COLUMNS}, void_from, reason`
+const READ_COLUMNS = `${COLUMNS}, fold`
 // Never IGNORE and never ON DUPLICATE KEY: both lose an entry silently when a seq was given out twice.
 const INSERT = `INSERT INTO entries (${COLUMNS}) VALUES ?`
 const INSERT_ENTRIES = `INSERT INTO entries (${ENTRY_COLUMNS}) VALUES ?`
@@ -109,7 +120,9 @@ async function addMembersOf(db: Db, open: readonly FencedEntry[], members: reado
 async function insertAll(db: Db, batch: readonly FencedEntry[], group: string, members: readonly string[]) {
   const { open, fenced } = await hold(db, batch, group)
   let rows = ''
+  const changes: Entry[] = []
   for (const { entry, reason } of open) {
+    if (isChange(entry.type)) changes.push(entry)
     if (entry.type === 'void') {
       await insertVoid(db, entry, reason)
       continue
@@ -122,6 +135,8 @@ async function insertAll(db: Db, batch: readonly FencedEntry[], group: string, m
     rows += rows === '' ? row : `,${row}`
   }
   if (rows !== '') await db.run(INSERT_ENTRIES, [asIs(rows)])
+  // None of them was there before.
+  await applyChanges(db, changes)
   await addMembersOf(db, open, members)
   return { fenced, conflicts: [] }
 }
@@ -156,6 +171,7 @@ async function insertEach(db: Db, batch: readonly FencedEntry[], group: string, 
     open.map(({ entry }) => entry),
   )
   const conflicts: Conflict[] = []
+  const changes: Entry[] = []
   for (const { entry, reason: voidReason } of open) {
     if (entry.type === 'void') {
       // What is there of it already counts as a row, so a repetition adds nothing.
@@ -163,9 +179,13 @@ async function insertEach(db: Db, batch: readonly FencedEntry[], group: string, 
       continue
     }
     const id = there.get(keyOf(entry.conversation, entry.seq))
-    const reason = id === entry.id ? undefined : await insertOne(db, entry, id)
+    if (id === entry.id) continue
+    const reason = await insertOne(db, entry, id)
     if (reason !== undefined) conflicts.push({ entry, reason })
+    else if (isChange(entry.type)) changes.push(entry)
   }
+  // Not those that were there: what they change was changed with them.
+  await applyChanges(db, changes)
   // For a refused entry too: the caller asks once per conversation, and an entry that can be stored may follow.
   await addMembersOf(db, open, members)
   return { fenced, conflicts }
@@ -201,13 +221,24 @@ function describe(error: Error & { code?: string; errno?: number }): string {
   return `${error.code ?? 'error'} ${error.errno ?? ''}${column ? ` in ${column}` : ''}`
 }
 
-/** What else the void covered, of entries that were given up as lost together, stays void. */
-async function replaceTombstone(db: Db, entry: Entry): Promise<void> {
-  const { conversation, seq } = entry
-  const [old] = await db.select<{ void_from: string | null; n: string; reason: string | null }>(
-    'SELECT void_from, n, reason FROM entries WHERE conversation = ? AND seq = ? AND id IS NULL',
-    [conversation, seq],
-  )
+/**
+ * What else the void covered, of entries that were given up as lost together, stays void. What was recalled or edited meanwhile comes as
+ * it is now.
+ */
+async function replaceTombstone(db: Db, given: Entry): Promise<void> {
+  const { conversation, seq } = given
+  const [old] = await db.select<{
+    void_from: string | null
+    n: string
+    reason: string | null
+    content: string
+    fold: string | null
+  }>('SELECT void_from, n, reason, content, fold FROM entries WHERE conversation = ? AND seq = ? AND id IS NULL', [
+    conversation,
+    seq,
+  ])
+  const fold = old?.fold == null ? undefined : parseFold(old.fold)
+  const entry = old && (fold?.gone || fold?.edited) ? { ...given, content: old.content } : given
   await db.run(
     `UPDATE entries SET id = ?, n = ?, from_user = ?, type = ?, content = ?, client_id = ?, sent_at = ?, void_from = ?, reason = ?
       WHERE conversation = ? AND seq = ? AND id IS NULL`,
@@ -289,6 +320,7 @@ interface EntryRow {
   sent_at: string
   void_from: string | null
   reason: string | null
+  fold: string | null
 }
 
 function fromRow(row: EntryRow): StoredEntry {
@@ -304,14 +336,14 @@ function fromRow(row: EntryRow): StoredEntry {
     sentAt: Number(row.sent_at),
     trace: '',
   }
-  if (row.type !== 'void') return { entry }
+  if (row.type !== 'void') return { entry: row.fold === null ? entry : folded(entry, parseFold(row.fold)) }
   const range = { from: Number(row.void_from ?? entry.seq), to: entry.seq }
   return { entry, void: row.reason === EXPIRED ? { ...range, expired: true } : range }
 }
 
 // Index: entries_pk, a range of one conversation in key order.
 const rangeSql = (where: string, order: 'ASC' | 'DESC'): string =>
-  `SELECT ${COLUMNS} FROM entries WHERE conversation = ? AND ${where} ORDER BY seq ${order} LIMIT ?`
+  `SELECT ${READ_COLUMNS} FROM entries WHERE conversation = ? AND ${where} ORDER BY seq ${order} LIMIT ?`
 
 async function readRows(
   db: Db,
@@ -325,9 +357,9 @@ async function readRows(
   return rows.map(fromRow)
 }
 
-/** The entry of this id. Index: entries_id. @param id decimal @throws AppError `unavailable` */
+/** The entry of this id, as readers see it. Index: entries_id. @param id decimal @throws AppError `unavailable` */
 export async function findEntry(store: Store, id: string): Promise<Entry | undefined> {
-  const [row] = await store.use((db) => db.select<EntryRow>(`SELECT ${COLUMNS} FROM entries WHERE id = ?`, [id]))
+  const [row] = await store.use((db) => db.select<EntryRow>(`SELECT ${READ_COLUMNS} FROM entries WHERE id = ?`, [id]))
   return row && fromRow(row).entry
 }
 
@@ -341,7 +373,7 @@ export async function findEntries(store: Store, ids: readonly string[]): Promise
 }
 
 /**
- * Rows of a conversation, voids included, in ascending order.
+ * Rows of a conversation, voids included, in ascending order; entries as readers see them.
  * @param range after: the oldest rows above it; before: the newest rows below it
  * @throws AppError `unavailable`
  */
@@ -356,6 +388,25 @@ export async function readEntries(
   })
 }
 
+/**
+ * The newest entry between two seqs that is no void and does not only change others. Index: entries_pk, downwards to the first one.
+ * @throws AppError `unavailable`
+ */
+export async function newestMessage(
+  store: Store,
+  conversation: string,
+  { below, above }: { below: number; above: number },
+): Promise<Entry | undefined> {
+  const [row] = await store.use((db) =>
+    db.select<EntryRow>(
+      `SELECT ${READ_COLUMNS} FROM entries WHERE conversation = ? AND seq < ? AND seq > ?
+        AND type NOT IN ('edit', 'recall', 'reaction', 'void') ORDER BY seq DESC LIMIT 1`,
+      [conversation, below, above],
+    ),
+  )
+  return row && fromRow(row).entry
+}
+
 // Index: entries_pk twice, first as one jump per conversation ("Using index for group-by"), then one row by its whole key.
 const newestSql = (columns: string): string => `SELECT ${columns
   .split(', ')
@@ -363,7 +414,7 @@ const newestSql = (columns: string): string => `SELECT ${columns
   .join(', ')}
   FROM (SELECT conversation, MAX(seq) AS seq FROM entries WHERE conversation IN (?) GROUP BY conversation) AS last
   JOIN entries AS e ON e.conversation = last.conversation AND e.seq = last.seq`
-const NEWEST = newestSql(COLUMNS)
+const NEWEST = newestSql(READ_COLUMNS)
 const REACHED = newestSql('conversation, seq, n')
 
 /** The last row of each conversation that has one. @throws AppError `unavailable` */

@@ -87,6 +87,8 @@ export interface Send {
   content: string
   clientId: string
   sentAt: number
+  /** Its content is not what was sent. */
+  changed: boolean
 }
 
 /**
@@ -108,8 +110,9 @@ export async function newestSends(
       content: string
       client_id: string
       sent_at: string
+      fold: string | null
     }>(
-      `SELECT id, seq, from_user, type, content, client_id, sent_at FROM entries
+      `SELECT id, seq, from_user, type, content, client_id, sent_at, fold FROM entries
         WHERE conversation = ? AND seq > ? AND id IS NOT NULL ORDER BY seq DESC LIMIT ?`,
       [conversation, above, limit],
     ),
@@ -124,6 +127,7 @@ export async function newestSends(
       content: row.content,
       clientId: row.client_id,
       sentAt: Number(row.sent_at),
+      changed: row.fold !== null,
     }))
 }
 

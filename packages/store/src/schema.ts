@@ -112,6 +112,8 @@ export const entries = mysqlTable(
     voidFrom: count('void_from'),
     /** Why, for a tombstone. */
     reason: unicode('reason', { length: 255 }),
+    /** What later entries have made of it (fold.ts of protocol); its content is then the one that counts. Null for nearly all. */
+    fold: jsonText('fold'),
   },
   (table) => [primaryKey({ name: 'entries_pk', columns: [table.conversation, table.seq] })],
 )

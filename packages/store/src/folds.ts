@@ -1,0 +1,134 @@
+/**
+ * What later entries make of an entry, in its own row: written by persist in the transaction that stores the change. What was taken back
+ * is gone from the rows: that of a recalled entry, and those of its edits, have no content any more; that of an edited one has the newest.
+ */
+import {
+  applyChange,
+  bareChange,
+  type Change,
+  changeOf,
+  type Entry,
+  type Fold,
+  foldFacts,
+  isChangeable,
+  parseFold,
+} from '@tidings/protocol'
+import type { Db, Store } from './db.js'
+
+/** In the row of an edit that counts no more. */
+const TAKEN_BACK = ''
+/** Changes of a conversation that are looked up at once. */
+const MAX_RECENT = 1_000
+
+interface TargetRow {
+  seq: string
+  id: string | null
+  type: string
+  content: string
+  fold: string | null
+}
+
+interface Changed {
+  row: TargetRow
+  fold: Fold | undefined
+  /** Edits whose content counts no more. */
+  superseded: number[]
+}
+
+/** Does what these entries say to the rows of their targets. @param changes entries that were not stored before, upwards by seq */
+export async function applyChanges(db: Db, changes: readonly Entry[]): Promise<void> {
+  const byConversation = new Map<string, { entry: Entry; change: Change }[]>()
+  for (const entry of changes) {
+    const change = changeOf(entry)
+    // Written by hand: it is stored, and changes nothing.
+    if (!change || change.seq >= entry.seq) continue
+    const known = byConversation.get(entry.conversation)
+    if (known) known.push({ entry, change })
+    else byConversation.set(entry.conversation, [{ entry, change }])
+  }
+  for (const [conversation, all] of byConversation) await changeIn(db, conversation, all)
+}
+
+async function changeIn(db: Db, conversation: string, all: readonly { entry: Entry; change: Change }[]): Promise<void> {
+  const rows = await db.select<TargetRow>(
+    'SELECT seq, id, type, content, fold FROM entries WHERE conversation = ? AND seq IN (?)',
+    [conversation, [...new Set(all.map(({ change }) => change.seq))]],
+  )
+  const targets = new Map(
+    rows.map((row): [number, Changed] => [Number(row.seq), { row, fold: foldOf(row), superseded: [] }]),
+  )
+  for (const { entry, change } of all) {
+    const target = targets.get(change.seq)
+    if (!target || !isTarget(target.row, change)) continue
+    const before = target.fold
+    target.fold = applyChange(before, entry, change)
+    const counts = target.fold.edited?.seq
+    if (before?.edited && before.edited.seq !== counts) target.superseded.push(before.edited.seq)
+    if (change.type === 'edit' && counts !== entry.seq) target.superseded.push(entry.seq)
+  }
+  for (const [seq, { row, fold, superseded }] of targets) {
+    if (!fold) continue
+    await db.run('UPDATE entries SET content = ?, fold = ? WHERE conversation = ? AND seq = ?', [
+      fold.gone ? '' : (fold.content ?? row.content),
+      foldFacts(fold),
+      conversation,
+      seq,
+    ])
+    if (superseded.length === 0) continue
+    await db.run("UPDATE entries SET content = ?, fold = ? WHERE conversation = ? AND seq IN (?) AND type = 'edit'", [
+      bareChange({ id: row.id ?? '0', seq }),
+      TAKEN_BACK,
+      conversation,
+      superseded,
+    ])
+  }
+}
+
+/** A tombstone may yet become its target: the entry that stands there as a dead letter. */
+const isTarget = ({ id, type }: TargetRow, change: Change): boolean =>
+  id === null ? type === 'void' : id === change.id && isChangeable(type)
+
+function foldOf({ fold, content }: TargetRow): Fold | undefined {
+  if (fold === null) return undefined
+  const parsed = parseFold(fold)
+  return parsed.edited ? { ...parsed, content } : parsed
+}
+
+/** The fold of an entry, with the content where it was edited; undefined when nothing was changed. Index: entries_pk. @throws AppError `unavailable` */
+export async function findFold(store: Store, conversation: string, seq: number): Promise<Fold | undefined> {
+  const [row] = await store.use((db) =>
+    db.select<TargetRow>('SELECT seq, id, type, content, fold FROM entries WHERE conversation = ? AND seq = ?', [
+      conversation,
+      seq,
+    ]),
+  )
+  return row && foldOf(row)
+}
+
+/**
+ * What changes above a seq have made of their targets. Index: entries_pk.
+ * @throws AppError `unavailable`
+ */
+export async function foldsChangedAbove(
+  store: Store,
+  conversation: string,
+  above: number,
+): Promise<{ seq: number; fold: Fold }[]> {
+  return store.use(async (db) => {
+    const changes = await db.select<{ type: string; content: string }>(
+      `SELECT type, content FROM entries WHERE conversation = ? AND seq > ? AND type IN ('edit', 'recall', 'reaction')
+        ORDER BY seq DESC LIMIT ?`,
+      [conversation, above, MAX_RECENT],
+    )
+    const seqs = [...new Set(changes.flatMap((change) => changeOf(change)?.seq ?? []))]
+    if (seqs.length === 0) return []
+    const rows = await db.select<TargetRow>(
+      'SELECT seq, id, type, content, fold FROM entries WHERE conversation = ? AND seq IN (?)',
+      [conversation, seqs],
+    )
+    return rows.flatMap((row) => {
+      const fold = foldOf(row)
+      return fold ? [{ seq: Number(row.seq), fold }] : []
+    })
+  })
+}
