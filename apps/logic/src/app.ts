@@ -130,6 +130,8 @@ export async function startLogic(
       registration: config.registration,
       refreshTokenS: config.refreshTokenS,
       fileQuotaBytes: config.fileQuotaBytes,
+      editWindowS: config.editWindowS,
+      recallWindowS: config.recallWindowS,
     }
     const rpc = await startRpcServer({
       ...config.rpc,

@@ -18,6 +18,8 @@ const NAMES = [
   'TIDINGS_FILE_QUOTA_BYTES',
   'TIDINGS_FILE_ORPHAN_S',
   'TIDINGS_SEARCH',
+  'TIDINGS_EDIT_WINDOW_S',
+  'TIDINGS_RECALL_WINDOW_S',
   'TIDINGS_RPC_HOST',
   'TIDINGS_RPC_PORT',
   'TIDINGS_OPS_HOST',
@@ -46,6 +48,8 @@ export interface LogicConfig {
   fileOrphanS: number
   /** May messages be searched? */
   search: boolean
+  editWindowS: number
+  recallWindowS: number
   rpc: { host: string; port: number }
   ops: { host: string; port: number }
   logLevel: string
@@ -72,6 +76,8 @@ export function readConfig(environment: NodeJS.ProcessEnv): LogicConfig {
     fileQuotaBytes: env.TIDINGS_FILE_QUOTA_BYTES,
     fileOrphanS: env.TIDINGS_FILE_ORPHAN_S,
     search: env.TIDINGS_SEARCH === 'on',
+    editWindowS: env.TIDINGS_EDIT_WINDOW_S,
+    recallWindowS: env.TIDINGS_RECALL_WINDOW_S,
     rpc: { host: env.TIDINGS_RPC_HOST, port: env.TIDINGS_RPC_PORT },
     ops: { host: env.TIDINGS_OPS_HOST, port: env.TIDINGS_OPS_PORT },
     logLevel: env.TIDINGS_LOG_LEVEL,

@@ -1,5 +1,5 @@
 /** The conversations of a user, newest first. A room is there while the user is in it. */
-import { AppError, type Entry, type logicRpc, parseConversation } from '@tidings/protocol'
+import { AppError, type Entry, isChange, type logicRpc, parseConversation } from '@tidings/protocol'
 import {
   findRooms,
   findUsers,
@@ -7,8 +7,8 @@ import {
   floorsOf,
   NO_FLAGS,
   newestEntries,
+  newestMessage,
   pinnedBy,
-  readEntries,
   type Store,
 } from '@tidings/store'
 import { GENERATION_SEQS, type Keys, type LogReader, type Membership, type Redis } from '@tidings/stream'
@@ -22,8 +22,8 @@ import type { WriteBehind } from './write-behind.js'
 const LIMIT = { default: 50, max: 100 }
 /** Conversations in one round trip. */
 const CHUNK = 200
-/** How far below a void its conversation's last message is looked for. */
-const PAST_VOIDS = 20
+/** Entries of a log among which the last message is looked for at once, where changes of others follow it. */
+const PAST_CHANGES = 100
 
 export interface ConversationDeps extends MembershipDeps {
   redis: Redis
@@ -34,9 +34,9 @@ export interface ConversationDeps extends MembershipDeps {
   writeBehind: WriteBehind
 }
 
-/** A conversation's place in the list: by its last entry, then by name. */
+/** A conversation's place in the list: by its last message, then by name. An edit or a reaction does not move it. */
 interface Place {
-  /** Snowflake of the last entry, '' where there are voids only. */
+  /** Snowflake of the last message, '' where there is none. */
   last: string
   conversation: string
 }
@@ -99,12 +99,17 @@ function decodeCursor(cursor: string): Place {
 
 /** Every conversation that has an entry, with its newest. */
 async function withNewest(
-  { reader, store }: ConversationDeps,
+  deps: ConversationDeps,
   conversations: readonly string[],
   memberships: ReadonlyMap<string, Membership>,
 ): Promise<Listed[]> {
-  const below = (conversation: string, head: number, n: number): Promise<Listed> =>
-    belowVoids(store, conversation, head, n, memberships.get(conversation)?.floor ?? 0)
+  const { reader, store } = deps
+  const from = async (conversation: string, head: number, newest: Entry): Promise<Listed> => {
+    const isMessage = newest.type !== 'void' && !isChange(newest.type)
+    const floor = memberships.get(conversation)?.floor ?? 0
+    const message = isMessage ? newest : await messageBelow(deps, conversation, head, newest.type !== 'void', floor)
+    return { conversation, last: message?.id ?? '', head, n: newest.n, message }
+  }
   const listed: Listed[] = []
   const missing: string[] = []
   for (let at = 0; at < conversations.length; at += CHUNK) {
@@ -113,24 +118,39 @@ async function withNewest(
     for (const [i, conversation] of chunk.entries()) {
       const entry = newest[i]
       if (!entry) missing.push(conversation)
-      else if (entry.type === 'void') listed.push(await below(conversation, entry.seq, entry.n))
-      else listed.push({ conversation, last: entry.id, head: entry.seq, n: entry.n, message: entry })
+      else listed.push(await from(conversation, entry.seq, entry))
     }
   }
   for (let at = 0; at < missing.length; at += CHUNK) {
     for (const [conversation, { entry, void: range }] of await newestEntries(store, missing.slice(at, at + CHUNK))) {
-      if (range) listed.push(await below(conversation, range.to, entry.n))
-      else listed.push({ conversation, last: entry.id, head: entry.seq, n: entry.n, message: entry })
+      listed.push(await from(conversation, range?.to ?? entry.seq, entry))
     }
   }
   return listed
 }
 
-/** A conversation that ends in a void is listed by the last entry that a person can see. */
-async function belowVoids(store: Store, conversation: string, head: number, n: number, floor: number): Promise<Listed> {
-  const rows = await readEntries(store, conversation, { before: head + 1, limit: PAST_VOIDS })
-  const message = rows.findLast(({ entry, void: range }) => !range && entry.seq > floor)?.entry
-  return { conversation, last: message?.id ?? '', head, n, message }
+/**
+ * A conversation that ends in a void, or in changes of what was said before, is listed by the last message that a person can see.
+ * @param inLog it may lie in the log; what is below a void does not
+ */
+async function messageBelow(
+  { reader, store }: ConversationDeps,
+  conversation: string,
+  head: number,
+  inLog: boolean,
+  floor: number,
+): Promise<Entry | undefined> {
+  let before = inLog ? head : head + 1
+  while (inLog && before > floor + 1) {
+    const entries = await reader.before(conversation, before, PAST_CHANGES)
+    const found = entries.findLast(({ type }) => !isChange(type))
+    // Below a void, or a hole, only MySQL tells.
+    if (found && found.type !== 'void') return found.seq > floor ? found : undefined
+    if (entries.length === 0 || found) break
+    before = entries[0]!.seq
+  }
+  const stored = await newestMessage(store, conversation, { below: before, above: floor })
+  return stored && (await reader.foldStored([stored]))[0]
 }
 
 async function toViews(

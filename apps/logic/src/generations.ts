@@ -10,6 +10,7 @@ import {
   conversationsAfter,
   conversationsSince,
   fatesOf,
+  foldsChangedAbove,
   generationLedger,
   generationNumbers,
   isRoomNewerThanGeneration,
@@ -23,6 +24,7 @@ import {
   type Keys,
   type LogReader,
   leapConversation,
+  mergeFolds,
   onceValue,
   openGeneration,
   type Redis,
@@ -263,13 +265,18 @@ function usersOf(conversation: string): readonly string[] {
 }
 
 /** What MySQL knows of a conversation whose head in Redis is `head`. @throws AppError `unavailable` */
-async function storedAbove({ store, keys }: GenerationDeps, conversation: string, head: number): Promise<StoredFacts> {
+async function storedAbove(
+  { redis, store, keys }: GenerationDeps,
+  conversation: string,
+  head: number,
+): Promise<StoredFacts> {
   const newest = (await newestEntries(store, [conversation])).get(conversation)?.entry
   if (!newest) {
     const newer = head === 0 && (await isNewer(store, keys.partitionOf(conversation), conversation))
     return { seq: 0, n: 0, sends: [], newer }
   }
   if (newest.seq <= head) return { seq: newest.seq, n: newest.n, sends: [], newer: false }
+  await restoreFolds({ redis, keys, store }, conversation, head)
   const now = Date.now()
   const sends = await newestSends(store, conversation, { above: head, since: now - ONCE_MS, limit: MAX_SENDS })
   return {
@@ -282,6 +289,26 @@ async function storedAbove({ store, keys }: GenerationDeps, conversation: string
       ageMs: Math.max(0, now - send.sentAt),
     })),
     newer: false,
+  }
+}
+
+/**
+ * What changes that Redis has forgotten have made of entries that it still has: a recalled one must not be read from its log. Before the
+ * leap, so that nothing is appended without it; and what a worker had in hand was fenced off before.
+ */
+async function restoreFolds(
+  { redis, store, keys }: Pick<GenerationDeps, 'redis' | 'store' | 'keys'>,
+  conversation: string,
+  head: number,
+): Promise<void> {
+  // Of a conversation that is forgotten as a whole, nothing is read from Redis.
+  if (head === 0) return
+  const folds = await foldsChangedAbove(store, conversation, head)
+  if (folds.length === 0) return
+  try {
+    await mergeFolds(redis, keys, conversation, folds)
+  } catch (error) {
+    throw redisAway(error)
   }
 }
 

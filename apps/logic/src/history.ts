@@ -11,6 +11,8 @@ const LIMIT = { default: 50, max: 200 }
 /** Voids of leaps that may lie between the entries of a log: it is read that much further. */
 const LOG_EXTRA = 8
 
+type RangeDeps = Pick<HistoryDeps, 'store' | 'reader'>
+
 export interface HistoryDeps extends MembershipDeps {
   store: Store
   reader: LogReader
@@ -27,8 +29,8 @@ export interface Range {
   refuseExpired?: boolean
 }
 
-export function toHistoryEntry({ trace: _, ...entry }: Entry): logicRpc.HistoryEntry {
-  return entry
+export function toHistoryEntry({ trace: _, extra = '', ...entry }: Entry): logicRpc.HistoryEntry {
+  return { ...entry, extra }
 }
 
 /**
@@ -61,7 +63,7 @@ export async function readHistory(
  * @throws AppError `cursor_too_old` where that is wanted, `unavailable`
  */
 export async function readRange(
-  deps: Pick<HistoryDeps, 'store' | 'reader'>,
+  deps: RangeDeps,
   conversation: string,
   floor: number,
   { before, after, fromStart, limit, refuseExpired = false }: Range,
@@ -99,7 +101,7 @@ function toResponse({ rows, voids, complete }: Gathered, head: number): logicRpc
  * MySQL is not asked when the log holds all of it. What was removed for its age is below the range, not in it.
  */
 async function readDown(
-  { store, reader }: Pick<HistoryDeps, 'store' | 'reader'>,
+  { store, reader }: RangeDeps,
   conversation: string,
   { upper, floor, limit, refuseExpired }: { upper: number; floor: number; limit: number; refuseExpired: boolean },
 ): Promise<Gathered> {
@@ -107,12 +109,12 @@ async function readDown(
   const log = (await reader.before(conversation, upper, limit + LOG_EXTRA)).flatMap(fromLog)
   const alone = gatherDown(log, upper, limit, floor)
   if (alone.complete) return alone
-  const stored = await storedBelow(store, conversation, upper, floor, limit)
+  const stored = await storedBelow({ store, reader }, conversation, upper, floor, limit)
   const bottom = bottomOf(stored, { upper, floor, refuseExpired })
   const both = gatherDown([...log, ...stored], upper, limit, bottom)
   if (both.complete) return both
   // What lies below `upper` may be the inside of a void that ends at or above it.
-  const around = (await readEntries(store, conversation, { after: upper - 1, limit: 1 })).map(fromStore)
+  const around = await readStored({ store, reader }, conversation, { after: upper - 1, limit: 1 })
   const lowest = bottomOf(around, { upper, floor: bottom, refuseExpired })
   return gatherDown([...log, ...stored, ...around], upper, limit, lowest)
 }
@@ -135,7 +137,7 @@ const cursorTooOld = (floor: number): AppError =>
 
 /** The oldest rows above `after`, up to the head. */
 async function readUp(
-  { store, reader }: Pick<HistoryDeps, 'store' | 'reader'>,
+  { store, reader }: RangeDeps,
   conversation: string,
   { after, head, limit, refuseExpired }: { after: number; head: number; limit: number; refuseExpired: boolean },
 ): Promise<Gathered> {
@@ -143,15 +145,27 @@ async function readUp(
   const log = (await reader.after(conversation, after, limit + LOG_EXTRA)).flatMap(fromLog)
   const alone = gatherUp(log, after, head, limit)
   if (alone.complete) return alone
-  const stored = await storedAbove(store, conversation, after, limit)
+  const stored = await storedAbove({ store, reader }, conversation, after, limit)
   const expired = expiredIn(stored)
   if (refuseExpired && expired) throw cursorTooOld(expired.to)
   return gatherUp([...log, ...stored], after, head, limit)
 }
 
+/** Rows of MySQL, and what was changed of them that it does not know yet. */
+async function readStored(
+  { store, reader }: RangeDeps,
+  conversation: string,
+  range: Parameters<typeof readEntries>[2],
+): Promise<Span[]> {
+  const rows = await readEntries(store, conversation, range)
+  const entries = await reader.foldStored(rows.flatMap(({ entry, void: gone }) => (gone ? [] : [entry])))
+  const bySeq = new Map(entries.map((entry) => [entry.seq, entry]))
+  return rows.map((row) => fromStore({ ...row, entry: bySeq.get(row.entry.seq) ?? row.entry }))
+}
+
 /** Rows below `upper` until `limit` of them are entries, or there are no more above `floor`. */
 async function storedBelow(
-  store: Store,
+  deps: RangeDeps,
   conversation: string,
   upper: number,
   floor: number,
@@ -159,7 +173,7 @@ async function storedBelow(
 ): Promise<Span[]> {
   const spans: Span[] = []
   for (let before = upper, left = limit; left > 0; ) {
-    const rows = (await readEntries(store, conversation, { before, limit: left })).map(fromStore)
+    const rows = await readStored(deps, conversation, { before, limit: left })
     spans.unshift(...rows)
     if (rows.length < left || rows[0]!.from <= floor + 1) break
     before = rows[0]!.to
@@ -169,10 +183,10 @@ async function storedBelow(
 }
 
 /** Rows above `after` until `limit` of them are entries, or there are no more. */
-async function storedAbove(store: Store, conversation: string, after: number, limit: number): Promise<Span[]> {
+async function storedAbove(deps: RangeDeps, conversation: string, after: number, limit: number): Promise<Span[]> {
   const spans: Span[] = []
   for (let last = after, left = limit; left > 0; ) {
-    const rows = (await readEntries(store, conversation, { after: last, limit: left })).map(fromStore)
+    const rows = await readStored(deps, conversation, { after: last, limit: left })
     spans.push(...rows)
     if (rows.length < left) break
     last = rows.at(-1)!.to

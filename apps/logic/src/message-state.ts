@@ -2,7 +2,7 @@
 import { AppError, type Entry, type logicRpc, parseConversation, requirePossibleParty } from '@tidings/protocol'
 import { timeOfId } from '@tidings/registry'
 import { findEntry, type Store } from '@tidings/store'
-import { findInStreams, readMembers } from '@tidings/stream'
+import { findInStreams, foldStored, readMembers } from '@tidings/stream'
 import type { Devices } from './devices.js'
 import { toHistoryEntry } from './history.js'
 import { userOf } from './input.js'
@@ -15,7 +15,8 @@ const MOST_TOLD = 100
 /** People who are looked up at the same time. */
 const AT_ONCE = 16
 
-export type MessageStateDeps = MembershipDeps & Omit<ReadDeps, 'reader'> & { store: Store; devices: Devices }
+export type FindDeps = MembershipDeps & { store: Store }
+export type MessageStateDeps = FindDeps & Omit<ReadDeps, 'reader'> & { devices: Devices }
 
 const notFound = (): AppError => new AppError('message_not_found', 'There is no such message, or you may not read it.')
 
@@ -25,24 +26,36 @@ export async function getMessage(
   request: logicRpc.GetMessageRequest,
 ): Promise<logicRpc.GetMessageResponse> {
   const user = userOf(request.user)
-  if (!ID.test(request.id)) throw notFound()
-  const found = await find(deps, request.id)
-  if (!found) throw notFound()
-  const { entry, stored } = found
-  await requireReader(deps, user, entry)
+  const { entry, stored } = await requireMessage(deps, user, request.id)
   return { entry: toHistoryEntry(entry), stored, others: user === entry.from ? await reached(deps, entry) : [] }
 }
 
+/**
+ * A message that somebody may read.
+ * @throws AppError `message_not_found`, `unavailable` when it is not found and a source is away
+ */
+export async function requireMessage(
+  deps: FindDeps,
+  user: string,
+  id: string,
+): Promise<{ entry: Entry; stored: boolean }> {
+  const found = ID.test(id) ? await find(deps, id) : undefined
+  if (!found) throw notFound()
+  await requireReader(deps, user, found.entry)
+  return found
+}
+
 /** MySQL first: what it has, is stored. What it does not have, or cannot be asked for, may be on its way there. */
-async function find({ redis, keys, store }: MessageStateDeps, id: string) {
+async function find({ redis, keys, store }: FindDeps, id: string) {
   let away: AppError | undefined
+  let row: Entry | undefined
   try {
-    const entry = await findEntry(store, id)
-    if (entry) return { entry, stored: true }
+    row = await findEntry(store, id)
   } catch (error) {
     if (!(error instanceof AppError)) throw error
     away = error
   }
+  if (row) return { entry: (await foldStored(redis, keys, [row]))[0]!, stored: true }
   const entry = await findInStreams(redis, keys, id, timeOfId(id))
   if (entry) return { entry, stored: false }
   if (away) throw away
@@ -50,7 +63,7 @@ async function find({ redis, keys, store }: MessageStateDeps, id: string) {
 }
 
 /** @throws AppError `message_not_found`, `unavailable` */
-async function requireReader(deps: MessageStateDeps, user: string, { conversation, seq }: Entry): Promise<void> {
+async function requireReader(deps: FindDeps, user: string, { conversation, seq }: Entry): Promise<void> {
   try {
     if (seq <= (await floorOf(deps, user, requirePossibleParty(conversation, user)))) throw notFound()
   } catch (error) {

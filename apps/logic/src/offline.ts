@@ -117,7 +117,7 @@ async function readPage(deps: OfflineDeps, parts: readonly Part[]) {
 }
 
 const lengthOf = (entries: readonly logicRpc.HistoryEntry[]): number =>
-  entries.reduce((sum, { content }) => sum + content.length, 0)
+  entries.reduce((sum, { content, extra }) => sum + content.length + extra.length, 0)
 
 /** All of a part, or as much from its beginning as fills a page. */
 async function readPart(deps: OfflineDeps, { conversation, floor, after, to }: Part): Promise<Listed> {

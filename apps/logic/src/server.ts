@@ -5,6 +5,7 @@ import type { Generations } from '@tidings/stream'
 import { readAccount } from './account-data.js'
 import { type AccountDeps, login, register } from './accounts.js'
 import { block, listBlocks, unblock } from './blocks.js'
+import { authorizeChange, type ChangeDeps } from './changes.js'
 import { type ConversationDeps, listConversations } from './conversations.js'
 import { ack, type CursorDeps, openDevices } from './cursors.js'
 import type { FileDeps } from './files/files.js'
@@ -36,6 +37,7 @@ export type LogicDeps = AccountDeps &
   RoomDeps &
   MessageStateDeps &
   FileDeps &
+  ChangeDeps &
   PresenceDeps &
   HookDeps & { generations: Generations }
 
@@ -164,6 +166,9 @@ export function createLogicService(
       fates: await fateOf(deps.store, request),
     })),
     getMessage: measured('getMessage', (request: logicRpc.GetMessageRequest) => getMessage(deps, request)),
+    authorizeChange: measured('authorizeChange', (request: logicRpc.AuthorizeChangeRequest) =>
+      authorizeChange(deps, request),
+    ),
     presence: measured('presence', (request: logicRpc.PresenceRequest) => presence(deps, request)),
   }
 }

@@ -160,6 +160,8 @@ export async function world(t: Test): Promise<World> {
     hooks: { allowPrivate: false, webPush: true, served: () => true },
     refreshTokenS: 3_600,
     fileQuotaBytes: 0,
+    editWindowS: 900,
+    recallWindowS: 900,
     outbox: newOutbox(),
     turns: createTurns(),
     liveDevices: { of: async (users) => users.map((user) => online.get(user) ?? 0) },

@@ -192,6 +192,7 @@ export function createAcceptor(deps: AcceptDeps): Acceptor {
           sentAt: Date.now(),
           trace,
           members: isRoom(conversation) ? 'check' : undefined,
+          change: draft.change,
         }
         one.since = performance.now()
         at.open.add(one)

@@ -47,6 +47,7 @@ const REPEATABLE = new Set([
   'retryDeliveries',
   'putPushSubscription',
   'listPushSubscriptions',
+  'authorizeChange',
   'getRoom',
   'searchRooms',
   'listMembers',

@@ -1,5 +1,5 @@
 /** The words between the edges (api, connect) and the one way in. */
-import type { Appended } from '@tidings/stream'
+import type { Appended, ChangeRule } from '@tidings/stream'
 
 /** Who is behind a valid token. */
 export interface Identity {
@@ -26,6 +26,8 @@ export interface Draft {
   trace: string
   /** One of many sent at once: refused first when there is too much. */
   bulk?: boolean
+  /** It changes another entry, as logic has allowed. */
+  change?: ChangeRule
 }
 
 /** Beside the answer: where the entry lies, to find out what has become of it. */

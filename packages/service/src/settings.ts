@@ -265,6 +265,23 @@ export const settings = {
     example: 'open or closed',
     desc: 'May anyone register? Default: open; closed where an outside key is set.',
   }),
+  // Messages
+  TIDINGS_EDIT_WINDOW_S: int(
+    0,
+    3_153_600_000,
+  )({
+    default: 900,
+    example: 'seconds',
+    desc: 'How long after it was sent a message may be edited by its sender. 0: without end.',
+  }),
+  TIDINGS_RECALL_WINDOW_S: int(
+    0,
+    3_153_600_000,
+  )({
+    default: 900,
+    example: 'seconds',
+    desc: 'How long after it was sent a message may be recalled, by its sender or by an admin of the room. 0: without end.',
+  }),
   // The edges
   TIDINGS_API_PORT: port({ default: 8080, example: 'port', desc: 'Port of the HTTP API.' }),
   TIDINGS_CONNECT_PORT: port({ default: 8081, example: 'port', desc: 'Port of the WebSockets.' }),
