@@ -74,6 +74,7 @@ export type LogicCalls = Pick<
   | 'putPushSubscription'
   | 'listPushSubscriptions'
   | 'deletePushSubscription'
+  | 'authorizeChange'
 >
 
 export interface ApiSettings {

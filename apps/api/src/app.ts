@@ -16,6 +16,7 @@ import { ROOM_SCHEMAS } from './room-json.js'
 import { adminRoutes } from './routes/admin.js'
 import { authRoutes } from './routes/auth.js'
 import { blockRoutes } from './routes/blocks.js'
+import { changeRoutes } from './routes/changes.js'
 import { conversationRoutes } from './routes/conversations.js'
 import { exportRoutes } from './routes/export.js'
 import { fileRoutes } from './routes/files.js'
@@ -72,6 +73,7 @@ export function buildApp(deps: ApiDeps): Api {
       blockRoutes(scope, deps, authenticate)
       messageRoutes(scope, deps, authenticate, log)
       singleMessageRoutes(scope, deps, authenticate)
+      changeRoutes(scope, deps, authenticate)
       conversationRoutes(scope, deps, authenticate)
       positionRoutes(scope, deps, authenticate)
       offlineRoutes(scope, deps, authenticate)

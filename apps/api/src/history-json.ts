@@ -2,11 +2,7 @@
 import { type logicRpc, messageJson } from '@tidings/protocol'
 
 /** An entry without content is a stub: recalled, expired or collapsed. */
-export function entryJson(entry: logicRpc.HistoryEntry): string {
-  if (entry.content !== '') return messageJson({ ...entry, trace: '' })
-  const { id, conversation, seq, from, type, sentAt } = entry
-  return JSON.stringify({ id, conversation, seq, from, type, sentAt })
-}
+export const entryJson = (entry: logicRpc.HistoryEntry): string => messageJson({ ...entry, trace: '' })
 
 /** The message, and beside its own members what has become of it. */
 export function messageStateJson({ entry, stored, others }: logicRpc.GetMessageResponse): string {

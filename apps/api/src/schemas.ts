@@ -65,14 +65,34 @@ export const Message = Type.Object(
     conversation: Type.String(),
     seq: Type.Integer({ description: SEQ }),
     from: UserId,
-    type: Type.String({ description: 'text, image, file, system, or an x-... of an application.' }),
+    type: Type.String({
+      description: 'text, image, file, system, edit, recall, reaction, an x-... of an application; of a stub recalled.',
+    }),
     content: Type.Optional(Content),
     clientId: Type.Optional(ClientId),
     sentAt: Type.Integer({ description: 'Milliseconds since 1970.' }),
+    editedAt: Type.Optional(
+      Type.Integer({
+        description: 'When it was last edited, in milliseconds since 1970; content is that of this edit.',
+      }),
+    ),
+    reactions: Type.Optional(
+      Type.Record(
+        Type.String(),
+        Type.Object({
+          count: Type.Integer(),
+          users: Type.Array(UserId, { description: 'In their order; of a message at most 200 are named.' }),
+        }),
+        { description: 'Who reacted, by what with.' },
+      ),
+    ),
+    recalledAt: Type.Optional(Type.Integer({ description: 'Of a recalled message, in milliseconds since 1970.' })),
+    recalledBy: Type.Optional(UserId),
   },
   {
     $id: 'Message',
-    description: 'An entry of a conversation. Without content it is a stub: recalled, expired or collapsed.',
+    description:
+      'An entry of a conversation. Without content it is a stub: its type is then recalled, and what it said is gone.',
     examples: [
       {
         id: '7261234567890123456',
@@ -171,6 +191,17 @@ export const SendMessage = Type.Object(
   },
 )
 export type SendMessage = Static<typeof SendMessage>
+
+export const EditMessage = Type.Object(
+  {
+    content: Content,
+    clientId: Type.Optional(ClientId),
+    from: Type.Optional(
+      matching(USER_ID, 'For service tokens with the scope send, which must name it: whose message it is.'),
+    ),
+  },
+  { examples: [{ content: { text: 'hello, world' } }], description: 'What the message says from now on.', ...strict },
+)
 
 /** Codes that any route may answer with. */
 const EVERYWHERE: readonly ErrorCode[] = [

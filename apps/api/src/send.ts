@@ -1,11 +1,11 @@
 /** From what was sent to a draft that may be accepted. */
 import type { Draft, Identity } from '@tidings/accept'
-import { AppError, CUSTOM_TYPE, checkContent, dmId, ENTRY_TYPES, SENDABLE_TYPES } from '@tidings/protocol'
+import { AppError, CUSTOM_TYPE, checkContent, checkReply, dmId, ENTRY_TYPES, SENDABLE_TYPES } from '@tidings/protocol'
 import type { SendMessage } from './schemas.js'
 
 const invalid = (message: string): AppError => new AppError('invalid_request', message)
 
-/** @throws AppError `forbidden`, `invalid_request` */
+/** In whose name it is done. @throws AppError `forbidden`, `invalid_request` */
 export function senderOf({ from }: Pick<SendMessage, 'from'>, { user, scopes }: Identity): string {
   if (!scopes) {
     if (from !== undefined && from !== user)
@@ -23,8 +23,8 @@ function typeOf({ type = 'text' }: SendMessage): string {
   throw invalid('type is text, image, file, or x- with up to 62 of A-Z, a-z, 0-9, _, . and -.')
 }
 
-/** @param header the Idempotency-Key, already of the right pattern */
-function clientIdOf({ clientId }: SendMessage, header: string | undefined): string {
+/** @param header the Idempotency-Key, already of the right pattern @throws AppError `invalid_request` */
+export function clientIdOf({ clientId }: Pick<SendMessage, 'clientId'>, header: string | undefined): string {
   if (clientId !== undefined && header !== undefined && clientId !== header)
     throw invalid('clientId and Idempotency-Key differ. Send one of them, or both alike.')
   return clientId ?? header ?? ''
@@ -46,11 +46,13 @@ export function toDraft(
   if (message.waitMs !== undefined && message.wait !== 'persisted')
     throw invalid('waitMs is the deadline of wait: "persisted". Give both, or neither.')
   const { user, room } = message.to
+  const raw = checkContent(content)
+  if (SENDABLE_TYPES.has(type)) checkReply(raw)
   return {
     from,
     conversation: user === undefined ? `room:${room}` : dmId(from, user),
     type,
-    content: checkContent(content),
+    content: raw,
     clientId: clientIdOf(message, idempotencyKey),
     trace,
   }

@@ -13,6 +13,7 @@ const entry = (over: Partial<logicRpc.HistoryEntry> = {}): logicRpc.HistoryEntry
   content: '{"n":9007199254740993, "2":1,"1":[ 1.50 ]}',
   clientId: 'c-1',
   sentAt: 1_763_700_000_000,
+  extra: '',
   ...over,
 })
 

@@ -104,6 +104,7 @@ test('what a device missed, with every content as it was written', async (t) => 
     type: 'text',
     clientId: '',
     sentAt: 1,
+    extra: '',
   }
   behind.readOffline = () => ({
     entries: [

@@ -117,6 +117,7 @@ export interface World {
     readOffline(): logicRpc.ReadOfflineResponse
     presence(): logicRpc.PresenceResponse
     getMessage(): logicRpc.GetMessageResponse
+    authorizeChange(): logicRpc.AuthorizeChangeResponse
     move(): void
     room(): logicRpc.Room
     member(): logicRpc.Member
@@ -173,6 +174,7 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
     getMessage: () => {
       throw new AppError('message_not_found')
     },
+    authorizeChange: () => ({ conversation: 'dm:alice:bob', seq: 42, sentAt: 1_000, base: 0, until: 901_000 }),
     move: () => {},
     room: () => roomOf({}),
     member: () => memberOf({}),
@@ -301,6 +303,7 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
       readOffline: noted('readOffline', () => behind.readOffline()),
       presence: noted('presence', () => behind.presence()),
       getMessage: noted('getMessage', () => behind.getMessage()),
+      authorizeChange: noted('authorizeChange', () => behind.authorizeChange()),
       ack: noted('ack', () => {
         behind.move()
         return {}

@@ -6,6 +6,7 @@ import {
   Close,
   CUSTOM_TYPE,
   checkContent,
+  checkReply,
   dmId,
   ENTRY_TYPES,
   messageFrame,
@@ -182,6 +183,7 @@ async function send(deps: FrameDeps, session: Session, frame: Static<typeof Send
   const { to, type = 'text', clientId } = frame
   checkSendable(type)
   const content = checkContent(rawMembers(raw).get('content'))
+  if (SENDABLE_TYPES.has(type)) checkReply(content)
   const target = 'user' in to ? dmId(session.user, to.user) : `room:${to.room}`
   const accepted = await deps.acceptor.accept({
     from: session.user,
@@ -198,7 +200,8 @@ async function send(deps: FrameDeps, session: Session, frame: Static<typeof Send
 
 function checkSendable(type: string): void {
   if (SENDABLE_TYPES.has(type) || CUSTOM_TYPE.test(type)) return
-  if (ENTRY_TYPES.has(type)) throw new AppError('forbidden', `Messages of type ${type} are made by the system.`)
+  if (ENTRY_TYPES.has(type))
+    throw new AppError('forbidden', `Messages of type ${type} are made by the system; messages are changed over HTTP.`)
   throw new AppError('invalid_request', 'type must be text, image, file or begin with x-.')
 }
 

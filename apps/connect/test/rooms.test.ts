@@ -74,7 +74,7 @@ function setUp(t: Test) {
     logic: {
       async readHistory({ after = 0 }) {
         requireMember()
-        const entries = written.filter(({ seq }) => seq > after).map(({ trace: _, ...entry }) => entry)
+        const entries = written.filter(({ seq }) => seq > after).map(({ trace: _, ...entry }) => ({ ...entry, extra: '' }))
         return { entries, voids: [], head: written.at(-1)?.seq ?? 0, complete: true }
       },
       async permit() {
