@@ -129,6 +129,7 @@ t.test('every error code that a page names is in the table', async (t) => {
     'docs/admin.md',
     'docs/moderation.md',
     'docs/rooms.md',
+    'docs/changes.md',
     'docs/guarantees.md',
   ].flatMap((page) =>
     [...read(page).matchAll(/\b(?:4\d\d|5\d\d|`error` frame) `([a-z_]+)`/g)].map((match) => match[1]!),
@@ -160,7 +161,8 @@ t.test('every Redis key, table and etcd prefix is in the state tables of ARCHITE
   const made = [
     ...[keys.messages(0), keys.dead(0, 'push'), keys.recent(0), keys.mark(0, 'push'), keys.fence(0, 'push')],
     ...[keys.generation(0), keys.leapt(0)],
-    ...[keys.seq('c'), keys.skip('c'), keys.log('c'), keys.members('c'), keys.read('c'), keys.once('c', 'u', 'k')],
+    ...[keys.seq('c'), keys.skip('c'), keys.log('c'), keys.fold('c'), keys.members('c'), keys.read('c')],
+    keys.once('c', 'u', 'k'),
     ...[keys.conversations('u'), keys.devices('u'), keys.cursor('u', 'd'), keys.revoked(), keys.ticket('x')],
     keys.seen('u'),
     ...[keys.rate('sends', 'u'), keys.tries('name', 'u'), keys.nonce('k', 'n')],
