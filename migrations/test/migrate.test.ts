@@ -45,8 +45,8 @@ t.test('every id column compares byte for byte and every text column is utf8mb4'
       WHERE table_schema = '${name}' AND character_set_name IS NOT NULL AND table_name <> '__drizzle_migrations'`,
   )
   const unicode = [
-    ...['entries.content', 'entries.reason', 'files.name', 'meta.value', 'outbox.change', 'outbox.content'],
-    ...['rooms.name', 'users.display_name', 'webhooks.rooms', 'webhooks.users', 'push_due.preview'],
+    ...['entries.content', 'entries.fold', 'entries.reason', 'files.name', 'meta.value', 'outbox.change'],
+    ...['outbox.content', 'rooms.name', 'users.display_name', 'webhooks.rooms', 'webhooks.users', 'push_due.preview'],
     ...['deliveries.body', 'deliveries.last_error'],
   ]
   for (const column of columns) {
@@ -68,7 +68,7 @@ t.test('a start that was cut short is taken up again', async (t) => {
   await query(`DELETE FROM ${name}.__drizzle_migrations`)
   await query(`DROP TABLE ${name}.users`)
   const first = ['0001_tables', '0002_generations', '0003_rooms', '0004_blocks']
-  t.same((await migrate(url)).applied, [...first, '0006_files', '0009_data', '0011_notify'])
+  t.same((await migrate(url)).applied, [...first, '0005_folds', '0006_files', '0009_data', '0011_notify'])
 })
 
 t.test('a database of another character set is refused', async (t) => {
