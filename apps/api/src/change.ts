@@ -16,7 +16,8 @@ export async function toChange(
   wanted: Wanted,
   { from, clientId, trace }: Pick<Draft, 'from' | 'clientId' | 'trace'>,
 ): Promise<Draft> {
-  const { conversation, seq, sentAt, base, until } = await logic.authorizeChange({ user: from, id, type: wanted.type })
+  const target = await logic.authorizeChange({ user: from, id, type: wanted.type })
+  const { conversation, seq, sentAt, base, until } = target
   const change: Change = { id, seq, ...wanted }
   return {
     from,
@@ -32,6 +33,7 @@ export async function toChange(
       until,
       detail: detailOf(change),
     },
+    ...(wanted.type === 'edit' && { edited: { type: target.type, content: wanted.content } }),
   }
 }
 

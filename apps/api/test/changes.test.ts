@@ -16,9 +16,10 @@ test('an edit names its target and carries the very text that was sent', async (
   t.same([reply.status, reply.body], [202, sent])
   t.same(calls.at(-1), ['authorizeChange', { user: 'alice', id: ID, type: 'edit' }])
   const content = `{"target":"${ID}","seq":42,"content":${raw}}`
-  const { change, ...draft } = drafts[0]!
+  const { change, edited, ...draft } = drafts[0]!
   t.same(draft, { from: 'alice', conversation: 'dm:alice:bob', type: 'edit', content, clientId: 'c-1', trace: '' })
   t.same(change, { what: 'edit', ...rule, detail: content.indexOf(raw) })
+  t.same(edited, { type: 'text', content: raw })
 })
 
 test('a recall and reactions have no body; their key comes in the header or the query', async (t) => {
@@ -98,7 +99,7 @@ test('the answers of logic and of accept keep their codes', async (t) => {
     }
     isProblem(t, await call('DELETE', PATH), status, code, code)
   }
-  behind.authorizeChange = () => ({ conversation: 'dm:alice:bob', seq: 42, sentAt: 1, base: 0, until: 0 })
+  behind.authorizeChange = () => ({ conversation: 'dm:alice:bob', seq: 42, sentAt: 1, base: 0, until: 0, type: 'text' })
   for (const [code, status] of [
     ['change_window_over', 403],
     ['message_recalled', 409],

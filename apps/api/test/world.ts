@@ -174,7 +174,14 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
     getMessage: () => {
       throw new AppError('message_not_found')
     },
-    authorizeChange: () => ({ conversation: 'dm:alice:bob', seq: 42, sentAt: 1_000, base: 0, until: 901_000 }),
+    authorizeChange: () => ({
+      conversation: 'dm:alice:bob',
+      seq: 42,
+      sentAt: 1_000,
+      base: 0,
+      until: 901_000,
+      type: 'text',
+    }),
     move: () => {},
     room: () => roomOf({}),
     member: () => memberOf({}),

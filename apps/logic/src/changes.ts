@@ -35,7 +35,8 @@ export async function authorizeChange(
   const { conversation, seq, sentAt } = entry
   const base = stored && entry.extra !== undefined ? await makeKnown(deps, conversation, seq) : 0
   const windowS = { edit: deps.editWindowS, recall: deps.recallWindowS, reaction: 0 }[type]
-  return { conversation, seq, sentAt, base, until: windowS === 0 ? 0 : sentAt + windowS * 1_000 }
+  const until = windowS === 0 ? 0 : sentAt + windowS * 1_000
+  return { conversation, seq, sentAt, base, until, type: entry.type }
 }
 
 /** @throws AppError `forbidden`, `unavailable` */

@@ -2,7 +2,7 @@
 import { type FileClaim, fileClaims, showsFile } from '@tidings/protocol'
 import type { Draft } from './types.js'
 
-/** A message that refers to uploaded files, and the id that it will have. */
+/** A message that refers to uploaded files, and the id that it has, or will have. */
 export interface Attachment {
   user: string
   conversation: string
@@ -18,10 +18,12 @@ export type Attach = (attachment: Attachment) => Promise<unknown>
  * @throws AppError `invalid_content` for an image or a file that is not described as it must be
  */
 export function attachmentOf(
-  { from, conversation, type, content }: Draft,
+  { from, conversation, change, edited, ...own }: Draft,
   nextId: () => string,
 ): Attachment | undefined {
+  // What an edit shows, its target shows.
+  const { type, content } = edited ?? own
   if (!showsFile(type)) return undefined
   const files = fileClaims(type, content)
-  return files.length === 0 ? undefined : { user: from, conversation, message: nextId(), files }
+  return files.length === 0 ? undefined : { user: from, conversation, message: change?.target.id ?? nextId(), files }
 }

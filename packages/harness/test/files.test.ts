@@ -387,3 +387,30 @@ t.test(
     t.equal((await w.read(bob, kept.url)).status, 200)
   },
 )
+
+t.test('what an edit shows can be read, and what was replaced or recalled cannot', async (t) => {
+  const w = await filesWorld(t)
+  const [alice, bob] = [await w.user(), await w.user()]
+  const [first, second] = [await w.file(alice), await w.file(alice, png(100))]
+  const sent = await sendImage(w, alice, { user: bob.name }, shown(first))
+  const { id } = sent.body as unknown as { id: string }
+  const change = (method: string, body?: object) =>
+    w.http<{ code?: string }>(method, `messages/${id}`, { token: alice.token, ...(body && { body }) })
+  const isStored = () => w.http<{ state: { stored: boolean } }>('GET', `messages/${id}`, { token: bob.token })
+  await until('it is stored', async () => (await isStored()).body.state.stored)
+  const bobs = await w.file(bob, png(50))
+  t.match(await change('PATCH', { content: { text: 'no image' } }), { status: 400, body: { code: 'invalid_content' } })
+  t.match(await change('PATCH', { content: shown(bobs) }), { status: 404, body: { code: 'file_not_found' } })
+  t.equal((await w.read(bob, first.url)).status, 200)
+  t.equal((await change('PATCH', { content: shown(second) })).status, 202)
+  const read = async () => [(await w.read(bob, first.url)).status, (await w.read(bob, second.url)).status]
+  t.same(await read(), [404, 200])
+  t.equal((await change('DELETE')).status, 202)
+  t.same(await read(), [404, 404])
+  await until('nothing refers to them', async () => {
+    const rows = await w.store.use((db) => db.select('SELECT file FROM file_uses WHERE message = ?', [id]))
+    return rows.length === 0
+  })
+  t.same(await read(), [404, 404])
+  t.equal((await w.read(alice, second.url)).status, 200, 'its owner has it')
+})

@@ -367,7 +367,7 @@ export async function findEntry(store: Store, id: string): Promise<Entry | undef
 export async function findEntries(store: Store, ids: readonly string[]): Promise<Entry[]> {
   if (ids.length === 0) return []
   const rows = await store.use((db) =>
-    db.select<EntryRow>(`SELECT ${COLUMNS} FROM entries WHERE id IN (?)`, [[...ids]]),
+    db.select<EntryRow>(`SELECT ${READ_COLUMNS} FROM entries WHERE id IN (?)`, [[...ids]]),
   )
   return rows.map((row) => fromRow(row).entry)
 }

@@ -12,8 +12,10 @@ import {
   foldFacts,
   isChangeable,
   parseFold,
+  showsFile,
 } from '@tidings/protocol'
 import type { Db, Store } from './db.js'
+import { removeUsesIn } from './file-uses.js'
 
 /** In the row of an edit that counts no more. */
 const TAKEN_BACK = ''
@@ -74,6 +76,8 @@ async function changeIn(db: Db, conversation: string, all: readonly { entry: Ent
       conversation,
       seq,
     ])
+    // What it showed goes when nothing else shows it.
+    if (fold.gone && row.id !== null && showsFile(row.type)) await removeUsesIn(db, [row.id], new Date())
     if (superseded.length === 0) continue
     await db.run("UPDATE entries SET content = ?, fold = ? WHERE conversation = ? AND seq IN (?) AND type = 'edit'", [
       bareChange({ id: row.id ?? '0', seq }),

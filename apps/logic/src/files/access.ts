@@ -37,8 +37,8 @@ async function isShown(deps: AccessDeps, user: string, file: string): Promise<bo
 async function isShownIn(deps: AccessDeps, user: string, file: string, uses: readonly FileUse[]): Promise<boolean> {
   const floors = await floorsOf(deps, user, uses)
   const readable = uses.filter(({ conversation }) => floors.has(conversation))
-  const stored = await findEntries(
-    deps.store,
+  const stored = await findShown(
+    deps,
     readable.map(({ message }) => message),
   )
   const shows = (entry: Entry): boolean => entry.seq > floors.get(entry.conversation)! && showsThis(entry, file)
@@ -50,6 +50,14 @@ async function isShownIn(deps: AccessDeps, user: string, file: string, uses: rea
     if (entry && shows(entry)) return true
   }
   return false
+}
+
+/** Messages that MySQL has, with what was changed of them that it does not know yet. */
+async function findShown({ store, reader }: AccessDeps, ids: readonly string[]): Promise<Entry[]> {
+  const byConversation = new Map<string, Entry[]>()
+  for (const entry of await findEntries(store, ids))
+    byConversation.set(entry.conversation, [...(byConversation.get(entry.conversation) ?? []), entry])
+  return (await Promise.all([...byConversation.values()].map((entries) => reader.foldStored(entries)))).flat()
 }
 
 /** The seqs above which the user may read, of those conversations that the user is in. */

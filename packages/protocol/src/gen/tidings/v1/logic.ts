@@ -821,6 +821,8 @@ export interface AuthorizeChangeResponse {
   base: number;
   /** milliseconds since 1970 until which it may be changed; 0: without end */
   until: number;
+  /** of the message */
+  type: string;
 }
 
 export interface GetMessageRequest {
@@ -10359,7 +10361,7 @@ export const AuthorizeChangeRequest: MessageFns<AuthorizeChangeRequest> = {
 };
 
 function createBaseAuthorizeChangeResponse(): AuthorizeChangeResponse {
-  return { conversation: "", seq: 0, sentAt: 0, base: 0, until: 0 };
+  return { conversation: "", seq: 0, sentAt: 0, base: 0, until: 0, type: "" };
 }
 
 export const AuthorizeChangeResponse: MessageFns<AuthorizeChangeResponse> = {
@@ -10378,6 +10380,9 @@ export const AuthorizeChangeResponse: MessageFns<AuthorizeChangeResponse> = {
     }
     if (message.until !== 0) {
       writer.uint32(40).uint64(message.until);
+    }
+    if (message.type !== "") {
+      writer.uint32(50).string(message.type);
     }
     return writer;
   },
@@ -10435,6 +10440,14 @@ export const AuthorizeChangeResponse: MessageFns<AuthorizeChangeResponse> = {
             message.until = longToNumber(reader.uint64());
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.type = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -10457,6 +10470,7 @@ export const AuthorizeChangeResponse: MessageFns<AuthorizeChangeResponse> = {
     message.sentAt = object.sentAt ?? 0;
     message.base = object.base ?? 0;
     message.until = object.until ?? 0;
+    message.type = object.type ?? "";
     return message;
   },
 };
