@@ -33,7 +33,7 @@ export async function toChange(
       until,
       detail: detailOf(change),
     },
-    ...(wanted.type === 'edit' && { edited: { type: target.type, content: wanted.content } }),
+    ...(wanted.type === 'edit' && { edits: target.type }),
   }
 }
 

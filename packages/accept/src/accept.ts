@@ -181,7 +181,7 @@ export function createAcceptor(deps: AcceptDeps): Acceptor {
         const { attachment, screened } = one
         const content = screened ? screened.content : draft.content
         const item: AppendItem = {
-          id: attachment && !draft.edited ? attachment.message : nextId(),
+          id: attachment && draft.edits === undefined ? attachment.message : nextId(),
           conversation,
           from,
           type,

@@ -17,13 +17,12 @@ export type Attach = (attachment: Attachment) => Promise<unknown>
  * @returns undefined for what refers to no uploaded file
  * @throws AppError `invalid_content` for an image or a file that is not described as it must be
  */
-export function attachmentOf(
-  { from, conversation, change, edited, ...own }: Draft,
-  nextId: () => string,
-): Attachment | undefined {
-  // What an edit shows, its target shows.
-  const { type, content } = edited ?? own
+export function attachmentOf(draft: Draft, nextId: () => string): Attachment | undefined {
+  const { from, conversation, change, edits } = draft
+  const type = edits ?? draft.type
   if (!showsFile(type)) return undefined
+  // What an edit shows, its target shows.
+  const content = edits === undefined ? draft.content : draft.content.slice(Number(change?.detail), -1)
   const files = fileClaims(type, content)
   return files.length === 0 ? undefined : { user: from, conversation, message: change?.target.id ?? nextId(), files }
 }

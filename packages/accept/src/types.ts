@@ -28,8 +28,8 @@ export interface Draft {
   bulk?: boolean
   /** It changes another entry, as logic has allowed. */
   change?: ChangeRule
-  /** Of an edit: the type of its target, and the content that it gives it. */
-  edited?: { type: string; content: string }
+  /** Of an edit: the type of its target. */
+  edits?: string
 }
 
 /** Beside the answer: where the entry lies, to find out what has become of it. */
