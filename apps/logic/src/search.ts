@@ -9,7 +9,6 @@ import {
 } from '@tidings/protocol'
 import {
   type FoundEntry,
-  findEntries,
   hasRuns,
   marksOf,
   type Searched,
@@ -25,6 +24,7 @@ import { readHeads } from './heads.js'
 import { type HistoryDeps, toHistoryEntry } from './history.js'
 import { limitOf, seqOf, userOf } from './input.js'
 import { floorOf, membershipsOf } from './rooms/membership.js'
+import { findShown } from './shown.js'
 
 const LIMIT = { default: 20, max: 100 }
 const MAX_QUESTION = 200
@@ -101,7 +101,7 @@ export async function searchMessages(
     const page = found.slice(offset, offset + limit)
     const next = offset + limit
     return {
-      hits: await toHits(deps.store, page, request.query, terms),
+      hits: await toHits(deps, page, request.query, terms),
       nextCursor: found.length > next && next <= MAX_OFFSET ? toCursor(next, upToId) : '',
       complete,
     }
@@ -173,13 +173,13 @@ const compareIds = (a: string, b: string): number => a.length - b.length || (a <
 
 /** With their text as it is now; what is not there any more, or says something else, is left out. */
 async function toHits(
-  store: Store,
+  deps: SearchDeps,
   page: readonly FoundEntry[],
   query: string,
   terms: readonly Term[],
 ): Promise<logicRpc.SearchHit[]> {
-  const there = await findEntries(
-    store,
+  const there = await findShown(
+    deps,
     page.map(({ id }) => id),
   )
   const entries = new Map(there.map((entry) => [entry.id, entry]))

@@ -312,3 +312,19 @@ t.test('reactions of long ago are known when Redis has forgotten them', async (t
   for (const reader of [alice, bob])
     t.match((await of(w, reader).get(id)).body.reactions, { '👍': { count: 2, users: [bob.name, alice.name] } })
 })
+
+t.test('search finds what a message says now, and nothing of what was taken back', async (t) => {
+  const w = await world(t)
+  const [alice, bob] = [await w.user(), await w.user()]
+  const found = async (word: string) =>
+    (await w.http<{ hits: unknown[] }>('GET', `search?q=${word}`, { token: bob.token })).text.includes(sent.id)
+  const sent = await alice.send(bob, { text: 'SECRETONE' })
+  await until('it is found', () => found('SECRETONE'))
+  await of(w, alice).edit(sent.id, 'SECRETTWO')
+  await until('what it says now is found', () => found('SECRETTWO'))
+  t.notOk(await found('SECRETONE'))
+  t.equal((await of(w, alice).recall(sent.id)).status, 202)
+  t.notOk(await found('SECRETTWO'), 'at once')
+  const words = () => w.store.use((db) => db.select('SELECT words FROM search_entries WHERE id = ?', [sent.id]))
+  await until('the words are gone from the index', async () => (await words()).length === 0)
+})

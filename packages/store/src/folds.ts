@@ -16,19 +16,20 @@ import {
 } from '@tidings/protocol'
 import type { Db, Store } from './db.js'
 import { removeUsesIn } from './file-uses.js'
+import { reindex, type TextRow } from './search-index.js'
 
 /** In the row of an edit that counts no more. */
 const TAKEN_BACK = ''
 /** Changes of a conversation that are looked up at once. */
 const MAX_RECENT = 1_000
 
-interface TargetRow {
-  seq: string
-  id: string | null
-  type: string
-  content: string
+interface TargetRow extends TextRow {
   fold: string | null
 }
+
+// Index: entries_pk.
+const TARGETS = `SELECT conversation, seq, id, type, content, from_user, sent_at, fold FROM entries
+  WHERE conversation = ? AND seq IN (?)`
 
 interface Changed {
   row: TargetRow
@@ -52,10 +53,7 @@ export async function applyChanges(db: Db, changes: readonly Entry[]): Promise<v
 }
 
 async function changeIn(db: Db, conversation: string, all: readonly { entry: Entry; change: Change }[]): Promise<void> {
-  const rows = await db.select<TargetRow>(
-    'SELECT seq, id, type, content, fold FROM entries WHERE conversation = ? AND seq IN (?)',
-    [conversation, [...new Set(all.map(({ change }) => change.seq))]],
-  )
+  const rows = await db.select<TargetRow>(TARGETS, [conversation, [...new Set(all.map(({ change }) => change.seq))]])
   const targets = new Map(
     rows.map((row): [number, Changed] => [Number(row.seq), { row, fold: foldOf(row), superseded: [] }]),
   )
@@ -70,12 +68,14 @@ async function changeIn(db: Db, conversation: string, all: readonly { entry: Ent
   }
   for (const [seq, { row, fold, superseded }] of targets) {
     if (!fold) continue
+    const content = fold.gone ? '' : (fold.content ?? row.content)
     await db.run('UPDATE entries SET content = ?, fold = ? WHERE conversation = ? AND seq = ?', [
-      fold.gone ? '' : (fold.content ?? row.content),
+      content,
       foldFacts(fold),
       conversation,
       seq,
     ])
+    if (row.id !== null && content !== row.content) await reindex(db, { ...row, content })
     // What it showed goes when nothing else shows it.
     if (fold.gone && row.id !== null && showsFile(row.type)) await removeUsesIn(db, [row.id], new Date())
     if (superseded.length === 0) continue
@@ -100,12 +100,7 @@ function foldOf({ fold, content }: TargetRow): Fold | undefined {
 
 /** The fold of an entry, with the content where it was edited; undefined when nothing was changed. Index: entries_pk. @throws AppError `unavailable` */
 export async function findFold(store: Store, conversation: string, seq: number): Promise<Fold | undefined> {
-  const [row] = await store.use((db) =>
-    db.select<TargetRow>('SELECT seq, id, type, content, fold FROM entries WHERE conversation = ? AND seq = ?', [
-      conversation,
-      seq,
-    ]),
-  )
+  const [row] = await store.use((db) => db.select<TargetRow>(TARGETS, [conversation, [seq]]))
   return row && foldOf(row)
 }
 
@@ -126,10 +121,7 @@ export async function foldsChangedAbove(
     )
     const seqs = [...new Set(changes.flatMap((change) => changeOf(change)?.seq ?? []))]
     if (seqs.length === 0) return []
-    const rows = await db.select<TargetRow>(
-      'SELECT seq, id, type, content, fold FROM entries WHERE conversation = ? AND seq IN (?)',
-      [conversation, seqs],
-    )
+    const rows = await db.select<TargetRow>(TARGETS, [conversation, seqs])
     return rows.flatMap((row) => {
       const fold = foldOf(row)
       return fold ? [{ seq: Number(row.seq), fold }] : []

@@ -60,7 +60,7 @@ export interface Indexed {
   rows: number
 }
 
-interface TextRow {
+export interface TextRow {
   conversation: string
   seq: string
   id: string | null
@@ -147,7 +147,25 @@ async function write(db: Db, rows: readonly TextRow[], heads: ReadonlyMap<string
   )
 }
 
-function indexedWords(row: TextRow): string {
+/**
+ * The words of a message that says something else by now, or nothing: in the transaction that changes it. What the index has not come to
+ * yet it will find as it is then. Indexes: the primary keys.
+ */
+export async function reindex(db: Db, row: TextRow): Promise<void> {
+  const { conversation, seq, id, from_user, sent_at } = row
+  const words = indexedWords(row)
+  if (words === '') {
+    await db.run('DELETE FROM search_entries WHERE conversation = ? AND seq = ?', [conversation, seq])
+    return
+  }
+  await db.run(
+    `INSERT INTO search_entries (conversation, seq, id, from_user, sent_at, words)
+      SELECT ?, ?, ?, ?, ?, ? FROM search_heads WHERE conversation = ? AND seq >= ? ON DUPLICATE KEY UPDATE words = ?`,
+    [conversation, seq, id, from_user, sent_at, words, conversation, seq, words],
+  )
+}
+
+function indexedWords(row: Pick<TextRow, 'conversation' | 'type' | 'content'>): string {
   const words = wordsOf(searchableText(row)).slice(0, MOST_WORDS)
   if (words.length === 0) return ''
   return [conversationToken(row.conversation), ...words.map(({ token }) => token)].join(' ')

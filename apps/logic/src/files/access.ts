@@ -3,9 +3,10 @@
  * what counts is the message itself, in the log or in MySQL, as this reader may see it now.
  */
 import { AppError, type Entry, fileClaims, isParty, isRoom, parseConversation, showsFile } from '@tidings/protocol'
-import { type FileRow, type FileUse, findEntries, findFile, type Store, usesFor } from '@tidings/store'
+import { type FileRow, type FileUse, findFile, type Store, usesFor } from '@tidings/store'
 import type { LogReader } from '@tidings/stream'
 import { type MembershipDeps, membershipsOf } from '../rooms/membership.js'
+import { findShown } from '../shown.js'
 import { fileNotFound } from './input.js'
 
 /** Uses looked at together, and how often: a file stands in at most 10,000 messages. */
@@ -50,14 +51,6 @@ async function isShownIn(deps: AccessDeps, user: string, file: string, uses: rea
     if (entry && shows(entry)) return true
   }
   return false
-}
-
-/** Messages that MySQL has, with what was changed of them that it does not know yet. */
-async function findShown({ store, reader }: AccessDeps, ids: readonly string[]): Promise<Entry[]> {
-  const byConversation = new Map<string, Entry[]>()
-  for (const entry of await findEntries(store, ids))
-    byConversation.set(entry.conversation, [...(byConversation.get(entry.conversation) ?? []), entry])
-  return (await Promise.all([...byConversation.values()].map((entries) => reader.foldStored(entries)))).flat()
 }
 
 /** The seqs above which the user may read, of those conversations that the user is in. */
