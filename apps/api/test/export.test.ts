@@ -10,7 +10,18 @@ const view = (id: string, head: number): logicRpc.ConversationView => ({
   ...{ mutedUntil: 0, pinned: true },
 })
 const entry = (conversation: string, seq: number, from: string, content = '{"text":"hi"}'): logicRpc.HistoryEntry => ({
-  ...{ id: String(seq), conversation, seq, n: seq, from, type: 'text', content, clientId: '', sentAt: 1_000 },
+  ...{
+    id: String(seq),
+    conversation,
+    seq,
+    n: seq,
+    from,
+    type: 'text',
+    content,
+    clientId: '',
+    sentAt: 1_000,
+    extra: '',
+  },
 })
 
 /** Remembers what runs. */
