@@ -14,7 +14,7 @@ import {
   roomsWithRetention,
   type Store,
 } from '@tidings/store'
-import { expireLog, type Keys, type Redis } from '@tidings/stream'
+import { expireFolds, expireLog, type Keys, type Redis } from '@tidings/stream'
 import { startJob } from './job.js'
 
 const DAY_MS = 24 * 60 * 60_000
@@ -22,6 +22,9 @@ const DAY_MS = 24 * 60 * 60_000
 const ROWS = 500
 const LOOK = 1_000
 const ROOMS = 200
+/** So long after the last cut of a log nobody still looks at the folds of what was cut; and so many are remembered until then. */
+const LOOKED_MS = 2_000
+const MOST_CUT = 10_000
 /** After each transaction: as long as it took, and at least this. */
 const PAUSE_MS = 20
 
@@ -47,29 +50,44 @@ export function startRetention(deps: RetentionDeps): Stoppable {
 /** One look at everything. @returns false when the job is another's @throws AppError `unavailable` */
 export async function sweep(deps: RetentionDeps, job: Job, signal: AbortSignal): Promise<boolean> {
   const now = (deps.now ?? Date.now)()
-  return (await sweepAll(deps, job, now, signal)) && (await sweepRooms(deps, job, now, signal))
+  const cut: Cut = new Map()
+  const mine = (await sweepAll(deps, cut, job, now, signal)) && (await sweepRooms(deps, cut, job, now, signal))
+  await forgetFolds(deps, cut, signal)
+  return mine
 }
 
-async function sweepAll(deps: RetentionDeps, job: Job, now: number, signal: AbortSignal): Promise<boolean> {
+/** Conversations whose logs were cut in this turn, and up to where. */
+type Cut = Map<string, number>
+
+/** What a turn that ends here leaves goes with the next entries of its conversation. */
+async function forgetFolds({ redis, keys }: RetentionDeps, cut: Cut, signal: AbortSignal): Promise<void> {
+  if (cut.size === 0) return
+  await pause(LOOKED_MS, signal)
+  if (signal.aborted) return
+  for (const [conversation, floor] of cut) await expireFolds(redis, keys, conversation, floor)
+  cut.clear()
+}
+
+async function sweepAll(deps: RetentionDeps, cut: Cut, job: Job, now: number, signal: AbortSignal): Promise<boolean> {
   if (deps.days === 0) return true
   const before = now - deps.days * DAY_MS
   for (let after = '0'; !signal.aborted; ) {
     const page = await conversationsBefore(deps.store, before, after, LOOK)
     if (!page) return true
     for (const conversation of page.conversations)
-      if (!(await expireAll(deps, job, conversation, before, signal))) return false
+      if (!(await expireAll(deps, cut, job, conversation, before, signal))) return false
     // What is still there below it, behind a younger one, is looked at in the next turn.
     after = page.last
   }
   return true
 }
 
-async function sweepRooms(deps: RetentionDeps, job: Job, now: number, signal: AbortSignal): Promise<boolean> {
+async function sweepRooms(deps: RetentionDeps, cut: Cut, job: Job, now: number, signal: AbortSignal): Promise<boolean> {
   for (let last: RetainedRoom | undefined; !signal.aborted; ) {
     const rooms = await roomsWithRetention(deps.store, last, ROOMS)
     for (const { id, days } of rooms) {
       if (deps.days > 0 && days >= deps.days) continue
-      if (!(await expireAll(deps, job, roomConversation(id), now - days * DAY_MS, signal))) return false
+      if (!(await expireAll(deps, cut, job, roomConversation(id), now - days * DAY_MS, signal))) return false
     }
     last = rooms.at(-1)
     if (rooms.length < ROOMS) return true
@@ -80,6 +98,7 @@ async function sweepRooms(deps: RetentionDeps, job: Job, now: number, signal: Ab
 /** @returns false when the job is another's */
 async function expireAll(
   deps: RetentionDeps,
+  cut: Cut,
   job: Job,
   conversation: string,
   before: number,
@@ -93,6 +112,8 @@ async function expireAll(
     await expireLog(redis, keys, conversation, found.floor.seq)
     const removed = await expire(store, job, conversation, found, before)
     if (removed === undefined) return false
+    cut.set(conversation, found.floor.seq)
+    if (cut.size >= MOST_CUT) await forgetFolds(deps, cut, signal)
     deps.removed(removed)
     log.debug({ conversation, floor: found.floor.seq, removed }, 'old entries were removed')
     more = found.more

@@ -100,23 +100,28 @@ t.test(
     const w = await world(t, { env: { ...env, TIDINGS_RETENTION_DAYS: '1' } })
     const [alice, bob] = [await w.user(), await w.user()]
     const { conversation } = await alice.send(bob)
-    for (let i = 2; i <= 3; i++) await alice.send(bob)
-    await stored(w, conversation, 3)
-    await age(w, conversation, 3, 2)
+    await alice.send(bob)
+    const { id } = await alice.send(bob)
+    const body = { content: { text: 'edited' } }
+    t.equal((await w.http('PATCH', `messages/${id}`, { token: alice.token, body })).status, 202)
+    t.equal(await w.redis.exists(w.keys.fold(conversation)), 1)
+    await stored(w, conversation, 4)
+    await age(w, conversation, 4, 2)
     await until('all are removed', async () => (await rows(w, conversation)).length === 0)
     t.same(await w.redis.xlen(w.keys.log(conversation)), 0, 'nor has Redis any of them')
-    t.match((await history(w, bob, conversation)).body, { messages: [], void: [], head: 3, complete: true })
+    await until('nor what was made of them', async () => (await w.redis.exists(w.keys.fold(conversation))) === 0)
+    t.match((await history(w, bob, conversation)).body, { messages: [], void: [], head: 4, complete: true })
     const list = await w.http('GET', 'conversations', { token: bob.token })
-    t.match(list.body, { conversations: [{ id: conversation, head: 3, unread: 0, lastMessage: null }] })
+    t.match(list.body, { conversations: [{ id: conversation, head: 4, unread: 0, lastMessage: null }] })
     const device = await bob.connect()
     t.match(
       device.frames.filter(({ op }) => op === 'void'),
-      [{ conversation, from: 1, to: 3 }],
+      [{ conversation, from: 1, to: 4 }],
     )
     await w.redis.del(w.keys.seq(conversation), w.keys.log(conversation))
     await until('its head is known again', async () => {
       const reply = await history(w, bob, conversation)
-      return reply.status === 200 && reply.body.head === 3
+      return reply.status === 200 && reply.body.head === 4
     })
   },
 )

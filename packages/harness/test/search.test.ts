@@ -147,6 +147,28 @@ t.test(
   },
 )
 
+t.test('what was edited is found by what it says now, what was recalled not at all', async (t) => {
+  const w = await world(t)
+  const [alice, bob] = [await w.user(), await w.user()]
+  const edited = await alice.send(bob, { text: 'blue whale' })
+  const recalled = await alice.send(bob, { text: 'blue secret' })
+  const { conversation } = recalled
+  await complete(w, bob)
+  const change = (method: string, id: string, body?: object) =>
+    w.http(method, `messages/${id}`, { token: alice.token, ...(body && { body }) })
+  t.equal((await change('PATCH', edited.id, { content: { text: 'green whale' } })).status, 202)
+  t.equal((await change('DELETE', recalled.id)).status, 202)
+  t.same(await texts(w, bob, 'blue'), [], 'at once, whatever the index has')
+  await complete(w, bob)
+  t.same(await texts(w, bob, 'green'), ['green whale'])
+  t.same(await texts(w, bob, 'blue'), [])
+  const rows = await w.store.use((db) =>
+    db.select<{ words: string }>('SELECT words FROM search_entries WHERE conversation = ?', [conversation]),
+  )
+  t.match(rows, [{ words: /tokgreen/ }], 'no word of what was taken back stays')
+  t.equal(rows.length, 1)
+})
+
 t.test('the words of what retention removes go with it', async (t) => {
   const w = await world(t, { env: { TIDINGS_RETENTION_DAYS: '30', TIDINGS_RETENTION_EVERY_S: '1' } })
   const [alice, bob] = [await w.user(), await w.user()]

@@ -36,6 +36,20 @@ export async function expireLog(redis: Redis, keys: Keys, conversation: string, 
   }
 }
 
+/**
+ * Forgets what changes have made of entries that `expireLog` has cut a while ago: whoever had read the log before looked at the folds behind it.
+ * @throws AppError `unavailable`
+ */
+export async function expireFolds(redis: Redis, keys: Keys, conversation: string, floor: number): Promise<void> {
+  try {
+    const key = keys.fold(conversation)
+    const gone = (await redis.hkeys(key)).filter((seq) => Number(seq) <= floor)
+    if (gone.length > 0) await redis.hdel(key, ...gone)
+  } catch (error) {
+    throw redisAway(error)
+  }
+}
+
 function idBefore(a: string, b: string): boolean {
   const [aMs, aCount] = a.split('-').map(Number) as [number, number]
   const [bMs, bCount] = b.split('-').map(Number) as [number, number]
