@@ -1,7 +1,17 @@
 /** What the parts of this app share: the needs of its routes, its bounds, and the type of the server. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
-import type { AcceptedAt, Draft, Flagged, Identity, LogicClient, SeenUsers, Tickets, Tokens } from '@tidings/accept'
+import type {
+  AcceptedAt,
+  Draft,
+  Flagged,
+  Identity,
+  LogicClient,
+  PushAcceptor,
+  SeenUsers,
+  Tickets,
+  Tokens,
+} from '@tidings/accept'
 import type { AdminKey, Logger, MetricsRegistry, Tracing } from '@tidings/service'
 import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify'
 import type { Cluster } from './admin/cluster.js'
@@ -142,6 +152,7 @@ export interface ApiDeps {
   rates: Rates
   tickets: Pick<Tickets, 'issue'>
   acceptor: { accept(draft: Draft): Promise<AcceptedAt> }
+  pushes: PushAcceptor
   persisted: Pick<Persisted, 'wait'>
   nonces: Pick<Nonces, 'use'>
   cluster: Cluster

@@ -27,6 +27,7 @@ import { messageRoutes } from './routes/messages.js'
 import { offlineRoutes } from './routes/offline.js'
 import { positionRoutes } from './routes/positions.js'
 import { presenceRoutes } from './routes/presence.js'
+import { pushRoutes } from './routes/push.js'
 import { pushSubscriptionRoutes } from './routes/push-subscriptions.js'
 import { roomRoutes } from './routes/rooms.js'
 import { searchRoutes } from './routes/search.js'
@@ -86,6 +87,7 @@ export function buildApp(deps: ApiDeps): Api {
       searchRoutes(scope, deps, authenticate)
       webhookRoutes(scope, deps, authenticate)
       pushSubscriptionRoutes(scope, deps, authenticate)
+      pushRoutes(scope, deps, authenticate, log)
       done()
     },
     { prefix: '/api/v1' },

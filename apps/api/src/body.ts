@@ -12,6 +12,9 @@ export const BODY_LIMIT = 64 * 1024
 /** 500 messages of 16 KiB of content with their envelopes. */
 export const BATCH_BODY_LIMIT = 8.5 * 1024 * 1024
 
+/** 10,000 users of 64 characters, and content. */
+export const PUSH_BODY_LIMIT = 768 * 1024
+
 /** Makes JSON the one thing that this server reads, and reads it strictly. */
 export function readJsonBodies(app: Api): void {
   app.removeAllContentTypeParsers()

@@ -32,6 +32,7 @@ export function describe(app: Api): void {
         { name: 'messages', description: 'Sending.' },
         { name: 'conversations', description: 'Reading.' },
         { name: 'files', description: 'Uploads, for messages of the types image and file.' },
+        { name: 'push', description: 'Notifications of servers.' },
         { name: 'rooms', description: 'Rooms, who is in them, and who may not come back.' },
         { name: 'webhooks', description: 'Servers of yours that are told of what happens.' },
         { name: 'web push', description: 'Devices that are not connected.' },

@@ -34,6 +34,11 @@ export interface Limit {
   take(key: string): void
   /** @returns how many of so many were there; they are taken */
   takeUpTo(key: string, wanted: number): number
+  /**
+   * Takes so many, or none. More than a burst is let pass when the bucket is full, and what is then owed is waited for by whoever comes next.
+   * @throws AppError `rate_limited`
+   */
+  takeAll(key: string, wanted: number): void
   /** @returns the error for whoever came too early */
   refusal(key: string): AppError
 }
@@ -76,17 +81,27 @@ export function createLimit(rate: Rate, share: Share, now: () => number = () => 
     }
   }
 
-  function takeUpTo(key: string, wanted: number): number {
-    const bucket = filled(key)
-    const taken = Math.min(wanted, Math.max(0, Math.floor(bucket.level)))
+  function takeFrom(bucket: Bucket, key: string, taken: number): number {
     bucket.level -= taken
     bucket.untold += taken
     if (taken > 0 && bucket.untold >= reportAt && !bucket.telling) void tell(key, bucket)
     return taken
   }
 
-  function refusal(key: string): AppError {
-    const seconds = Math.max(1, Math.ceil((1 - filled(key).level) / perS))
+  function takeUpTo(key: string, wanted: number): number {
+    const bucket = filled(key)
+    return takeFrom(bucket, key, Math.min(wanted, Math.max(0, Math.floor(bucket.level))))
+  }
+
+  function takeAll(key: string, wanted: number): void {
+    const bucket = filled(key)
+    const needed = Math.min(wanted, burst)
+    if (bucket.level < needed) throw refusal(key, needed)
+    takeFrom(bucket, key, wanted)
+  }
+
+  function refusal(key: string, needed = 1): AppError {
+    const seconds = Math.max(1, Math.ceil((needed - filled(key).level) / perS))
     return new AppError('rate_limited', `Too many requests. Try again in ${seconds} s.`, { retryAfter: seconds })
   }
 
@@ -95,6 +110,7 @@ export function createLimit(rate: Rate, share: Share, now: () => number = () => 
       if (takeUpTo(key, 1) === 0) throw refusal(key)
     },
     takeUpTo,
-    refusal,
+    takeAll,
+    refusal: (key) => refusal(key),
   }
 }

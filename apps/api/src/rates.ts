@@ -24,6 +24,8 @@ export interface Rates {
   refusal(identity: Identity): AppError
   /** One message. @throws AppError `rate_limited` */
   send(identity: Identity): void
+  /** So many notifications of one push, or none. @throws AppError `rate_limited` */
+  pushes(identity: Identity, wanted: number): void
   /** A call without a valid token. @throws AppError `rate_limited` */
   stranger(address: string): void
   /** @throws AppError `rate_limited` */
@@ -56,6 +58,7 @@ export function createRates(redis: Redis, keys: Keys, settings: RateSettings): R
     sends: (identity, wanted) => ofSends(identity).takeUpTo(identity.user, wanted),
     refusal: (identity) => ofSends(identity).refusal(identity.user),
     send: (identity) => ofSends(identity).take(identity.user),
+    pushes: (identity, wanted) => services.takeAll(identity.user, wanted),
     stranger: (address) => strangers.take(networkOf(address)),
     register: (address) => registers.take(networkOf(address)),
     async login(name, address, signIn) {
@@ -72,6 +75,7 @@ export const noRates: Rates = {
   sends: (_identity, wanted) => wanted,
   refusal: () => new AppError('rate_limited'),
   send: () => undefined,
+  pushes: () => undefined,
   stranger: () => undefined,
   register: () => undefined,
   login: (_name, _address, signIn) => signIn(),

@@ -48,7 +48,7 @@ export const Sent = Type.Object(
 )
 
 /** Any JSON object: what is inside is the application's. It is not declared further, so it is never written again. */
-const Content = Type.Object(
+export const Content = Type.Object(
   {},
   {
     additionalProperties: true,
@@ -64,9 +64,10 @@ export const Message = Type.Object(
     id: Type.String({ description: ID }),
     conversation: Type.String(),
     seq: Type.Integer({ description: SEQ }),
-    from: UserId,
+    from: Type.String({ description: 'A user; or service: and the name of a server, for what was pushed.' }),
     type: Type.String({
-      description: 'text, image, file, system, edit, recall, reaction, an x-... of an application; of a stub recalled.',
+      description:
+        'text, image, file, system, edit, recall, reaction, an x-... of an application; of a stub recalled, expired or collapsed.',
     }),
     content: Type.Optional(Content),
     clientId: Type.Optional(ClientId),
@@ -88,6 +89,15 @@ export const Message = Type.Object(
     ),
     recalledAt: Type.Optional(Type.Integer({ description: 'Of a recalled message, in milliseconds since 1970.' })),
     recalledBy: Type.Optional(UserId),
+    expiresAt: Type.Optional(
+      Type.Integer({
+        description: 'Of what was pushed with a ttl: from then on it is shown as a stub of the type expired.',
+      }),
+    ),
+    priority: Type.Optional(Type.Enum(['high'], { description: 'Of what was pushed as urgent.' })),
+    collapseKey: Type.Optional(Type.String({ description: 'Of what was pushed with one.' })),
+    collapses: Type.Optional(Type.Integer({ description: 'The seq of the entry whose place it has taken.' })),
+    collapsedAt: Type.Optional(Type.Integer({ description: 'Of a collapsed entry, in milliseconds since 1970.' })),
   },
   {
     $id: 'Message',

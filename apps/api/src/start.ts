@@ -42,7 +42,7 @@ export async function startApi(
     const edge = await startEdge(config.edge, env)
     life.add('edge', () => edge.stop())
     life.add('accepted sends', () => edge.idle())
-    const { redis, keys, registry, logic, tokens, tickets, acceptor, flagged, seenUsers } = edge
+    const { redis, keys, registry, logic, tokens, tickets, acceptor, pushes, flagged, seenUsers } = edge
     const { jwtSecret, accessTokenS, instance } = config.edge
     const { origins, trustProxy, adminKeys, adminAddresses, vapidPublicKey } = config
 
@@ -60,6 +60,7 @@ export async function startApi(
       rates: config.rates ? createRates(redis, keys, config.rates) : noRates,
       tickets,
       acceptor,
+      pushes,
       persisted,
       nonces: createNonces(redis, keys),
       cluster: createCluster({ registry, redis, keys }),

@@ -14,6 +14,7 @@ const entry = (over: Partial<logicRpc.HistoryEntry> = {}): logicRpc.HistoryEntry
   clientId: 'c-1',
   sentAt: 1_763_700_000_000,
   extra: '',
+  options: '',
   ...over,
 })
 

@@ -21,6 +21,7 @@ const entry = (conversation: string, seq: number, from: string, content = '{"tex
     clientId: '',
     sentAt: 1_000,
     extra: '',
+    options: '',
   },
 })
 

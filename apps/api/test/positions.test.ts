@@ -105,6 +105,7 @@ test('what a device missed, with every content as it was written', async (t) => 
     clientId: '',
     sentAt: 1,
     extra: '',
+    options: '',
   }
   behind.readOffline = () => ({
     entries: [

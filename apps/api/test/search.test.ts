@@ -5,7 +5,7 @@ import { away, isProblem, ROOM, SEND_TOKEN, world } from './world.js'
 
 const entry = {
   ...{ id: '7261234567890123456', conversation: 'dm:alice:bob', seq: 4, n: 4, from: 'bob', type: 'text' },
-  ...{ content: '{"text":"明天的会议","n":9007199254740993}', clientId: 'c', sentAt: 1_000, extra: '' },
+  ...{ content: '{"text":"明天的会议","n":9007199254740993}', clientId: 'c', sentAt: 1_000, extra: '', options: '' },
 }
 
 test('what was found, with its text as it was written', async (t) => {

@@ -8,6 +8,8 @@ import {
   type Draft,
   type FlaggedMessage,
   type Identity,
+  type Push,
+  type PushedUsers,
 } from '@tidings/accept'
 import { AppError, type logicRpc } from '@tidings/protocol'
 import {
@@ -37,6 +39,7 @@ export const SEND_TOKEN = 'service-token-with-send'
 /** Signs the calls of operators. */
 export const ADMIN = { name: 'ops', secret: 'the secret of an operator, longer than 32 bytes' }
 export const READ_TOKEN = 'service-token-with-read'
+export const PUSH_TOKEN = 'service-token-with-push'
 
 const encode = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
 
@@ -89,6 +92,8 @@ export interface World {
   app: Api
   /** Drafts in the order in which accept was called. */
   drafts: Draft[]
+  /** What was pushed, to whom. */
+  pushed: [to: readonly string[] | string, push: Push][]
   /** Calls of logic, `method` with what it was asked. */
   calls: [method: string, request: Record<string, unknown>][]
   ticketed: Identity[]
@@ -104,6 +109,7 @@ export interface World {
   /** What the parts behind do; a test replaces what it needs. */
   behind: {
     accept(draft: Draft): Promise<Accepted>
+    pushToUsers(users: readonly string[]): Promise<PushedUsers>
     persisted(withinMs: number): Promise<boolean>
     seeUser(user: string): Promise<void>
     grant(): logicRpc.Grant
@@ -147,6 +153,7 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
     { write: (line) => void lines.push(JSON.parse(line) as Record<string, unknown>) },
   )
   const drafts: Draft[] = []
+  const pushed: World['pushed'] = []
   const calls: World['calls'] = []
   const ticketed: Identity[] = []
   const uploaded: Buffer[] = []
@@ -159,6 +166,7 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
       sentAt: 1_000,
       duplicate: false,
     }),
+    pushToUsers: async (users) => ({ accepted: users.length, duplicates: 0, refused: [] }),
     persisted: async () => true,
     seeUser: async () => {},
     grant: () => ({ user: userNamed('alice'), sessionId: 'session-1', refreshToken: 'refresh-1' }),
@@ -222,6 +230,7 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
       serviceTokens: [
         { name: 'backend', scopes: ['send'], token: SEND_TOKEN },
         { name: 'reports', scopes: ['read'], token: READ_TOKEN },
+        { name: 'shop', scopes: ['push'], token: PUSH_TOKEN },
       ],
     },
     (session) => revoked.has(session),
@@ -256,6 +265,20 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
       },
     },
     exports: options.exports ?? { take: async () => ({ keep: async () => {}, drop: async () => {} }) },
+    pushes: {
+      async toUsers(push, users) {
+        pushed.push([users, push])
+        return await behind.pushToUsers(users)
+      },
+      async toRoom(push, room) {
+        pushed.push([`room:${room}`, push])
+        return await behind.accept({ ...push, from: push.service, conversation: `room:${room}` })
+      },
+      async toAll(push) {
+        pushed.push(['feed:*', push])
+        return await behind.accept({ ...push, from: push.service, conversation: 'feed:*' })
+      },
+    },
     persisted: { wait: (_, withinMs) => behind.persisted(withinMs) },
     nonces: {
       async use(key, nonce) {
@@ -408,6 +431,7 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
     app,
     admin,
     drafts,
+    pushed,
     calls,
     ticketed,
     uploaded,

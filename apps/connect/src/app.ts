@@ -132,7 +132,7 @@ export async function startConnect(
     life.add('heartbeat', () => heartbeat.stop())
 
     const stage = stageMetrics(metrics, 'deliver')
-    const deliver = createDeliver({ sessions, catchUp, metrics: stage, tracing })
+    const deliver = createDeliver({ sessions, catchUp, sweep, metrics: stage, tracing })
     const rpc = await startRpcServer({
       ...config.rpc,
       token,

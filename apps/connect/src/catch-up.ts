@@ -5,7 +5,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { LogicClient } from '@tidings/accept'
-import { AppError, Close, type Entry, endsFor, isRoom, roomEventOf } from '@tidings/protocol'
+import { AppError, Close, type Entry, EVERYONE, endsFor, isRoom, roomEventOf } from '@tidings/protocol'
 import type { Logger } from '@tidings/service'
 import type { LogReader } from '@tidings/stream'
 import { type NextStep, type Page, Repair } from './repair.js'
@@ -40,7 +40,8 @@ export function createCatchUp(deps: {
   const { reader, logic, slots, leaveRoom, signal, log } = deps
 
   async function readAfter(user: string, conversation: string, after: number, limit: number): Promise<Page> {
-    return isRoom(conversation)
+    // Logic knows from where on the user may read.
+    return isRoom(conversation) || conversation === EVERYONE
       ? readStored(user, conversation, after, limit)
       : readNewest(user, conversation, after, limit)
   }

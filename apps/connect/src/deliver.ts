@@ -4,11 +4,13 @@
  * log. In a room the sessions are shown what lies between the entries that let their users in and shut them out, both included.
  * On failure: a reader that is too slow is closed with 4508 and catches up when it returns.
  */
-import { endsFor, type PushEntry, type RoomEvent, roomEventIn } from '@tidings/protocol'
+import { EVERYONE, endsFor, type PushEntry, type RoomEvent, roomEventIn } from '@tidings/protocol'
 import type { StageMetrics, Tracing } from '@tidings/service'
+import { createBroadcast } from './broadcast.js'
 import type { CatchUp } from './catch-up.js'
 import type { Session } from './session.js'
 import type { Sessions } from './sessions.js'
+import type { Sweep } from './sweep.js'
 
 /** @returns undefined, or the fence of a newer owner of the entry's partition, who has pushed already: then nothing was done */
 export type Deliver = (entry: PushEntry) => number | undefined
@@ -17,10 +19,12 @@ export type Deliver = (entry: PushEntry) => number | undefined
 export function createDeliver(deps: {
   sessions: Sessions
   catchUp: Pick<CatchUp, 'repairSoon'>
+  sweep: Pick<Sweep, 'soon'>
   metrics: StageMetrics
   tracing: Tracing
 }): Deliver {
   const { sessions, catchUp, metrics, tracing } = deps
+  const broadcast = createBroadcast({ sessions, push, missed: () => deps.sweep.soon(0) })
   const fences = new Map<number, number>()
 
   return (entry) => {
@@ -32,15 +36,16 @@ export function createDeliver(deps: {
     }
     if (fence > known) fences.set(partition, fence)
     const span = tracing.enabled ? tracing.start('deliver', entry.trace, { conversation, seq }) : undefined
-    if (users.length === 0) toRoom(entry)
+    if (conversation === EVERYONE) broadcast.add(entry)
+    else if (users.length === 0) toRoom(entry)
     else for (const user of users) for (const session of sessions.of(user)) push(session, entry)
     span?.end()
     return undefined
   }
 
-  function push(session: Session, { conversation, seq, frame }: PushEntry): void {
+  function push(session: Session, { conversation, seq, frame, fleeting }: PushEntry): void {
     // A void is shown to nobody: it only says how far the conversation reaches.
-    const hintOnly = frame.length === 0 || session.congested
+    const hintOnly = frame.length === 0 || session.congested || (fleeting && !session.isNext(conversation, seq))
     const behind = session.push(conversation, seq, frame, hintOnly, session.show)
     if (behind) catchUp.repairSoon(session, conversation)
   }

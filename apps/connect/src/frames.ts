@@ -15,6 +15,7 @@ import {
   requireParty,
   requirePossibleParty,
   SENDABLE_TYPES,
+  seenNow,
   toAppError,
   USER_ID,
 } from '@tidings/protocol'
@@ -243,7 +244,7 @@ async function sync(deps: FrameDeps, session: Session, frame: Static<typeof Sync
       session.tell({ op: 'void', conversation: frame.conversation, from: gone.from, to: gone.to })
     for (const entry of page.entries) {
       if (session.congested) await session.writable()
-      session.show(messageFrame(entry))
+      session.show(messageFrame(seenNow(entry)))
     }
     messages += page.entries.length
     if (covered === position) covered = coveredTo(page, position)

@@ -3,7 +3,15 @@
  * polls, with the same positions, entries, order and limits as one over a socket; it ends when nobody has polled for as long as a
  * socket may be silent. What an answer held comes again until a later poll brings its `ack`.
  */
-import { AppError, Close, type ErrorCode, requirePossibleParty, toAppError } from '@tidings/protocol'
+import {
+  AppError,
+  Close,
+  type ErrorCode,
+  expiredStub,
+  messageJson,
+  requirePossibleParty,
+  toAppError,
+} from '@tidings/protocol'
 import { authenticate, closeCodeOf, deviceOf } from './admission.js'
 import type { ConnectionDeps } from './connection.js'
 import type { FrameDeps } from './frames.js'
@@ -122,6 +130,22 @@ export function createLongPoll(deps: LongPollDeps): (request: PlainRequest, gone
 
 const JSON_TYPE = { 'content-type': 'application/json', 'cache-control': 'no-store' }
 
+/** Of a message what is looked at here. */
+interface Polled {
+  id: string
+  conversation: string
+  seq: number
+  from: string
+  sentAt: number
+  expiresAt?: number
+  collapseKey?: string
+  /** The entry whose place it has taken. */
+  collapses?: number
+}
+
+const stub = (message: Polled, type: string): string =>
+  messageJson({ ...expiredStub({ ...message, n: 0, trace: '' }), type })
+
 function toBody(poll: Poll, { frames, more }: { frames: readonly string[]; more: boolean }): string {
   const messages: string[] = []
   const events: string[] = []
@@ -129,12 +153,24 @@ function toBody(poll: Poll, { frames, more }: { frames: readonly string[]; more:
   const raise = (conversation: string, seq: number): void => {
     upTo[conversation] = Math.max(seq, upTo[conversation] ?? 0)
   }
+  /** What was pushed with a key, and is in this answer. */
+  const keyed = new Map<string, { parsed: Polled; at: number }>()
+  const collapse = (conversation: string, seq: number): void => {
+    const older = keyed.get(`${conversation} ${seq}`)
+    if (older) messages[older.at] = stub(older.parsed, 'collapsed')
+  }
   for (const frame of frames) {
     if (frame.startsWith(MESSAGE)) {
       const message = frame.slice(MESSAGE.length, -1)
-      messages.push(message)
-      const { conversation, seq } = JSON.parse(message) as { conversation: string; seq: number }
-      raise(conversation, seq)
+      const parsed = JSON.parse(message) as Polled
+      // Between the polls it may have waited for longer than it counts.
+      if (parsed.collapses !== undefined) collapse(parsed.conversation, parsed.collapses)
+      if (parsed.collapseKey !== undefined)
+        keyed.set(`${parsed.conversation} ${parsed.seq}`, { parsed, at: messages.length })
+      messages.push(
+        parsed.expiresAt !== undefined && Date.now() >= parsed.expiresAt ? stub(parsed, 'expired') : message,
+      )
+      raise(parsed.conversation, parsed.seq)
       continue
     }
     const event = JSON.parse(frame) as { op: string; conversation?: string; to?: number }

@@ -1,5 +1,5 @@
 /** What workers and fellow nodes call: the stream of pushes, and the end of a session that moved. */
-import { AppError, isRoom, type nodeRpc, type PushEntry, unpackPushes } from '@tidings/protocol'
+import { AppError, EVERYONE, isRoom, type nodeRpc, type PushEntry, unpackPushes } from '@tidings/protocol'
 import type { StageMetrics } from '@tidings/service'
 import type { Acks } from './ack.js'
 import type { Deliver } from './deliver.js'
@@ -43,7 +43,7 @@ export function createPushService(deps: {
 
 /** The frame of a void is empty. */
 function checkEntry({ conversation, seq, users }: PushEntry): void {
-  if (conversation === '' || seq < 1 || (users.length === 0 && !isRoom(conversation))) {
+  if (conversation === '' || seq < 1 || (users.length === 0 && !isRoom(conversation) && conversation !== EVERYONE)) {
     throw new AppError('invalid_request', 'A pushed entry lacks its conversation, seq or users.')
   }
 }

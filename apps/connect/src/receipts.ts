@@ -1,5 +1,5 @@
 /** Receipts of a conversation to its other people, gathered for a moment: who reads fast moves on several times in it. */
-import type { ReceiptEvent } from '@tidings/protocol'
+import { EVERYONE, type ReceiptEvent } from '@tidings/protocol'
 import type { Stoppable } from '@tidings/service'
 import { tellLossy } from './ephemeral.js'
 import type { Session } from './session.js'
@@ -13,7 +13,7 @@ export interface Receipts extends Stoppable {
 }
 
 export function createReceipts(deps: {
-  sessions: Pick<Sessions, 'concerned'>
+  sessions: Pick<Sessions, 'concerned' | 'of'>
   dropped(events: number): void
   gatherMs?: number
 }): Receipts {
@@ -21,8 +21,13 @@ export function createReceipts(deps: {
   let waiting = new Map<string, ReceiptEvent>()
   let timer: NodeJS.Timeout | undefined
 
-  function concernsSomebody({ conversation, user, read }: ReceiptEvent): boolean {
-    for (const session of sessions.concerned(conversation)) if (isFor(session, user, read)) return true
+  /** Where somebody has got in what is pushed to everyone is nobody else's business. */
+  const listeners = ({ conversation, user }: ReceiptEvent): Iterable<Session> =>
+    conversation === EVERYONE ? sessions.of(user) : sessions.concerned(conversation)
+
+  function concernsSomebody(event: ReceiptEvent): boolean {
+    const { user, read } = event
+    for (const session of listeners(event)) if (isFor(session, user, read)) return true
     return false
   }
 
@@ -33,10 +38,11 @@ export function createReceipts(deps: {
     for (const event of all.values()) tell(event)
   }
 
-  function tell({ op, conversation, user, delivered, read }: ReceiptEvent): void {
+  function tell(event: ReceiptEvent): void {
+    const { op, conversation, user, delivered, read } = event
     let toOthers: string | undefined
     let toOwn: string | undefined
-    for (const session of sessions.concerned(conversation)) {
+    for (const session of listeners(event)) {
       if (!isFor(session, user, read)) continue
       if (session.user === user) {
         toOwn ??= JSON.stringify({ op, conversation, user, read })

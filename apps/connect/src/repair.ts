@@ -2,7 +2,7 @@
  * Showing what a flow lacks, as a pure state machine: it says what to do next, is given what was read, and shows it in order. It does
  * no I/O; catch-up.ts does it. The cutover to live delivery is the moment when nothing known is left to read.
  */
-import { type Entry, messageFrame } from '@tidings/protocol'
+import { type Entry, messageFrame, seenNow } from '@tidings/protocol'
 import { backoffMs } from '@tidings/service'
 import type { Flow, Frame } from './sequencer.js'
 
@@ -83,7 +83,7 @@ export class Repair {
     if (!entry) return false
     const result = this.flow.read(
       entry.seq,
-      () => messageFrame(entry),
+      () => messageFrame(seenNow(entry)),
       (frame) => this.reader.show(frame),
     )
     if (result === 'hole') return false

@@ -81,6 +81,7 @@ export function createSessions(): Sessions {
       const parsed = parseConversation(conversation)
       if (parsed?.kind === 'room') return byRoom.get(conversation) ?? none
       if (parsed?.kind === 'dm') return ofUsers(parsed.users)
+      if (parsed?.kind === 'everyone') return byId.values()
       return parsed?.kind === 'feed' ? ofUsers([parsed.user]) : none
     },
     byId: (id) => byId.get(id),

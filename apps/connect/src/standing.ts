@@ -2,7 +2,7 @@
  * Where a session stands in its conversations, as pure state: what was shown, what is known to exist, what was pushed before it was
  * open, and what may be acknowledged. It does no I/O; session.ts adds the socket.
  */
-import { isRoom } from '@tidings/protocol'
+import { EVERYONE, isRoom } from '@tidings/protocol'
 import { Flow, type Frame } from './sequencer.js'
 
 export type SessionState = 'opening' | 'open' | 'closed'
@@ -31,6 +31,8 @@ export class Standing {
   #gaps: Map<string, { limit: number; end: number }> | undefined
   /** What was said to exist while the session opened, conversation to highest seq: its positions may be older than that. */
   #hints: Map<string, number> | undefined
+  /** The user is shown `feed:*` from behind it. */
+  #feedFloor = 0
 
   /** The flow of a conversation. One that was not there when the session opened begins at 0. */
   flow(conversation: string): Flow {
@@ -50,6 +52,7 @@ export class Standing {
     for (const { conversation, cursor, head, joined, floor } of positions) {
       const position = wishes.fromOldest ? floor : cursor
       if (joined > 0) this.#enter(conversation, { joined, floor })
+      if (conversation === EVERYONE) this.#feedFloor = floor
       this.#flows ??= new Map()
       this.#flows.set(conversation, position)
       if (head > position || wishes.resume) this.flow(conversation).raise(head)
@@ -60,7 +63,8 @@ export class Standing {
   resumeFrom(conversation: string, cursor: number): void {
     if (!this.#flows?.has(conversation)) return
     const flow = this.flow(conversation)
-    flow.position = Math.min(Math.max(cursor, this.#rooms?.get(conversation)?.floor ?? 0), flow.known)
+    const floor = conversation === EVERYONE ? this.#feedFloor : (this.#rooms?.get(conversation)?.floor ?? 0)
+    flow.position = Math.min(Math.max(cursor, floor), flow.known)
   }
 
   #enter(conversation: string, room: Pick<Position, 'joined' | 'floor'>): void {
@@ -126,7 +130,8 @@ export class Standing {
 
   /**
    * A pushed entry.
-   * @param hintOnly the entry is not taken from here: it is a void, or too much waits for this reader, who is shown it from the log
+   * @param hintOnly the entry is not taken from here: it is a void, or too much waits for this reader, who is shown it from the log; or it
+   *   may be over by the time when it is its turn
    * @returns true when something is missing and nobody is on it yet: repair it soon
    */
   push(conversation: string, seq: number, frame: Frame, hintOnly: boolean, show: (frame: Frame) => void): boolean {
@@ -136,6 +141,14 @@ export class Standing {
     }
     const flow = this.flow(conversation)
     return hintOnly ? flow.raise(seq) : flow.push(seq, frame, show)
+  }
+
+  /** Would this entry of an open session be shown at once? */
+  isNext(conversation: string, seq: number): boolean {
+    if (this.state !== 'open') return false
+    const known = this.#flows?.get(conversation)
+    if (typeof known === 'object') return known.state !== 'reading' && seq === known.position + 1
+    return seq === (known ?? 0) + 1
   }
 
   /** Is the conversation the user's, as far as this session knows? Rooms have to be entered. */

@@ -39,16 +39,19 @@ const entry = (over: Partial<PushEntry> = {}): PushEntry => ({
   users: ['bob'],
   trace: '',
   members: false,
+  fleeting: false,
   ...over,
 })
 
 function setUp() {
   const sessions = createSessions()
   const repairs: string[] = []
+  let looked = 0
   const metrics = stageMetrics(createMetrics('test', 'test'), 'deliver')
   const deliver = createDeliver({
     sessions,
     catchUp: { repairSoon: (session, conversation) => repairs.push(`${session.user} ${conversation}`) },
+    sweep: { soon: () => void looked++ },
     metrics,
     tracing: noTracing,
   })
@@ -60,7 +63,7 @@ function setUp() {
     sessions.add(session)
     return { reader, session }
   }
-  return { sessions, deliver, join, repairs, metrics }
+  return { sessions, deliver, join, repairs, metrics, looks: () => looked }
 }
 
 t.test('promise 4: an entry goes to the sessions of its users and to nobody else', (t) => {
@@ -141,4 +144,49 @@ t.test('a pushed void, which has no frame, is confirmed with the rest of its bat
   t.same(confirmed, [7])
   t.same(reader.frames, ['one'])
   t.same(repairs, ['bob dm:alice:bob'], 'what reaches up to the void is read')
+})
+
+t.test('what may expire is shown at once or read later, never held back for what is missing', (t) => {
+  const { deliver, join, repairs } = setUp()
+  const { reader, session } = join('bob')
+  deliver(entry({ seq: 2, fleeting: true, frame: Buffer.from('two') }))
+  deliver(entry({ seq: 1, fleeting: true, frame: Buffer.from('one') }))
+  session.flush()
+  t.same(reader.frames, ['one'], 'the first was not kept')
+  t.same(repairs, ['bob dm:alice:bob'])
+  t.same(session.flow('dm:alice:bob').known, 2, 'the log has it')
+  t.end()
+})
+
+t.test('a broadcast comes to all sessions in order, a part of them in each turn', async (t) => {
+  const { deliver, join } = setUp()
+  const all = Array.from({ length: 1_300 }, (_, i) => join(`u${i}`))
+  const opening = join('opening', 'opening')
+  const broadcast = (seq: number) =>
+    deliver(entry({ conversation: 'feed:*', users: [], seq, frame: Buffer.from(`b${seq}`) }))
+  for (const seq of [1, 2, 3]) broadcast(seq)
+  const shown = () => {
+    for (const { session } of all) session.flush()
+    return all.filter(({ reader }) => reader.frames.length === 3).length
+  }
+  t.equal(shown(), 0, 'nobody has all of them yet')
+  const late = join('late')
+  late.session.begin([{ conversation: 'feed:*', cursor: 3, head: 3, joined: 0, floor: 0 }], {
+    resume: false,
+    fromOldest: false,
+  })
+  for (let turns = 0; shown() < all.length && turns < 100; turns++) await new Promise(setImmediate)
+  for (const { session } of [late, opening]) session.flush()
+  t.ok(all.every(({ reader }) => reader.frames.join() === 'b1,b2,b3'))
+  t.same([late.reader.frames, opening.reader.frames], [[], []])
+  t.same(opening.session.open(), ['feed:*'], 'who was opening knows that there is something')
+})
+
+t.test('more broadcasts than may wait are found by looking at the heads', async (t) => {
+  const { deliver, join, looks } = setUp()
+  for (let i = 0; i < 600; i++) join(`u${i}`)
+  for (let seq = 1; seq <= 64; seq++) deliver(entry({ conversation: 'feed:*', users: [], seq }))
+  t.equal(looks(), 0)
+  for (let seq = 65; seq <= 70; seq++) deliver(entry({ conversation: 'feed:*', users: [], seq }))
+  t.ok(looks() > 0)
 })

@@ -60,3 +60,11 @@ t.test('neither a session that is opening nor a reader that has enough to read i
   await shown(alice)
   t.same([opening.shown(), slow.shown()], [[], []])
 })
+
+t.test('how far somebody has read what is pushed to everyone is told to the own devices alone', async (t) => {
+  const { connect, receipts } = setUp(t)
+  const [alice, bob] = [connect('alice'), connect('bob')]
+  receipts.add(receipt({ conversation: 'feed:*', read: 3 }))
+  t.same(await shown(bob), [receipt({ conversation: 'feed:*', read: 3 })])
+  t.same(alice.shown(), [])
+})

@@ -74,7 +74,9 @@ function setUp(t: Test) {
     logic: {
       async readHistory({ after = 0 }) {
         requireMember()
-        const entries = written.filter(({ seq }) => seq > after).map(({ trace: _, ...entry }) => ({ ...entry, extra: '' }))
+        const entries = written
+          .filter(({ seq }) => seq > after)
+          .map(({ trace: _, options = '', ...entry }) => ({ ...entry, extra: '', options }))
         return { entries, voids: [], head: written.at(-1)?.seq ?? 0, complete: true }
       },
       async permit() {
@@ -88,7 +90,7 @@ function setUp(t: Test) {
     log,
   })
   const metrics = stageMetrics(createMetrics('test', 'test'), 'deliver')
-  const deliver = createDeliver({ sessions, catchUp, metrics, tracing: noTracing })
+  const deliver = createDeliver({ sessions, catchUp, sweep: { soon: () => {} }, metrics, tracing: noTracing })
   const rooms = createRooms({
     ...{ sessions, catchUp, openings: createSlots(4, 4), log },
     logic: { openDevice: async ({ user }) => ({ positions: positions.get(user!) ?? [] }) },
@@ -113,6 +115,7 @@ function setUp(t: Test) {
       ...{ partition: 0, fence: 1, conversation: ROOM, seq: entry.seq, users: [], trace: '' },
       frame: Buffer.from(messageFrame(entry)),
       members: entry.type === 'system',
+      fleeting: false,
     }
     deliver(pushed)
     for (const session of sessions.all()) session.flush()

@@ -1,6 +1,7 @@
 /** Accounts with a password. */
 import { AppError, type logicRpc } from '@tidings/protocol'
 import { findUser, insertUser } from '@tidings/store'
+import type { Broadcasts } from './broadcasts.js'
 import { deviceOf, displayNameOf, passwordOf, userOf } from './input.js'
 import type { Passwords } from './passwords.js'
 import { openSession, type SessionDeps } from './sessions.js'
@@ -9,6 +10,7 @@ import { requireActive } from './users.js'
 export interface AccountDeps extends SessionDeps {
   passwords: Passwords
   registration: 'open' | 'closed'
+  broadcasts: Pick<Broadcasts, 'head'>
 }
 
 const taken = (): AppError => new AppError('username_taken', 'This user name is taken. Choose another one.')
@@ -22,7 +24,7 @@ export async function register(deps: AccountDeps, request: logicRpc.RegisterRequ
   // Only to spare the hash: whoever gets the name is decided by the insert.
   if (await findUser(deps.store, id)) throw taken()
   const user = { id, displayName, passwordHash: await deps.passwords.hash(password), createdAt: new Date() }
-  if (!(await insertUser(deps.store, user))) throw taken()
+  if (!(await insertUser(deps.store, { ...user, feedStart: await deps.broadcasts.head() }))) throw taken()
   return openSession(deps, { ...user, disabledAt: null, deletedAt: null }, deviceOf(''))
 }
 

@@ -13,6 +13,7 @@ import {
   createLogReader,
   createStreamMetrics,
 } from '@tidings/stream'
+import { createBroadcasts } from './broadcasts.js'
 import type { LogicConfig } from './config.js'
 import { createDevices } from './devices.js'
 import { startFileSweeper } from './files/sweeper.js'
@@ -76,7 +77,8 @@ export async function startLogic(
     generations.onLost(() => devices.compareAgain())
     const forgetting = startForgetting(store, log)
     life.add('forgetting', () => forgetting.stop())
-    const devices = createDevices({ redis, keys, store, writeBehind, log })
+    const broadcasts = createBroadcasts({ store, reader })
+    const devices = createDevices({ redis, keys, store, broadcasts, writeBehind, log })
     const bus = createEphemeralPublisher({ redis, keys, dropped: metrics.dropped, log })
     const receipts = createReceipts({ redis, keys, publish: bus.publish, log })
 
@@ -115,6 +117,7 @@ export async function startLogic(
       store,
       reader,
       devices,
+      broadcasts,
       writeBehind,
       receipts,
       liveDevices: createLiveDevices(registry),

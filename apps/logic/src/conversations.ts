@@ -1,5 +1,5 @@
 /** The conversations of a user, newest first. A room is there while the user is in it. */
-import { AppError, type Entry, isChange, type logicRpc, parseConversation } from '@tidings/protocol'
+import { AppError, type Entry, EVERYONE, isChange, type logicRpc, parseConversation } from '@tidings/protocol'
 import {
   findRooms,
   findUsers,
@@ -11,7 +11,7 @@ import {
   pinnedBy,
   type Store,
 } from '@tidings/store'
-import { GENERATION_SEQS, type Keys, type LogReader, type Membership, type Redis } from '@tidings/stream'
+import { GENERATION_SEQS, type Keys, type LogReader, type Redis } from '@tidings/stream'
 import type { Devices } from './devices.js'
 import { toHistoryEntry } from './history.js'
 import { limitOf, userOf } from './input.js'
@@ -48,6 +48,9 @@ interface Listed extends Place {
   message: Entry | undefined
 }
 
+/** Where a user begins in a conversation, where that is not at 0: what is up to `readTo` counts as read. */
+type Places = Map<string, { readTo: number; floor: number }>
+
 /** @throws AppError `invalid_request`, `unavailable` when Redis or MySQL is away: never a part of the list */
 export async function listConversations(
   deps: ConversationDeps,
@@ -61,18 +64,23 @@ export async function listConversations(
   const marked = pinned === undefined ? undefined : await pinnedBy(deps.store, user)
   const conversations = marked ? all.filter((one) => marked.has(one) === pinned) : all
   const memberships = await membershipsOf(deps, user, conversations)
-  const listed = await withNewest(
+  const places: Places = new Map([...memberships].map(([room, { joined, floor }]) => [room, { readTo: joined, floor }]))
+  const feedStart = await deps.broadcasts.startOf(user)
+  places.set(EVERYONE, { readTo: feedStart, floor: feedStart })
+  const found = await withNewest(
     deps,
     conversations.filter((one) => kindOf(one) !== 'room' || memberships.has(one)),
-    memberships,
+    places,
   )
+  // What was pushed to everyone before the user was there makes no conversation.
+  const listed = found.filter(({ conversation, head }) => conversation !== EVERYONE || head > feedStart)
   const order = request.byName ? byName : newestFirst
   listed.sort(order)
   const rest = after ? listed.filter((one) => order(after, one) < 0) : listed
   const page = rest.slice(0, limit)
   const last = page.at(-1)
   return {
-    conversations: await toViews(deps, user, page, memberships),
+    conversations: await toViews(deps, user, page, places),
     nextCursor: last && rest.length > limit ? encodeCursor(last) : '',
   }
 }
@@ -98,15 +106,11 @@ function decodeCursor(cursor: string): Place {
 }
 
 /** Every conversation that has an entry, with its newest. */
-async function withNewest(
-  deps: ConversationDeps,
-  conversations: readonly string[],
-  memberships: ReadonlyMap<string, Membership>,
-): Promise<Listed[]> {
+async function withNewest(deps: ConversationDeps, conversations: readonly string[], places: Places): Promise<Listed[]> {
   const { reader, store } = deps
   const from = async (conversation: string, head: number, newest: Entry): Promise<Listed> => {
     const isMessage = newest.type !== 'void' && !isChange(newest.type)
-    const floor = memberships.get(conversation)?.floor ?? 0
+    const floor = places.get(conversation)?.floor ?? 0
     const message = isMessage ? newest : await messageBelow(deps, conversation, head, newest.type !== 'void', floor)
     return { conversation, last: message?.id ?? '', head, n: newest.n, message }
   }
@@ -157,7 +161,7 @@ async function toViews(
   deps: ConversationDeps,
   user: string,
   page: readonly Listed[],
-  memberships: ReadonlyMap<string, Membership>,
+  places: Places,
 ): Promise<logicRpc.ConversationView[]> {
   const conversations = page.map(({ conversation }) => conversation)
   const [delivered, read, titles, flags, floors] = await Promise.all([
@@ -168,9 +172,7 @@ async function toViews(
     floorsOf(deps.store, conversations),
   ])
   // What was there before one joined is read, also when nobody remembers that it was said so.
-  const readUpToSeq = page.map(({ conversation }, i) =>
-    Math.max(read[i]!.seq, memberships.get(conversation)?.joined ?? 0),
-  )
+  const readUpToSeq = page.map(({ conversation }, i) => Math.max(read[i]!.seq, places.get(conversation)?.readTo ?? 0))
   const counted = await Promise.all(
     page.map(({ conversation, head }, i) => {
       const { seq, n } = read[i]!

@@ -1,9 +1,9 @@
 /** Where devices stand: opened with a start that is fixed once, moved forward by acks. */
-import { AppError, type logicRpc, parseConversation, requirePossibleParty } from '@tidings/protocol'
+import { AppError, EVERYONE, type logicRpc, parseConversation, requirePossibleParty } from '@tidings/protocol'
 import type { Cursor, Store } from '@tidings/store'
 import type { Keys, LogReader, Redis } from '@tidings/stream'
 import type { Devices, OpenedDevice } from './devices.js'
-import { readHeads } from './heads.js'
+import { readHeads, readStandingHeads } from './heads.js'
 import { deviceOf, seqOf, userOf } from './input.js'
 import { andThen, type Outcome, outcomes, unwrap } from './outcome.js'
 import type { Receipts } from './receipts.js'
@@ -70,25 +70,32 @@ async function withHeads(
 ): Promise<Outcome<logicRpc.Position[]>[]> {
   const all = [...new Set(standings.flatMap((ofOne) => ofOne.map(({ conversation }) => conversation)))]
   // Where that fails, each by itself: a shard that is away holds up its own conversations only.
-  const headsOfAll = await readHeads(deps, all).catch(() => undefined)
+  const headsOfAll = await readStandingHeads(deps, all).catch(() => undefined)
   return await outcomes(standings, async (ofOne) => {
     const own = ofOne.map(({ conversation }) => conversation)
-    const heads = headsOfAll ?? (await readHeads(deps, own))
-    return ofOne.map((one) => ({ ...one, head: heads.get(one.conversation)! }))
+    const heads = headsOfAll ?? (await readStandingHeads(deps, own))
+    return ofOne.map((one) => ({ ...one, head: heads.get(one.conversation)! })).filter(isWorthTelling)
   })
 }
 
+/** Everybody is in `feed:*`; as long as nothing was ever pushed to all, nobody needs to be told. */
+const isWorthTelling = ({ conversation, head, cursor }: logicRpc.Position): boolean =>
+  conversation !== EVERYONE || head > 0 || cursor > 0
+
 /**
- * A device's cursor in each conversation of its user; in a room it is never below the joining, and a room that the user is not in is
- * left out. @throws AppError `unavailable`
+ * A device's cursor in each conversation of its user; in a room it is never below the joining, in `feed:*` never below the user's own
+ * beginning, and a room that the user is not in is left out. @throws AppError `unavailable`
  */
 export async function standingsOf(
   deps: MembershipDeps,
-  { user, cursors, conversations }: OpenedDevice,
+  { user, cursors, conversations, feedStart }: OpenedDevice,
 ): Promise<Standing[]> {
   const memberships = await membershipsOf(deps, user, conversations)
   return conversations.flatMap((conversation) => {
     const cursor = cursors.get(conversation) ?? 0
+    if (conversation === EVERYONE) {
+      return [{ conversation, cursor: Math.max(cursor, feedStart ?? 0), joined: 0, floor: feedStart ?? cursor }]
+    }
     if (!isRoom(conversation)) return [{ conversation, cursor, joined: 0, floor: 0 }]
     const member = memberships.get(conversation)
     if (!member) return []

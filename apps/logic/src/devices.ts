@@ -1,9 +1,10 @@
 /** The devices of a user and where each begins. Redis has them; MySQL, written behind, has them again after Redis lost them. */
 
-import { type AppError, toAppError } from '@tidings/protocol'
+import { type AppError, EVERYONE, toAppError } from '@tidings/protocol'
 import type { Logger } from '@tidings/service'
 import { type Cursor, conversationsOf, cursorsOf, type Device, type Store } from '@tidings/store'
 import { type Keys, type Redis, together } from '@tidings/stream'
+import type { Broadcasts } from './broadcasts.js'
 import { type Outcome, outcomes } from './outcome.js'
 import { orAway, replies } from './replies.js'
 import { loadScript } from './script.js'
@@ -22,8 +23,10 @@ export interface OpenedDevice {
   user: string
   /** What the device has acknowledged, by conversation. */
   cursors: Map<string, number>
-  /** All conversations of the user. */
+  /** All conversations of the user, `feed:*` included. */
   conversations: string[]
+  /** The user is shown `feed:*` from behind it; undefined while nobody can tell. */
+  feedStart: number | undefined
 }
 
 export interface DeviceName {
@@ -38,7 +41,7 @@ export interface Devices {
    */
   open(devices: readonly DeviceName[]): Promise<Outcome<OpenedDevice>[]>
   /**
-   * The user's conversations, those that only MySQL knows included.
+   * The user's conversations, those that only MySQL knows and `feed:*` included.
    * @throws AppError `unavailable`, also when MySQL alone is away
    */
   conversationsOf(user: string): Promise<string[]>
@@ -59,10 +62,11 @@ export function createDevices(deps: {
   redis: Redis
   keys: Keys
   store: Store
+  broadcasts: Pick<Broadcasts, 'startsOf' | 'knownStartOf'>
   writeBehind: WriteBehind
   log: Logger
 }): Devices {
-  const { redis, keys, store, writeBehind, log } = deps
+  const { redis, keys, store, broadcasts, writeBehind, log } = deps
   /** User to performance.now() of the comparison; oldest first. */
   const compared = new Map<string, number>()
 
@@ -74,6 +78,7 @@ export function createDevices(deps: {
     const [{ devices, cursors }, conversations] = await Promise.all([
       cursorsOf(store, users),
       conversationsOf(store, users),
+      broadcasts.startsOf(users),
     ])
     const known = new Map(
       users.map((user): [string, Known] => [
@@ -152,13 +157,14 @@ export function createDevices(deps: {
 
   /** @returns whether the device is new, its cursors and the conversations */
   async function openListed({ user, device }: DeviceName, now: number): Promise<OpenedDevice & { fresh: boolean }> {
+    const feedStart = broadcasts.knownStartOf(user)
     const answer = await open(
       redis,
       [keys.devices(user), keys.conversations(user), keys.cursor(user, device)],
-      [device, now, keys.cursor(user, '')],
+      [device, now, keys.cursor(user, ''), EVERYONE, feedStart ?? 0],
     )
-    const [fresh, flat, conversations] = answer as [number, string[], string[]]
-    return { user, cursors: pairs(flat), conversations, fresh: fresh === 1 }
+    const [fresh, flat, listed] = answer as [number, string[], string[]]
+    return { user, cursors: pairs(flat), conversations: [...listed, EVERYONE], feedStart, fresh: fresh === 1 }
   }
 
   return {
@@ -192,7 +198,7 @@ export function createDevices(deps: {
       const stored = (await askMysql([user])).get(user)!
       await putBack(user, stored)
       const [known] = await replies(redis.pipeline().smembers(keys.conversations(user)))
-      return [...new Set([...(known as string[]), ...stored.conversations])]
+      return [...new Set([...(known as string[]), ...stored.conversations, EVERYONE])]
     },
 
     compareAgain: () => compared.clear(),

@@ -1,4 +1,5 @@
 /** Heads of conversations, wherever they are known. */
+import { EVERYONE } from '@tidings/protocol'
 import { maxSeqs, type Store } from '@tidings/store'
 import type { LogReader } from '@tidings/stream'
 
@@ -9,9 +10,25 @@ const CHUNK = 500
  * The head of each conversation: Redis', or that of the rows where Redis knows none; 0 where there is nothing.
  * @throws AppError `unavailable`: never 0 for one that could not be looked up
  */
-export async function readHeads(
-  deps: { reader: LogReader; store: Store },
+export const readHeads = (deps: HeadDeps, conversations: readonly string[]): Promise<Map<string, number>> =>
+  read(deps, conversations, () => true)
+
+/**
+ * As `readHeads`, of what users are in; everybody is in `feed:*`, which may well be empty: MySQL is not asked for it with every opening.
+ * What Redis has forgotten of it is back with the leap of its generation, which every session is told of.
+ */
+export const readStandingHeads = (deps: HeadDeps, conversations: readonly string[]): Promise<Map<string, number>> =>
+  read(deps, conversations, (conversation) => conversation !== EVERYONE)
+
+interface HeadDeps {
+  reader: LogReader
+  store: Store
+}
+
+async function read(
+  deps: HeadDeps,
   conversations: readonly string[],
+  mayBeStored: (conversation: string) => boolean,
 ): Promise<Map<string, number>> {
   const heads = new Map<string, number>()
   const unknown: string[] = []
@@ -20,7 +37,7 @@ export async function readHeads(
     const found = await deps.reader.heads(chunk)
     for (const [i, conversation] of chunk.entries()) {
       heads.set(conversation, found[i]!)
-      if (found[i] === 0) unknown.push(conversation)
+      if (found[i] === 0 && mayBeStored(conversation)) unknown.push(conversation)
     }
   }
   for (let at = 0; at < unknown.length; at += CHUNK) {

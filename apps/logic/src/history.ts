@@ -1,5 +1,12 @@
 /** Ranges of a conversation: the newest entries from its log in Redis, those below from MySQL, as one. */
-import { AppError, type Conversation, type Entry, type logicRpc, requirePossibleParty } from '@tidings/protocol'
+import {
+  AppError,
+  type Conversation,
+  type Entry,
+  type logicRpc,
+  requirePossibleParty,
+  seenNow,
+} from '@tidings/protocol'
 import { findUser, readEntries, type Store, type StoredEntry } from '@tidings/store'
 import type { LogReader } from '@tidings/stream'
 import { readHeads } from './heads.js'
@@ -29,8 +36,10 @@ export interface Range {
   refuseExpired?: boolean
 }
 
-export function toHistoryEntry({ trace: _, extra = '', ...entry }: Entry): logicRpc.HistoryEntry {
-  return { ...entry, extra }
+/** As it may be shown now. */
+export function toHistoryEntry(stored: Entry): logicRpc.HistoryEntry {
+  const { trace: _, extra = '', options = '', ...entry } = seenNow(stored)
+  return { ...entry, extra, options }
 }
 
 /**

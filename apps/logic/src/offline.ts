@@ -9,7 +9,7 @@
 import { AppError, type logicRpc, voidRange } from '@tidings/protocol'
 import { standingsOf } from './cursors.js'
 import type { Devices } from './devices.js'
-import { readHeads } from './heads.js'
+import { readStandingHeads } from './heads.js'
 import { type HistoryDeps, readRange } from './history.js'
 import { deviceOf, limitOf, userOf } from './input.js'
 import type { ListingCursors } from './listing-cursor.js'
@@ -64,7 +64,7 @@ export async function readOffline(
   const toCome = (await standingsOf(deps, opened))
     .filter(({ conversation }) => !from || conversation >= from.conversation)
     .sort((a, b) => (a.conversation < b.conversation ? -1 : 1))
-  const heads = await readHeads(
+  const heads = await readStandingHeads(
     deps,
     toCome.map(({ conversation }) => conversation),
   )

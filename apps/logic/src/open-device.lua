@@ -3,7 +3,8 @@
 -- conversation; that start is written down, so it is decided once.
 --
 -- KEYS  1 the user's devices   2 the user's conversations   3 the device's cursors
--- ARGV  1 device   2 now, in ms   3 the key of a device's cursors up to the device
+-- ARGV  1 device   2 now, in ms   3 the key of a device's cursors up to the device   4 the conversation of all users
+--       5 where the user begins in that one
 -- The cursors of the other devices are named only in KEYS 1; they carry the same hash tag, so they lie in the same slot.
 -- Returns 1 when the device is new, else 0; then its cursors: conversation and seq in turn; then the conversations.
 
@@ -18,6 +19,7 @@ if fresh == 1 then
       if seq > (start[cursors[i]] or 0) then start[cursors[i]] = seq end
     end
   end
+  if tonumber(ARGV[5]) > (start[ARGV[4]] or 0) then start[ARGV[4]] = tonumber(ARGV[5]) end
   for conversation, seq in pairs(start) do
     redis.call('HSET', own, conversation, string.format('%.0f', seq))
   end

@@ -2,7 +2,9 @@
 import {
   AppError,
   type Entry,
+  EVERYONE,
   firstIdAt,
+  isExpired,
   type logicRpc,
   parseConversation,
   requirePossibleParty,
@@ -136,8 +138,10 @@ async function searchedBy(deps: SearchDeps, user: string, conversation: string):
   }
   const all = await deps.devices.conversationsOf(user)
   const memberships = await membershipsOf(deps, user, all)
+  const feedStart = await deps.broadcasts.startOf(user)
   const within = all.flatMap((one): Searched[] => {
-    const floor = parseConversation(one)?.kind === 'room' ? memberships.get(one)?.floor : 0
+    const elsewhere = one === EVERYONE ? feedStart : 0
+    const floor = parseConversation(one)?.kind === 'room' ? memberships.get(one)?.floor : elsewhere
     return floor === undefined ? [] : [{ conversation: one, floor }]
   })
   if (within.length > MAX_CONVERSATIONS)
@@ -185,7 +189,7 @@ async function toHits(
   const entries = new Map(there.map((entry) => [entry.id, entry]))
   return page.flatMap(({ id, conversation }) => {
     const entry = entries.get(id)
-    return entry?.conversation === conversation ? toHit(entry, query, terms) : []
+    return entry?.conversation === conversation && !isExpired(entry, Date.now()) ? toHit(entry, query, terms) : []
   })
 }
 

@@ -5,6 +5,7 @@ import type { Generations } from '@tidings/stream'
 import { readAccount } from './account-data.js'
 import { type AccountDeps, login, register } from './accounts.js'
 import { block, listBlocks, unblock } from './blocks.js'
+import type { Broadcasts } from './broadcasts.js'
 import { authorizeChange, type ChangeDeps } from './changes.js'
 import { type ConversationDeps, listConversations } from './conversations.js'
 import { ack, type CursorDeps, openDevices } from './cursors.js'
@@ -26,7 +27,7 @@ import type { RoomDeps } from './rooms/change.js'
 import { roomMethods } from './rooms/service.js'
 import { type SearchDeps, searchMessages } from './search.js'
 import { logout, refresh } from './sessions.js'
-import { deleteUser, getUser, seeUsers, setUserDisabled, updateUser } from './users.js'
+import { deleteUser, getUser, missingUsers, seeUsers, setUserDisabled, updateUser } from './users.js'
 
 export type LogicDeps = AccountDeps &
   CursorDeps &
@@ -39,7 +40,7 @@ export type LogicDeps = AccountDeps &
   FileDeps &
   ChangeDeps &
   PresenceDeps &
-  HookDeps & { generations: Generations }
+  HookDeps & { generations: Generations; broadcasts: Broadcasts }
 
 export function createLogicService(
   deps: LogicDeps,
@@ -96,9 +97,12 @@ export function createLogicService(
     }),
     seeUsers: measuredEach(
       'seeUsers',
-      (request: logicRpc.SeeUsersRequest) => seeUsers(deps.store, request),
+      (request: logicRpc.SeeUsersRequest) => seeUsers(deps, request),
       (outcomes) => ({ users: outcomes.map(({ error }) => ({ refusal: error && toRefusal(error) })) }),
     ),
+    missingUsers: measured('missingUsers', async (request: logicRpc.MissingUsersRequest) => ({
+      users: await missingUsers(deps.store, request),
+    })),
     getUser: measured('getUser', async (request: logicRpc.GetUserRequest) => ({
       user: await getUser(deps.store, request),
     })),

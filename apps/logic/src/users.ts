@@ -3,18 +3,22 @@ import { AppError, type logicRpc, revokedUser } from '@tidings/protocol'
 import {
   deleteUser as deleteRow,
   ensureUsers,
+  existingUsers,
   findUser,
   type Store,
   setDisplayName,
   setUserDisabled as setRowDisabled,
   type UserRow,
 } from '@tidings/store'
+import type { Broadcasts } from './broadcasts.js'
 import { displayNameOf, userOf } from './input.js'
 import { andThen, type Outcome, outcomes } from './outcome.js'
 import type { Revocations } from './revocations.js'
 
 /** Users in one call. */
 const MAX_SEEN = 500
+/** Users in one call that asks who there is. */
+const MAX_ASKED = 10_000
 /** What is shown of somebody whose account is deleted. */
 const DELETED_NAME = 'Deleted user'
 
@@ -41,19 +45,29 @@ export function requireActive(user: UserRow): void {
  * The subjects of valid tokens: a row appears when one is first seen. Failures of each: AppError `user_disabled`, `invalid_request`.
  * @throws AppError `unavailable`
  */
-export async function seeUsers(store: Store, { users }: logicRpc.SeeUsersRequest): Promise<Outcome<UserRow>[]> {
+export async function seeUsers(
+  { store, broadcasts }: { store: Store; broadcasts: Pick<Broadcasts, 'head'> },
+  { users }: logicRpc.SeeUsersRequest,
+): Promise<Outcome<UserRow>[]> {
   if (users.length > MAX_SEEN) throw new AppError('invalid_request', `At most ${MAX_SEEN} users in one call.`)
   const named = await outcomes(users, userOf)
   return await andThen(named, async (ids) => {
     const createdAt = new Date()
     const wanted = [...new Set(ids)].map((id) => ({ id, displayName: id, passwordHash: null, createdAt }))
-    const rows = new Map((await ensureUsers(store, wanted)).map((row) => [row.id, row]))
+    const rows = new Map((await ensureUsers(store, wanted, broadcasts.head)).map((row) => [row.id, row]))
     return await outcomes(ids, (id) => {
       const row = rows.get(id)!
       requireActive(row)
       return row
     })
   })
+}
+
+/** Those of the users that there are not, or not any more. @throws AppError `invalid_request`, `unavailable` */
+export async function missingUsers(store: Store, { users }: logicRpc.MissingUsersRequest): Promise<string[]> {
+  if (users.length > MAX_ASKED) throw new AppError('invalid_request', `At most ${MAX_ASKED} users in one call.`)
+  const there = new Set(await existingUsers(store, users.map(userOf)))
+  return users.filter((user) => !there.has(user))
 }
 
 /** @throws AppError `user_not_found`, `invalid_request`, `unavailable` */

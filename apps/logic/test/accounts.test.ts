@@ -9,7 +9,7 @@ import { deleteUser, getUser, seeUsers, setUserDisabled, toUser, updateUser } fr
 import { given, log, permit, until, world } from './world.js'
 
 const { deps, redis, keys, store, mysql, people, forgetRedis } = await world(t)
-const seeUser = async (user: string) => unwrap((await seeUsers(store, { users: [user] }))[0]!)
+const seeUser = async (user: string) => unwrap((await seeUsers(deps, { users: [user] }))[0]!)
 const PASSWORD = 'correct horse 🐎'
 const account = (username: string, displayName = '') => register(deps, { username, password: PASSWORD, displayName })
 
@@ -226,7 +226,7 @@ t.test('a user is seen once and stays', async (t) => {
   const both = await Promise.all([seeUser('sub@idp'), seeUser('sub@idp')])
   t.same(both[0], both[1])
   t.same(await getUser(store, { user: 'sub@idp' }), toUser(both[0]))
-  const mixed = await seeUsers(store, { users: ['sub@idp', 'sub:{1}', 'new@idp', 'new@idp'] })
+  const mixed = await seeUsers(deps, { users: ['sub@idp', 'sub:{1}', 'new@idp', 'new@idp'] })
   t.same(
     mixed.map(({ value, error }) => value?.id ?? error?.code),
     ['sub@idp', 'invalid_request', 'new@idp', 'new@idp'],

@@ -95,7 +95,7 @@ t.test('with MySQL away a known device opens, and after Redis forgot nothing is 
   const { cursors, conversations } = await openOther()
   t.same(
     [cursors.size, conversations.sort()],
-    [0, ['dm:alice:carol', 'dm:carol:dave']],
+    [0, ['dm:alice:carol', 'dm:carol:dave', 'feed:*']],
     'a process that never asked MySQL',
   )
   await redis.del(keys.devices('carol'))
@@ -122,7 +122,8 @@ t.test('of devices that are opened together each has an answer of its own', asyn
   const rich: Pick<typeof deps, 'devices' | 'reader'> = {
     devices: {
       ...deps.devices,
-      open: async (names) => names.map(({ user }) => ({ value: { user, cursors: new Map(), conversations: much } })),
+      open: async (names) =>
+        names.map(({ user }) => ({ value: { user, cursors: new Map(), conversations: much, feedStart: 0 } })),
     },
     reader: { ...deps.reader, heads: async (asked) => asked.map(() => 1) },
   }

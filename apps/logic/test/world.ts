@@ -18,6 +18,7 @@ import {
   type Redis,
 } from '@tidings/stream'
 import type { Test } from 'tap'
+import { createBroadcasts } from '../src/broadcasts.js'
 import { openDevices } from '../src/cursors.js'
 import { createDevices } from '../src/devices.js'
 import { startGenerations } from '../src/generations.js'
@@ -143,6 +144,7 @@ export async function world(t: Test): Promise<World> {
     proxy.stop()
   })
 
+  const broadcasts = createBroadcasts({ store, reader })
   const deps: LogicDeps = {
     redis,
     keys,
@@ -153,7 +155,8 @@ export async function world(t: Test): Promise<World> {
     revocations,
     listingCursors: createListingCursors(`secret of ${unique}`),
     log,
-    devices: createDevices({ redis, keys, store, writeBehind, log }),
+    broadcasts,
+    devices: createDevices({ redis, keys, store, broadcasts, writeBehind, log }),
     passwords: await createPasswords(),
     search: createSearches(true),
     registration: 'open',

@@ -31,6 +31,8 @@ export interface RoomNodes {
   /** Learns who is in the rooms of a batch, from Redis and from the entries themselves; before `nodesOf` is asked. */
   learn(batch: readonly Delivery[]): Promise<void>
   nodesOf(delivery: Delivery): Iterable<string>
+  /** Where everybody is. */
+  allNodes(): Iterable<string>
 }
 
 /** @param allNodes the listed nodes */
@@ -67,6 +69,7 @@ export function createRoomNodes(deps: {
   }
 
   return {
+    allNodes,
     async learn(batch) {
       const outdated = new Set<string>()
       for (const { entry } of batch) if (kept.get(entry.conversation)?.outdated) outdated.add(entry.conversation)

@@ -3,17 +3,17 @@
  * push.ts. Promise: every session listed when we looked is reached through the answer; one that appears later catches up by its
  * cursor. On failure: throws, and the entry stays pending.
  */
-import { messageFrame, type PushEntry, parseConversation, roomEventOf } from '@tidings/protocol'
+import { isFleeting, messageFrame, type PushEntry, parseConversation, roomEventOf, seenNow } from '@tidings/protocol'
 import { type Delivery, PoisonError } from '@tidings/stream'
 import type { RoomNodes, Where } from './room-nodes.js'
 
 const NOBODY: readonly string[] = []
 
-/** By node, whose sessions must see it; an empty list for those that are in the room. Undefined when nobody is there. */
+/** By node, whose sessions must see it; an empty list for those that are in the room, or for all. Undefined when nobody is there. */
 function recipients(
   delivery: Delivery,
   where: Where,
-  rooms: Pick<RoomNodes, 'nodesOf'>,
+  rooms: Pick<RoomNodes, 'nodesOf' | 'allNodes'>,
 ): Map<string, readonly string[]> | undefined {
   const conversation = parseConversation(delivery.entry.conversation)
   switch (conversation?.kind) {
@@ -23,6 +23,8 @@ function recipients(
       return nodesOfUsers([conversation.user], where)
     case 'room':
       return new Map([...rooms.nodesOf(delivery)].map((node) => [node, NOBODY]))
+    case 'everyone':
+      return new Map([...rooms.allNodes()].map((node) => [node, NOBODY]))
     default:
       throw new PoisonError('nobody receives entries of this conversation')
   }
@@ -45,15 +47,16 @@ function nodesOfUsers(users: Iterable<string>, where: Where): Map<string, string
 export function route(
   delivery: Delivery,
   where: Where,
-  rooms: Pick<RoomNodes, 'nodesOf'>,
+  rooms: Pick<RoomNodes, 'nodesOf' | 'allNodes'>,
   byNode: Map<string, PushEntry<string>[]>,
 ): void {
   const { entry, partition, fence } = delivery
   const usersByNode = recipients(delivery, where, rooms)
   if (!usersByNode) return
   // A void is shown to nobody: it only says how far the conversation reaches.
-  const frame = entry.type === 'void' ? '' : messageFrame(entry)
+  const frame = entry.type === 'void' ? '' : messageFrame(seenNow(entry))
   const members = roomEventOf(entry) !== undefined
+  const fleeting = isFleeting(entry)
   for (const [node, users] of usersByNode) {
     const pushed = {
       partition,
@@ -64,6 +67,7 @@ export function route(
       users: users as string[],
       trace: entry.trace,
       members,
+      fleeting,
     }
     const entries = byNode.get(node)
     if (entries) entries.push(pushed)

@@ -139,7 +139,7 @@ function sequencer({ Flow }: Connect): Loop {
   }
 }
 
-const noRooms = { nodesOf: () => [] }
+const noRooms = { nodesOf: () => [], allNodes: () => [] }
 
 function routing({ route }: Task, routes: Routes): Loop {
   const deliveries = entries.map((entry) => ({ entry, partition: 0, fence: 1, streamId: '1-0' }))

@@ -28,6 +28,7 @@ export function createConversationIndex(redis: Redis, keys: Keys): (conversation
   return (conversation) => {
     if (remembered.get(conversation)) return undefined
     const parsed = parseConversation(conversation)
-    return parsed?.kind === 'dm' ? add(conversation, [...new Set(parsed.users)]) : undefined
+    if (parsed?.kind === 'dm') return add(conversation, [...new Set(parsed.users)])
+    return parsed?.kind === 'feed' ? add(conversation, [parsed.user]) : undefined
   }
 }

@@ -12,6 +12,7 @@ const REPEATABLE = new Set([
   'login',
   'logout',
   'seeUsers',
+  'missingUsers',
   'getUser',
   'updateUser',
   'deleteUser',

@@ -23,10 +23,12 @@ import {
 } from '@tidings/stream'
 import { type Acceptor, createAcceptor } from './accept.js'
 import { createConversationIndex } from './conversation-index.js'
+import { createKnownUsers } from './known-users.js'
 import { connectLogic, type Logic } from './logic.js'
 import { createPermits } from './permits.js'
 import { createPreSendMetrics } from './pre-send/metrics.js'
 import { createPreSend, type PreSendConfig } from './pre-send/pre-send.js'
+import { createPushAcceptor, type PushAcceptor } from './push.js'
 import { type Revocations, watchRevocations } from './revocations.js'
 import { createScreen } from './screen.js'
 import { createSeenUsers, type SeenUsers } from './seen-users.js'
@@ -125,6 +127,7 @@ export interface Edge {
   acceptor: Acceptor
   /** Messages with a word that an operator wants to know of. */
   flagged: Flagged
+  pushes: PushAcceptor
   /** Makes sure that the user behind an identity exists; see seen-users.ts. */
   seenUsers: SeenUsers
   /** Resolves when every accepted send has its answer. */
@@ -197,18 +200,21 @@ export async function startEdge(
     life.add('flagged messages', () => flagged.idle())
     const preSend = config.preSend && createPreSend(config.preSend, createPreSendMetrics(metrics), log)
     if (preSend) life.add('pre-send hook', () => preSend.stop())
-    const acceptor = createAcceptor({
+    const way = {
       admit: pressure.admit,
-      permits,
       indexConversation: createConversationIndex(redis, keys),
-      attach: (attachment) => logic.client.useFiles(attachment),
-      screen: createScreen(() => words.now, preSend, wordMetrics),
-      flagged,
       nextId: createIds(worker),
       appender,
       metrics: stageMetrics(metrics, 'accept'),
-      tracing,
+    }
+    const acceptor = createAcceptor({
+      ...{ ...way, permits, flagged, tracing },
+      attach: (attachment) => logic.client.useFiles(attachment),
+      screen: createScreen(() => words.now, preSend, wordMetrics),
     })
+    const knownUsers = createKnownUsers(async (users) => (await logic.client.missingUsers({ users })).users)
+    revocations.onUsers(knownUsers.forget)
+    const pushes = createPushAcceptor({ ...way, knownUsers })
     const tokens = createTokens(
       {
         jwtSecret: config.jwtSecret,
@@ -231,6 +237,7 @@ export async function startEdge(
       revocations,
       acceptor,
       flagged,
+      pushes,
       seenUsers,
       idle: () => appender.idle(),
       stop: () => life.stop(),

@@ -130,6 +130,7 @@ t.test('every error code that a page names is in the table', async (t) => {
     'docs/moderation.md',
     'docs/rooms.md',
     'docs/changes.md',
+    'docs/push.md',
     'docs/guarantees.md',
   ].flatMap((page) =>
     [...read(page).matchAll(/\b(?:4\d\d|5\d\d|`error` frame) `([a-z_]+)`/g)].map((match) => match[1]!),
@@ -161,7 +162,15 @@ t.test('every Redis key, table and etcd prefix is in the state tables of ARCHITE
   const made = [
     ...[keys.messages(0), keys.dead(0, 'push'), keys.recent(0), keys.mark(0, 'push'), keys.fence(0, 'push')],
     ...[keys.generation(0), keys.leapt(0)],
-    ...[keys.seq('c'), keys.skip('c'), keys.log('c'), keys.fold('c'), keys.members('c'), keys.read('c')],
+    ...[
+      keys.collapse('c', 'u', 'k'),
+      keys.seq('c'),
+      keys.skip('c'),
+      keys.log('c'),
+      keys.fold('c'),
+      keys.members('c'),
+      keys.read('c'),
+    ],
     keys.once('c', 'u', 'k'),
     ...[keys.conversations('u'), keys.devices('u'), keys.cursor('u', 'd'), keys.revoked(), keys.ticket('x')],
     keys.seen('u'),

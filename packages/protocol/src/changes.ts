@@ -6,6 +6,7 @@ import type { Entry } from './entry.js'
 import { AppError } from './errors.js'
 import { CUSTOM_TYPE, MAX_CONTENT_BYTES, MAX_CONTENT_DEPTH, SENDABLE_TYPES } from './ids.js'
 import { rawMembers } from './json.js'
+import { parseOptions } from './options.js'
 
 const MAX_EMOJI_BYTES = 64
 /** An edit's content, with what stands around the new one. */
@@ -25,6 +26,8 @@ export type Change = Target &
         content: string | undefined
       }
     | { type: 'recall' }
+    /** By what was pushed later with the same key. Its entry is a message of its own. */
+    | { type: 'collapse' }
     | { type: 'reaction'; emoji: string; action: 'add' | 'remove' }
   )
 
@@ -43,6 +46,7 @@ export function changeContent(change: Change): string {
     case 'edit':
       return change.content === undefined ? `${begin}}` : `${begin},"content":${change.content}}`
     case 'recall':
+    case 'collapse':
       return `${begin}}`
     case 'reaction':
       return `${begin},"emoji":${JSON.stringify(change.emoji)},"action":"${change.action}"}`
@@ -62,8 +66,14 @@ export function targetOf({ type, content }: Pick<Entry, 'type' | 'content'>): Ta
   return match && Number.isSafeInteger(seq) ? { id: match[1]!, seq } : undefined
 }
 
+/** May an entry change others? */
+export const mayChange = ({ type, options }: Pick<Entry, 'type' | 'options'>): boolean =>
+  isChange(type) || (options !== undefined && options !== '')
+
 /** @returns the change that an entry makes; undefined for one that is no change, or was written by hand and says nothing */
-export function changeOf(entry: Pick<Entry, 'type' | 'content'>): Change | undefined {
+export function changeOf(entry: Pick<Entry, 'type' | 'content' | 'options'>): Change | undefined {
+  const collapses = entry.options ? parseOptions(entry.options)?.collapses : undefined
+  if (collapses !== undefined) return { type: 'collapse', id: '0', seq: collapses }
   const target = targetOf(entry)
   if (!target) return undefined
   try {

@@ -19,20 +19,23 @@ export interface Entry {
   trace: string
   /** Further members of its JSON object, as text: what later entries have made of it. Set where it is read; see fold.ts. */
   extra?: string
+  /** What a server asked for when it pushed this, see options.ts; as the text that travels. Most entries have none, or ''. */
+  options?: string
 }
 
 /**
  * The entry as the JSON object that people see: in frames, in history, everywhere. The content is the sender's own text,
  * copied and not written again. All other values are of patterns that need no escaping, save type and from, which are checked
- * when they come in.
+ * when they come in. Without content it is a stub.
  */
 export function messageJson(entry: Entry): string {
   const clientId = entry.clientId === '' ? '' : `"clientId":"${entry.clientId}",`
   const content = entry.content === '' ? '' : `"content":${entry.content},`
   const extra = entry.extra ? `,${entry.extra}` : ''
+  const options = entry.options ? `,${entry.options.slice(1, -1)}` : ''
   return (
     `{"id":"${entry.id}","conversation":"${entry.conversation}","seq":${entry.seq},"from":"${entry.from}",` +
-    `"type":"${entry.type}",${content}${clientId}"sentAt":${entry.sentAt}${extra}}`
+    `"type":"${entry.type}",${content}${clientId}"sentAt":${entry.sentAt}${options}${extra}}`
   )
 }
 

@@ -68,6 +68,8 @@ export function applyChange(
   switch (change.type) {
     case 'recall':
       return { last, gone: { as: 'recalled', seq, sentAt, by: from }, reactions: new Map() }
+    case 'collapse':
+      return { last, gone: { as: 'collapsed', seq, sentAt, by: '' }, reactions: new Map() }
     case 'edit':
       if (change.content === undefined || (fold?.edited?.seq ?? 0) > seq) return next
       return { ...next, edited: { seq, sentAt }, content: change.content }

@@ -22,6 +22,11 @@ export const ENTRY_TYPES: ReadonlySet<string> = new Set([
   'void',
 ])
 
+/** What a server pushes goes by the name of its service token; no user's id has a colon. */
+export const SERVICE_SENDER = /^service:[A-Za-z0-9_.-]{1,56}$/
+export const serviceSender = (service: string): string => `service:${service}`
+export const isService = (sender: string): boolean => sender.startsWith('service:')
+
 /** Types that a person counts as messages: they raise `n`. */
 export const countsAsMessage = (type: string): boolean =>
   type === 'text' || type === 'image' || type === 'file' || type === 'system' || CUSTOM_TYPE.test(type)
@@ -31,11 +36,16 @@ export const MAX_CONTENT_DEPTH = 32
 /** A message frame: the content and a generous envelope. */
 export const MAX_FRAME_BYTES = MAX_CONTENT_BYTES + 4 * 1024
 
+/** The conversation of all users: everybody may read it from where it stood when the account was made, and only servers write there. */
+export const EVERYONE = 'feed:*'
+/** The notifications of one user. */
+export const feedId = (user: string): string => `feed:${user}`
+
 export type Conversation =
   | { kind: 'dm'; id: string; users: readonly [string, string] }
   | { kind: 'room'; id: string; room: string }
   | { kind: 'feed'; id: string; user: string }
-  | { kind: 'everyone'; id: 'feed:*' }
+  | { kind: 'everyone'; id: typeof EVERYONE }
 
 /** Byte order, as Redis and MySQL (ascii_bin) compare. User ids are ASCII, so code units are bytes. */
 const byBytes = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
@@ -55,7 +65,7 @@ export function parseConversation(id: string): Conversation | undefined {
   }
   if (parts.length !== 2 || first === undefined) return undefined
   if (kind === 'room' && ROOM_ID.test(first)) return { kind: 'room', id, room: first }
-  if (kind === 'feed' && first === '*') return { kind: 'everyone', id: 'feed:*' }
+  if (kind === 'feed' && first === '*') return { kind: 'everyone', id: EVERYONE }
   if (kind === 'feed' && USER_ID.test(first)) return { kind: 'feed', id, user: first }
   return undefined
 }

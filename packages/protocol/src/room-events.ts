@@ -1,5 +1,6 @@
 /** What an entry of a room's log says of the room itself and of its members: content of entries of type `system` that logic alone makes. */
 import type { Entry } from './entry.js'
+import { isService } from './ids.js'
 
 /** Most users in one change: all of them fit into the content of one entry. */
 export const MAX_CHANGED_MEMBERS = 200
@@ -23,26 +24,29 @@ export interface RoomEvent {
   room?: { name?: string; visibility?: string; history?: string; retentionDays?: number }
 }
 
-/** The clientId of the entry that tells of a version. A person cannot send a `system` entry, whatever its clientId. */
+/**
+ * The clientId of the entry that tells of a version. A person cannot send a `system` entry, whatever its clientId; what a server pushes is
+ * known by its sender.
+ */
 export const roomEventClientId = (version: number): string => `room.${version}`
 
 const CLIENT_ID = /^room\.\d+$/
 
 /** @returns the event, or undefined when the entry is a message like others */
-export function roomEventOf(entry: Pick<Entry, 'type' | 'clientId' | 'content'>): RoomEvent | undefined {
+export function roomEventOf(entry: Pick<Entry, 'type' | 'from' | 'clientId' | 'content'>): RoomEvent | undefined {
   return isRoomEvent(entry) ? toRoomEvent(JSON.parse(entry.content)) : undefined
 }
 
 /** As `roomEventOf`, of a frame that delivers an entry. @param frame UTF-8 */
 export function roomEventIn(frame: Uint8Array): RoomEvent | undefined {
   const { message } = JSON.parse(Buffer.from(frame).toString()) as {
-    message: { type: string; clientId?: string; content: unknown }
+    message: { type: string; from: string; clientId?: string; content: unknown }
   }
   return isRoomEvent(message) ? toRoomEvent(message.content) : undefined
 }
 
-const isRoomEvent = ({ type, clientId = '' }: { type: string; clientId?: string }): boolean =>
-  type === 'system' && CLIENT_ID.test(clientId)
+const isRoomEvent = ({ type, from, clientId = '' }: { type: string; from: string; clientId?: string }): boolean =>
+  type === 'system' && CLIENT_ID.test(clientId) && !isService(from)
 
 const toRoomEvent = (content: unknown): RoomEvent | undefined =>
   (content as Partial<RoomEvent>).event === 'room' ? (content as RoomEvent) : undefined

@@ -10,6 +10,7 @@ const entry = (over: Partial<PushEntry<string>>): PushEntry<string> => ({
   users: ['alice', 'bob'],
   trace: '',
   members: false,
+  fleeting: false,
   ...over,
 })
 

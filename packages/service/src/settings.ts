@@ -79,6 +79,9 @@ const serviceTokens = makeExactValidator<ServiceToken[]>((given) =>
         'give name:scope+scope:token, with scopes of send, push, admin, read and a token of 16 characters or more.',
       )
     }
+    // What it pushes is from service:<name>, and a sender has 64 characters.
+    if (scopes.includes('push') && match[1]!.length > 56)
+      throw wrong('give a token that may push a name of up to 56 characters.')
     return { name: match[1]!, scopes, token: match[3]! }
   }),
 )

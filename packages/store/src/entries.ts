@@ -2,7 +2,7 @@
 import {
   type Entry,
   folded,
-  isChange,
+  mayChange,
   parseConversation,
   parseFold,
   rangesBetween,
@@ -48,11 +48,12 @@ const DATA_ERRORS: ReadonlySet<number> = new Set([
 ])
 
 const ENTRY_COLUMNS = 'conversation, seq, id, n, from_user, type, content, client_id, sent_at'
-const COLUMNS = `${ENTRY_COLUMNS}, void_from, reason`
+const COLUMNS = `${ENTRY_COLUMNS}, void_from, options, reason`
 const READ_COLUMNS = `${COLUMNS}, fold`
 // Never IGNORE and never ON DUPLICATE KEY: both lose an entry silently when a seq was given out twice.
 const INSERT = `INSERT INTO entries (${COLUMNS}) VALUES ?`
 const INSERT_ENTRIES = `INSERT INTO entries (${ENTRY_COLUMNS}) VALUES ?`
+const INSERT_WITH_OPTIONS = `INSERT INTO entries (${ENTRY_COLUMNS}, options) VALUES ?`
 
 const toValues = (entry: Entry, reason?: string): unknown[] => [
   entry.conversation,
@@ -65,13 +66,14 @@ const toValues = (entry: Entry, reason?: string): unknown[] => [
   entry.clientId,
   entry.sentAt,
   entry.type === 'void' ? voidRange(entry).from : null,
+  entry.options || null,
   reason ?? null,
 ]
 
-/** A row of INSERT_ENTRIES. */
+/** A row of INSERT_ENTRIES, or of INSERT_WITH_OPTIONS. */
 const toRow = (entry: Entry): string =>
   `(${literal(entry.conversation)},${entry.seq},${literal(entry.id)},${entry.n},${literal(entry.from)},` +
-  `${literal(entry.type)},${literal(entry.content)},${literal(entry.clientId)},${entry.sentAt})`
+  `${literal(entry.type)},${literal(entry.content)},${literal(entry.clientId)},${entry.sentAt}${entry.options ? `,${literal(entry.options)}` : ''})`
 
 const byKey = ({ entry: a }: FencedEntry, { entry: b }: FencedEntry): number =>
   a.conversation < b.conversation ? -1 : a.conversation > b.conversation ? 1 : a.seq - b.seq
@@ -117,24 +119,36 @@ async function addMembersOf(db: Db, open: readonly FencedEntry[], members: reado
   )
 }
 
+/** Gathers rows for one statement, or for several when they are long. */
+function rowsFor(db: Db, statement: string) {
+  let rows = ''
+  async function flush(): Promise<void> {
+    if (rows !== '') await db.run(statement, [asIs(rows)])
+    rows = ''
+  }
+  return {
+    flush,
+    add(row: string): undefined | Promise<void> {
+      const full = rows !== '' && rows.length + row.length > MAX_STATEMENT_CHARACTERS
+      const flushed = full ? flush() : undefined
+      rows += rows === '' ? row : `,${row}`
+      return flushed
+    },
+  }
+}
+
 async function insertAll(db: Db, batch: readonly FencedEntry[], group: string, members: readonly string[]) {
   const { open, fenced } = await hold(db, batch, group)
-  let rows = ''
+  const plain = rowsFor(db, INSERT_ENTRIES)
+  const optioned = rowsFor(db, INSERT_WITH_OPTIONS)
   const changes: Entry[] = []
   for (const { entry, reason } of open) {
-    if (isChange(entry.type)) changes.push(entry)
-    if (entry.type === 'void') {
-      await insertVoid(db, entry, reason)
-      continue
-    }
-    const row = toRow(entry)
-    if (rows !== '' && rows.length + row.length > MAX_STATEMENT_CHARACTERS) {
-      await db.run(INSERT_ENTRIES, [asIs(rows)])
-      rows = ''
-    }
-    rows += rows === '' ? row : `,${row}`
+    if (mayChange(entry)) changes.push(entry)
+    if (entry.type === 'void') await insertVoid(db, entry, reason)
+    else await (entry.options ? optioned : plain).add(toRow(entry))
   }
-  if (rows !== '') await db.run(INSERT_ENTRIES, [asIs(rows)])
+  await plain.flush()
+  await optioned.flush()
   // None of them was there before.
   await applyChanges(db, changes)
   await addMembersOf(db, open, members)
@@ -182,7 +196,7 @@ async function insertEach(db: Db, batch: readonly FencedEntry[], group: string, 
     if (id === entry.id) continue
     const reason = await insertOne(db, entry, id)
     if (reason !== undefined) conflicts.push({ entry, reason })
-    else if (isChange(entry.type)) changes.push(entry)
+    else if (mayChange(entry)) changes.push(entry)
   }
   // Not those that were there: what they change was changed with them.
   await applyChanges(db, changes)
@@ -240,7 +254,7 @@ async function replaceTombstone(db: Db, given: Entry): Promise<void> {
   const fold = old?.fold == null ? undefined : parseFold(old.fold)
   const entry = old && (fold?.gone || fold?.edited) ? { ...given, content: old.content } : given
   await db.run(
-    `UPDATE entries SET id = ?, n = ?, from_user = ?, type = ?, content = ?, client_id = ?, sent_at = ?, void_from = ?, reason = ?
+    `UPDATE entries SET id = ?, n = ?, from_user = ?, type = ?, content = ?, client_id = ?, sent_at = ?, void_from = ?, options = ?, reason = ?
       WHERE conversation = ? AND seq = ? AND id IS NULL`,
     [...toValues(entry).slice(2), conversation, seq],
   )
@@ -290,7 +304,20 @@ export async function insertTombstone(store: Store, { conversation, seq, reason,
     const before = n ?? (await readRows(db, conversation, 'seq < ?', 'DESC', seq, 1))[0]?.entry.n ?? 0
     try {
       await db.run(`INSERT INTO entries (${COLUMNS}) VALUES (?)`, [
-        [conversation, seq, null, before, '', 'void', '{}', '', Date.now(), seq, [...reason].slice(0, 255).join('')],
+        [
+          conversation,
+          seq,
+          null,
+          before,
+          '',
+          'void',
+          '{}',
+          '',
+          Date.now(),
+          seq,
+          null,
+          [...reason].slice(0, 255).join(''),
+        ],
       ])
       return true
     } catch (error) {
@@ -319,6 +346,7 @@ interface EntryRow {
   client_id: string
   sent_at: string
   void_from: string | null
+  options: string | null
   reason: string | null
   fold: string | null
 }
@@ -335,6 +363,7 @@ function fromRow(row: EntryRow): StoredEntry {
     clientId: row.client_id,
     sentAt: Number(row.sent_at),
     trace: '',
+    ...(row.options !== null && { options: row.options }),
   }
   if (row.type !== 'void') return { entry: row.fold === null ? entry : folded(entry, parseFold(row.fold)) }
   const range = { from: Number(row.void_from ?? entry.seq), to: entry.seq }

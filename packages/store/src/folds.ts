@@ -10,6 +10,7 @@ import {
   type Entry,
   type Fold,
   foldFacts,
+  isChange,
   isChangeable,
   parseFold,
   showsFile,
@@ -89,8 +90,11 @@ async function changeIn(db: Db, conversation: string, all: readonly { entry: Ent
 }
 
 /** A tombstone may yet become its target: the entry that stands there as a dead letter. */
-const isTarget = ({ id, type }: TargetRow, change: Change): boolean =>
-  id === null ? type === 'void' : id === change.id && isChangeable(type)
+function isTarget({ id, type }: TargetRow, change: Change): boolean {
+  if (id === null) return type === 'void'
+  // Who collapses what, append.lua has found by the seq.
+  return change.type === 'collapse' ? !isChange(type) : id === change.id && isChangeable(type)
+}
 
 function foldOf({ fold, content }: TargetRow): Fold | undefined {
   if (fold === null) return undefined
@@ -114,12 +118,16 @@ export async function foldsChangedAbove(
   above: number,
 ): Promise<{ seq: number; fold: Fold }[]> {
   return store.use(async (db) => {
-    const changes = await db.select<{ type: string; content: string }>(
-      `SELECT type, content FROM entries WHERE conversation = ? AND seq > ? AND type IN ('edit', 'recall', 'reaction')
-        ORDER BY seq DESC LIMIT ?`,
+    const changes = await db.select<{ type: string; content: string; options: string | null }>(
+      `SELECT type, content, options FROM entries WHERE conversation = ? AND seq > ?
+        AND (type IN ('edit', 'recall', 'reaction') OR options IS NOT NULL) ORDER BY seq DESC LIMIT ?`,
       [conversation, above, MAX_RECENT],
     )
-    const seqs = [...new Set(changes.flatMap((change) => changeOf(change)?.seq ?? []))]
+    const seqs = [
+      ...new Set(
+        changes.flatMap(({ options, ...change }) => changeOf({ ...change, options: options ?? '' })?.seq ?? []),
+      ),
+    ]
     if (seqs.length === 0) return []
     const rows = await db.select<TargetRow>(TARGETS, [conversation, seqs])
     return rows.flatMap((row) => {

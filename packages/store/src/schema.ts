@@ -47,6 +47,8 @@ export const users = mysqlTable(
     createdAt: moment('created_at').notNull(),
     disabledAt: moment('disabled_at'),
     deletedAt: moment('deleted_at'),
+    /** The head of `feed:*` when the row was made: the user is shown what was pushed to everyone since. */
+    feedStart: count('feed_start').notNull().default(0),
   },
   (table) => [index('users_disabled_at').on(table.disabledAt), index('users_deleted_at').on(table.deletedAt)],
 )
@@ -110,6 +112,8 @@ export const entries = mysqlTable(
     sentAt: count('sent_at').notNull(),
     /** First seq of the range, for a row of type `void`, which stands at its last. */
     voidFrom: count('void_from'),
+    /** What a server asked for when it pushed this, see protocol's options.ts. */
+    options: ascii('options', { length: 255 }),
     /** Why, for a tombstone. */
     reason: unicode('reason', { length: 255 }),
     /** What later entries have made of it (fold.ts of protocol); its content is then the one that counts. Null for nearly all. */

@@ -1,23 +1,35 @@
 /** Accounts. A row is never removed. */
+import { EVERYONE } from '@tidings/protocol'
 import { and, eq, gt, isNull, or } from 'drizzle-orm'
 import { ER_DUPLICATE, errnoOf } from './away.js'
 import { by, inChunks } from './chunks.js'
 import { type Db, type Store, transaction } from './db.js'
+import { maxSeq } from './entries.js'
 import { users } from './schema.js'
 import { revokeAllSessions } from './sessions.js'
 
-export type UserRow = typeof users.$inferSelect
-export type NewUser = Pick<UserRow, 'id' | 'displayName' | 'passwordHash' | 'createdAt'>
+export type UserRow = Omit<typeof users.$inferSelect, 'feedStart'>
+export interface NewUser extends Pick<UserRow, 'id' | 'displayName' | 'passwordHash' | 'createdAt'> {
+  /** The head of `feed:*`: what was pushed to everyone before is not this user's. Left out: as far as MySQL knows it. */
+  feedStart?: number | undefined
+}
 
-const INSERT = 'INSERT INTO users (id, display_name, password_hash, created_at) VALUES ?'
-const valuesOf = (rows: readonly NewUser[]) => [
-  rows.map(({ id, displayName, passwordHash, createdAt }) => [id, displayName, passwordHash, createdAt]),
-]
+const INSERT = 'INSERT INTO users (id, display_name, password_hash, created_at, feed_start) VALUES ?'
+
+async function valuesOf(store: Store, rows: readonly NewUser[]): Promise<unknown[][][]> {
+  const stored = rows.every(({ feedStart }) => feedStart !== undefined) ? 0 : await maxSeq(store, EVERYONE)
+  return [
+    rows.map(({ id, displayName, passwordHash, createdAt, feedStart = stored }) => [
+      ...[id, displayName, passwordHash, createdAt, feedStart],
+    ]),
+  ]
+}
 
 /** @returns false when the name is taken, by a deleted account too @throws AppError `unavailable` */
 export async function insertUser(store: Store, user: NewUser): Promise<boolean> {
+  const values = await valuesOf(store, [user])
   try {
-    await store.use((db) => db.run(INSERT, valuesOf([user])))
+    await store.use((db) => db.run(INSERT, values))
     return true
   } catch (error) {
     if (errnoOf(error) !== ER_DUPLICATE) throw error
@@ -25,8 +37,16 @@ export async function insertUser(store: Store, user: NewUser): Promise<boolean> 
   }
 }
 
-/** Makes sure that there are rows, and answers them as they are, in no order. @throws AppError `unavailable` */
-export async function ensureUsers(store: Store, wanted: readonly NewUser[]): Promise<UserRow[]> {
+/**
+ * Makes sure that there are rows, and answers them as they are, in no order.
+ * @param feedHead the `feedStart` of new ones; asked only when there are any
+ * @throws AppError `unavailable`
+ */
+export async function ensureUsers(
+  store: Store,
+  wanted: readonly NewUser[],
+  feedHead: () => Promise<number | undefined> = async () => undefined,
+): Promise<UserRow[]> {
   const known = await findUsers(
     store,
     wanted.map(({ id }) => id),
@@ -34,8 +54,15 @@ export async function ensureUsers(store: Store, wanted: readonly NewUser[]): Pro
   const there = new Set(known.map(({ id }) => id))
   const missing = wanted.filter(({ id }) => !there.has(id))
   if (missing.length === 0) return known
+  const feedStart = await feedHead()
   // By key, against deadlocks: another process may be seeing the same people.
-  await inChunks([...missing].sort(by('id')), (chunk) => transaction(store, (db) => insertMissing(db, chunk)))
+  await inChunks([...missing].sort(by('id')), async (chunk) => {
+    const values = await valuesOf(
+      store,
+      chunk.map((user) => ({ feedStart, ...user })),
+    )
+    await transaction(store, (db) => insertMissing(db, values))
+  })
   return [
     ...known,
     ...(await findUsers(
@@ -46,8 +73,8 @@ export async function ensureUsers(store: Store, wanted: readonly NewUser[]): Pro
 }
 
 // Somebody else may have made the same row just now: then it stays as it is.
-const insertMissing = (db: Db, chunk: readonly NewUser[]): Promise<number> =>
-  db.run(`${INSERT} ON DUPLICATE KEY UPDATE id = VALUES(id)`, valuesOf(chunk))
+const insertMissing = (db: Db, values: unknown[][][]): Promise<number> =>
+  db.run(`${INSERT} ON DUPLICATE KEY UPDATE id = VALUES(id)`, values)
 
 /** @throws AppError `unavailable` */
 export async function findUser(store: Store, id: string): Promise<UserRow | undefined> {
@@ -62,6 +89,25 @@ export async function findUsers(store: Store, ids: readonly string[]): Promise<U
 
 const FIND = `SELECT id, display_name AS displayName, password_hash AS passwordHash, created_at AS createdAt,
     disabled_at AS disabledAt, deleted_at AS deletedAt FROM users WHERE id IN (?)`
+
+/** Those of the users that are there and not deleted. Index: the primary key. @throws AppError `unavailable` */
+export async function existingUsers(store: Store, ids: readonly string[]): Promise<string[]> {
+  if (ids.length === 0) return []
+  const sql = 'SELECT id FROM users WHERE id IN (?) AND deleted_at IS NULL'
+  return (await store.use((db) => db.select<{ id: string }>(sql, [[...ids]]))).map(({ id }) => id)
+}
+
+/**
+ * Where `feed:*` stood when these users appeared; one without a row is left out. Index: the primary key.
+ * @throws AppError `unavailable`
+ */
+export async function feedStarts(store: Store, ids: readonly string[]): Promise<Map<string, number>> {
+  if (ids.length === 0) return new Map()
+  const sql = 'SELECT id, feed_start FROM users WHERE id IN (?)'
+  const rows = await store.use((db) => db.select<{ id: string; feed_start: string }>(sql, [[...ids]]))
+  return new Map(rows.map(({ id, feed_start }) => [id, Number(feed_start)]))
+}
+
 /** @returns false when there is no such user, or not any more @throws AppError `unavailable` */
 export async function setDisplayName(store: Store, id: string, displayName: string): Promise<boolean> {
   const [result] = await store.use(({ orm }) =>

@@ -14,9 +14,16 @@ const PARTITION_KEYS = 4
 const ITEM_KEYS = 6
 const ITEM_ARGS = 11
 
+const changesMembers = (members: AppendItem['members']): boolean => typeof members === 'object'
+
 /** A change of members is no message. */
-const counts = ({ type, members }: AppendItem): boolean =>
-  countsAsMessage(type) && (members === undefined || members === 'check')
+const counts = ({ type, members }: AppendItem): boolean => countsAsMessage(type) && !changesMembers(members)
+
+/** Whether it counts; behind that, where there are any, its options. @param place of the keys that a collapse needs, '' without one */
+const flagsOf = (item: AppendItem, place: string): string => {
+  const flag = counts(item) ? '1' : '0'
+  return item.options === undefined ? flag : `${flag} ${place}${item.options}`
+}
 
 /** What append.lua is told about members; or that the item is not appended at all. */
 const ruleOf = ({ members, refusal }: AppendItem): string => (refusal === undefined ? memberRule(members) : 'never')
@@ -24,8 +31,7 @@ const ruleOf = ({ members, refusal }: AppendItem): string => (refusal === undefi
 /** No user has this name: a once-key of a change of members can be taken by nobody's own send. */
 export const CHANGES_OF_MEMBERS = ''
 
-const onceOwner = ({ from, members }: AppendItem): string =>
-  members === undefined || members === 'check' ? from : CHANGES_OF_MEMBERS
+const onceOwner = ({ from, members }: AppendItem): string => (changesMembers(members) ? CHANGES_OF_MEMBERS : from)
 
 export interface AppendCall {
   keys: Written
@@ -52,6 +58,10 @@ export function createAppendCall(keys: Keys): (batch: Batch) => AppendCall {
         const members = item.members === undefined ? place.seq : write([keys.members(conversation, partition)]).text
         text += place.keys + once + members
         if (item.change) folds.push(keys.fold(conversation, partition))
+        else if (item.collapseKey !== undefined) {
+          folds.push(keys.fold(conversation, partition))
+          folds.push(keys.collapse(conversation, item.from, item.collapseKey, partition))
+        }
       }
     }
     const words = PARTITION_KEYS * batch.size + ITEM_KEYS * count
@@ -66,8 +76,12 @@ export function createAppendCall(keys: Keys): (batch: Batch) => AppendCall {
 
     /** Place of the latest fold among the keys. */
     let foldKey = PARTITION_KEYS * batch.size + ITEM_KEYS * count
-    const kindOf = (item: AppendItem): string =>
-      item.change ? changeWords(item.change, ++foldKey) : counts(item) ? '1' : '0'
+    function kindOf(item: AppendItem): string {
+      if (item.change) return changeWords(item.change, ++foldKey)
+      if (item.collapseKey === undefined) return flagsOf(item, '')
+      foldKey += 2
+      return flagsOf(item, `${foldKey - 1} `)
+    }
     const word = (word: string): string => `$${lengthOf(word)}\r\n${word}\r\n`
     const argsOfItem = ({ item, place }: Waiting): string => {
       const { id, from, type, content, clientId, sentAt, trace } = item

@@ -1,7 +1,7 @@
 /** What waits to be appended, and what of it goes into the next call. */
 import type { AppError } from '@tidings/protocol'
 import type { ChangeRule } from './folds.js'
-import type { MemberChange } from './members.js'
+import type { MemberRule } from './members.js'
 import type { Place } from './places.js'
 
 /** Most items, and most bytes of content, in one call. */
@@ -24,11 +24,15 @@ export interface AppendItem {
   trace: string
   /**
    * In a room: `check` that the sender is in it and not muted, in the very step in which the entry gets its seq; or what this entry
-   * changes of its members, from its own seq on. Undefined elsewhere.
+   * changes of its members, from its own seq on; or `known` that there is such a room, whoever sends. Undefined elsewhere.
    */
-  members?: 'check' | MemberChange | undefined
+  members?: MemberRule | undefined
   /** Of an entry that changes another one: whether it still may is decided, and done, in the step in which it gets its seq. */
   change?: ChangeRule | undefined
+  /** See protocol's options.ts. */
+  options?: string | undefined
+  /** Of what is pushed with a key: the entry that the same sender pushed here with it before is a stub from now on. */
+  collapseKey?: string | undefined
 }
 
 export interface Appended {

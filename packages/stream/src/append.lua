@@ -5,13 +5,15 @@
 --
 -- KEYS  per partition: its stream, its `recent` index, its generation, the conversations that leapt in it;
 --         then six per item of it: seq, skip, log, read, once, members;
---       behind all partitions: the folds of their conversations, one per item that changes another entry
+--       behind all partitions: the folds of their conversations, one per item that changes another entry; two per item with a collapse
+--       key: the folds, and the newest entry with that key
 -- ARGV  the number of partitions; then per partition: the number of its items, and the number of the latest generation that the caller
 --         has appended under (an older one is a server that was replaced);
---         then eleven per item of it: id, conversation, from, type, counts (1: raises n, 0: not, or a change, which does not), content,
+--         then eleven per item of it: id, conversation, from, type, counts (1: raises n, 0: not, or a change, which does not; behind a
+--         blank the options of the few that have any, `1 <place of its two keys> {…}` with a collapse key), content,
 --         clientId, sentAt, trace, a digest of the body, '' when the sender gave no clientId (behind a plus sign that of the content, where
 --         it is not what was sent), and the rule of its members: '' outside of rooms; `never`: it must not be appended; `check` that the
---         sender is in the room and not muted; or a change, `<version> <history>` and then words `+<user>:<muted until>` for who joins,
+--         sender is in the room and not muted; `known`: there is such a room; or a change, `<version> <history>` and then words `+<user>:<muted until>` for who joins,
 --         `~<user>:<muted until>` for who is muted, `-<user>` for who leaves; or `<version> ended`.
 --         A change is `<edit, recall, add or remove> <place of its folds' key> <target's seq> <base> <until> <target's id> <target's sentAt>
 --         <detail>`: `base` is the newest change of the target that must be known here, `until` when the time for it is over (0: never), the
@@ -37,6 +39,7 @@
 -- `<seq>-0`, so Redis itself refuses a seq that was given out before; a failure half-way never leaves a seq that two entries could get.
 
 local PARTITION_KEYS, ITEM_KEYS, ITEM_ARGS, ONCE_SECONDS = 4, 6, 11, 86400
+local COLLAPSE_SECONDS = 30 * 86400
 -- Of one entry: who reacted with what, and with how many different emojis.
 local MOST_REACTIONS, MOST_EMOJIS = 1000, 20
 local KEYS, ARGV, call, try = KEYS, ARGV, redis.call, redis.pcall
@@ -187,6 +190,25 @@ local function foldIn(fold, from, id, seq, sentAt, streamId, entryContent)
   call('HSET', fold.key, fold.target, text)
 end
 
+-- What was pushed with a key before, and is to be collapsed by an entry of this seq. @return a table; or nil and the answer
+local function findOlder(place, seq)
+  local foldKey, newestKey = KEYS[place], KEYS[place + 1]
+  local older = try('GET', newestKey)
+  if failure(older) then return nil, 'E ' .. older.err end
+  if not (older and string.find(older, '^%d+$') and tonumber(older) < seq) then older = nil end
+  local kept = older and try('HGET', foldKey, older)
+  if failure(kept) then return nil, 'E ' .. kept.err end
+  return { foldKey = foldKey, newestKey = newestKey, older = older, gone = kept and string.find(kept, '\ngone ', 1, true) }
+end
+
+-- From now on this is the newest entry with its key; the one before is a stub, unless it is one already.
+local function collapseOlder(collapse, id, seq, sentAt, streamId)
+  call('SET', collapse.newestKey, seq, 'EX', COLLAPSE_SECONDS)
+  if not collapse.older or collapse.gone then return end
+  call('HSET', collapse.foldKey, collapse.older,
+    'last ' .. seq .. ' ' .. id .. ' ' .. sentAt .. ' ' .. streamId .. '\ngone collapsed ' .. seq .. ' ' .. sentAt .. ' ')
+end
+
 -- One item: its keys begin behind KEYS[k], its arguments at ARGV[a]. `safe` says that its conversation's head is not behind.
 local function append(k, a, stream, safe, generation)
   local seqKey, skipKey, logKey, readKey, onceKey = KEYS[k + 1], KEYS[k + 2], KEYS[k + 3], KEYS[k + 4], KEYS[k + 5]
@@ -224,12 +246,24 @@ local function append(k, a, stream, safe, generation)
   local number, skips = tonumber(head or '0'), tonumber(skipped or '0')
   if not number or not skips then return 'E ERR the head of the conversation is not a number' end
   local seq = whole(number + 1)
-  local counts, fold = ARGV[a + 4] == '1', nil
+  local flag, options, fold, collapse = ARGV[a + 4], nil, nil, nil
+  -- Most items are messages without options.
+  local counts = flag == '1'
+  if not counts and flag ~= '0' then
+    local counting, place, rest = string.match(flag, '^([01]) (%d*) ?({.*})$')
+    if counting then counts, options = counting == '1', rest end
+    if counting and place ~= '' then
+      local problem
+      collapse, problem = findOlder(tonumber(place), number + 1)
+      if problem then return problem end
+      if collapse.older then options = string.sub(rest, 1, -2) .. ',"collapses":' .. collapse.older .. '}' end
+    end
+  end
   if not counts then
     skips = skips + 1
-    if ARGV[a + 4] ~= '0' then
+    if flag ~= '0' and not options then
       local answer
-      fold, answer = checkChange(ARGV[a + 4], from)
+      fold, answer = checkChange(flag, from)
       if not fold then
         -- From now on this key stands for that answer.
         if digest ~= '' and string.sub(answer, 1, 2) == 'D ' then
@@ -242,11 +276,23 @@ local function append(k, a, stream, safe, generation)
   local n = skips == 0 and seq or whole(number + 1 - skips)
 
   -- A log names its conversation, and its ids name the seqs.
-  local logged = try('XADD', logKey, seq .. '-0', 'id', id, 'n', n, 'from', from, 'type', kind, 'content', content,
-    'clientId', clientId, 'sentAt', sentAt)
+  local logged
+  if options then
+    logged = try('XADD', logKey, seq .. '-0', 'id', id, 'n', n, 'from', from, 'type', kind, 'content', content,
+      'clientId', clientId, 'sentAt', sentAt, 'options', options)
+  else
+    logged = try('XADD', logKey, seq .. '-0', 'id', id, 'n', n, 'from', from, 'type', kind, 'content', content,
+      'clientId', clientId, 'sentAt', sentAt)
+  end
   if failure(logged) then return 'E ' .. logged.err end
-  local streamId = try('XADD', stream, '*', 'id', id, 'conversation', conversation, 'seq', seq, 'n', n, 'from', from,
-    'type', kind, 'content', content, 'clientId', clientId, 'sentAt', sentAt, 'trace', ARGV[a + 8])
+  local streamId
+  if options then
+    streamId = try('XADD', stream, '*', 'id', id, 'conversation', conversation, 'seq', seq, 'n', n, 'from', from,
+      'type', kind, 'content', content, 'clientId', clientId, 'sentAt', sentAt, 'trace', ARGV[a + 8], 'options', options)
+  else
+    streamId = try('XADD', stream, '*', 'id', id, 'conversation', conversation, 'seq', seq, 'n', n, 'from', from,
+      'type', kind, 'content', content, 'clientId', clientId, 'sentAt', sentAt, 'trace', ARGV[a + 8])
+  end
   if failure(streamId) then
     -- Take the log entry back, and the log's last id too, so that this seq is free again.
     if number == 0 then
@@ -266,7 +312,8 @@ local function append(k, a, stream, safe, generation)
   -- One's own send moves one's read position, a change does not. The entry stands whatever this key holds.
   if not fold then try('HSET', readKey, from, seq .. ':' .. n) end
   if fold then foldIn(fold, from, id, seq, sentAt, streamId, content) end
-  if rule ~= '' and rule ~= 'check' then changeMembers(membersKey, readKey, rule, generation, seq, n) end
+  if collapse then collapseOlder(collapse, id, seq, sentAt, streamId) end
+  if rule ~= '' and rule ~= 'check' and rule ~= 'known' then changeMembers(membersKey, readKey, rule, generation, seq, n) end
   if digest ~= '' then
     call('SET', onceKey, digest .. ' ' .. id .. ' ' .. seq .. ' ' .. sentAt .. ' ' .. streamId, 'EX', ONCE_SECONDS)
   end

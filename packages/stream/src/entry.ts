@@ -7,6 +7,8 @@ import {
   MAX_CONTENT_BYTES,
   MAX_EDIT_BYTES,
   parseConversation,
+  parseOptions,
+  SERVICE_SENDER,
   USER_ID,
   voidRange,
 } from '@tidings/protocol'
@@ -61,9 +63,20 @@ function valuesOf(names: readonly Field[], fields: readonly string[]): readonly 
   })
 }
 
+/** Behind all others, in the few entries that have it. */
+const OPTIONS = 'options'
+
+/** Most entries have as many fields as there are names: then there is nothing else to find. */
+function withOptions(entry: Entry, names: readonly Field[], fields: readonly string[]): Entry {
+  if (fields.length === 2 * names.length) return entry
+  const at = fields.findIndex((field, i) => i % 2 === 0 && field === OPTIONS)
+  const options = at === -1 ? undefined : fields[at + 1]
+  return options === undefined ? entry : { ...entry, options }
+}
+
 function decode(fields: readonly string[]): Entry {
   const values = valuesOf(FIELDS, fields)
-  return {
+  const entry = {
     id: values[0]!,
     conversation: values[1]!,
     seq: wholeNumber('seq', values[2]!),
@@ -75,6 +88,7 @@ function decode(fields: readonly string[]): Entry {
     sentAt: wholeNumber('sentAt', values[8]!),
     trace: values[9]!,
   }
+  return withOptions(entry, FIELDS, fields)
 }
 
 /**
@@ -84,7 +98,7 @@ function decode(fields: readonly string[]): Entry {
  */
 export function decodeLogged(conversation: string, id: string, fields: readonly string[]): Entry {
   const values = valuesOf(LOG_FIELDS, fields)
-  return {
+  const entry = {
     id: values[0]!,
     conversation,
     seq: wholeNumber('seq', id.slice(0, id.indexOf('-'))),
@@ -96,6 +110,7 @@ export function decodeLogged(conversation: string, id: string, fields: readonly 
     sentAt: wholeNumber('sentAt', values[6]!),
     trace: '',
   }
+  return withOptions(entry, LOG_FIELDS, fields)
 }
 
 /** A busy conversation's name comes with each of its entries. */
@@ -128,13 +143,17 @@ export function decodeEntry(
   if (!DECIMAL.test(entry.id) || entry.id === '0' || (entry.id.length === 19 && entry.id > LARGEST_ID)) {
     throw new PoisonError('id is not a decimal 64-bit number')
   }
-  if (!USER_ID.test(entry.from)) throw new PoisonError('from is not a user id')
+  if (!USER_ID.test(entry.from) && !SERVICE_SENDER.test(entry.from)) {
+    throw new PoisonError('from is neither a user id nor a service')
+  }
   if (conversation.kind === 'dm' && !isParty(conversation, entry.from)) {
     throw new PoisonError('from is not in the conversation')
   }
   if (!ENTRY_TYPES.has(entry.type) && !CUSTOM_TYPE.test(entry.type)) throw new PoisonError('type is not known')
   if (!CLIENT_ID_OR_NONE.test(entry.clientId)) throw new PoisonError('clientId has forbidden characters')
   checkContentText(entry.content, entry.type === 'edit' ? MAX_EDIT_BYTES : MAX_CONTENT_BYTES)
+  if (entry.options !== undefined && !parseOptions(entry.options))
+    throw new PoisonError('options are not what a push has')
   return entry
 }
 

@@ -32,6 +32,8 @@ export interface Keys {
   log(conversation: string, partition?: number): string
   /** hash: seq of an entry to what later entries have made of it, see fold.ts of protocol; missing while nothing was changed */
   fold(conversation: string, partition?: number): string
+  /** string, 30 days: the seq of the newest entry that a server pushed with this key */
+  collapse(conversation: string, from: string, collapseKey: string, partition?: number): string
   /** hash: who is in a room, user to `<seq of joining>:<muted until>`; and `*` to what members.ts says */
   members(conversation: string, partition?: number): string
   /** hash: user to `<seq>:<n>` up to which the user has read; one's own send moves it */
@@ -84,6 +86,7 @@ export function createKeys(namespace: string, partitions: number): Keys {
     skip: (c, p = of(c)) => key(p, `skip:${c}`),
     log: (c, p = of(c)) => key(p, `log:${c}`),
     fold: (c, p = of(c)) => key(p, `fold:${c}`),
+    collapse: (c, from, collapseKey, p = of(c)) => key(p, `collapse:${c}:${from}:${collapseKey}`),
     members: (c, p = of(c)) => key(p, `members:${c}`),
     read: (c, p = of(c)) => key(p, `read:${c}`),
     once: (c, from, clientId, p = of(c)) => key(p, `once:${c}:${from}:${clientId}`),

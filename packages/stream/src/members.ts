@@ -34,10 +34,13 @@ export interface MemberChange {
   ended?: boolean
 }
 
+/** What an append asks of a room's members, or changes of them. */
+export type MemberRule = 'check' | 'known' | MemberChange
+
 /** The argument of append.lua: words apart by blanks. User ids hold neither blanks nor colons. */
-export function memberRule(members: 'check' | MemberChange | undefined): string {
+export function memberRule(members: MemberRule | undefined): string {
   if (members === undefined) return ''
-  if (members === 'check') return 'check'
+  if (typeof members === 'string') return members
   const { version, history, joined, muted, left, ended } = members
   if (ended) return `${version} ended`
   return [

@@ -1,6 +1,6 @@
-import { AppError } from '@tidings/protocol'
+import { AppError, optionsText, parseOptions } from '@tidings/protocol'
 import t from 'tap'
-import { type AppendItem, createAppender, createLogReader, FIELDS, onceValue } from '../src/index.js'
+import { type AppendItem, createAppender, createLogReader, decodeEntry, FIELDS, onceValue } from '../src/index.js'
 import { bench, until } from './stores.js'
 
 let made = 1_000
@@ -338,4 +338,81 @@ t.test('a queue that is full says so', async (t) => {
   const refused = results.filter((r) => r.status === 'rejected')
   t.equal(refused.length, 5_000 - 4_096)
   t.match(refused[0], { reason: { code: 'overloaded' } })
+})
+
+t.test('the few entries with options have them in log and stream, and others have no word of them', async (t) => {
+  const { redis, keys, metrics, generations } = await bench(t)
+  const appender = createAppender({ redis, keys, replicas: 0, generations, metrics })
+  const options = '{"expiresAt":1763700060000,"priority":"high"}'
+  const given = { conversation: 'feed:bob', from: 'service:shop', type: 'system' }
+  const two = await Promise.all([appender.append(item({ ...given, options })), appender.append(item(given))])
+  t.same(
+    two.map(({ seq }) => seq),
+    [1, 2],
+  )
+  const p = keys.partitionOf('feed:bob')
+  const rows = await redis.xrange(keys.messages(p), '-', '+')
+  t.same(
+    rows.map(([, fields]) => fields.length),
+    [2 * FIELDS.length + 2, 2 * FIELDS.length],
+  )
+  const log = await createLogReader(redis, keys).after('feed:bob', 0, 10)
+  t.same(
+    log.map((entry) => [entry.n, entry.from, entry.options]),
+    [
+      [1, 'service:shop', options],
+      [2, 'service:shop', undefined],
+    ],
+  )
+  t.same(
+    rows.map(([, fields]) => decodeEntry(fields, p, keys.partitionOf).options),
+    [options, undefined],
+  )
+  for (const [about, name, value] of [
+    ['options by hand', 'options', '{"expiresAt":"soon"}'],
+    ['a sender by hand', 'from', 'service:a b'],
+  ] as const) {
+    const [, fields] = rows[0]!
+    const forged = fields.map((field, i) => (fields[i - 1] === name ? value : field))
+    t.throws(() => decodeEntry(forged, p, keys.partitionOf), { name: 'PoisonError' }, about)
+  }
+})
+
+t.test('of what is pushed with one key only the newest says something; the others are stubs', async (t) => {
+  const { redis, keys, metrics, generations } = await bench(t)
+  const appender = createAppender({ redis, keys, replicas: 0, generations, metrics })
+  const push = (collapseKey: string | undefined, over: Partial<AppendItem> = {}) =>
+    appender.append(
+      item({
+        ...{ conversation: 'feed:bob', from: 'service:shop', type: 'system', collapseKey },
+        options: optionsText({ expiresAt: 1_763_700_060_000, ...(collapseKey !== undefined && { collapseKey }) }),
+        ...over,
+      }),
+    )
+  // All in one call, between messages: every item finds its own keys.
+  await Promise.all([
+    push('score'),
+    push('other'),
+    appender.append(item()),
+    push('score'),
+    push(undefined),
+    push('score', { from: 'service:crm' }),
+    push('score', { conversation: 'feed:*' }),
+    push('score', { clientId: 'c' }),
+    push('score', { clientId: 'c' }),
+  ])
+  const reader = createLogReader(redis, keys)
+  const seen = (await reader.after('feed:bob', 0, 10)).map(
+    ({ seq, type, content }) => `${seq} ${type} ${content.length}`,
+  )
+  t.same(seen, ['1 collapsed 0', '2 system 16', '3 collapsed 0', '4 system 16', '5 system 16', '6 system 16'])
+  const newest = (await reader.after('feed:bob', 5, 1))[0]!
+  t.match(parseOptions(newest.options!), { collapseKey: 'score', collapses: 3, expiresAt: 1_763_700_060_000 })
+  t.equal(newest.n, 6, 'each counts')
+  t.match(await reader.newest(['feed:*']), [{ type: 'system' }])
+  t.ok((await redis.ttl(keys.collapse('feed:bob', 'service:shop', 'score'))) > 29 * 86_400)
+  t.equal(await redis.get(keys.collapse('feed:bob', 'service:shop', 'score')), '6')
+  await redis.hset(keys.fold('feed:bob'), '6', 'last 6 7 8 0-0\ngone recalled 6 8 carol')
+  await push('score')
+  t.match((await reader.after('feed:bob', 5, 1))[0], { type: 'recalled' }, 'what is gone stays as it is')
 })

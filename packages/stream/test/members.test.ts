@@ -143,3 +143,15 @@ t.test('a slow restorer does not overwrite what an append has changed', async (t
   })
   t.equal(await standing('bob'), 'none')
 })
+
+t.test('a server that is in no room speaks in those that there are, and changes nobody’s place in them', async (t) => {
+  const { appender, standing, rooms, redis, keys } = await room(t)
+  await appender.append(item('alice', change(1, { joined: joining('alice', 'bob') })))
+  t.match(await appender.append(item('service:shop', 'known')), { seq: 2 })
+  t.match(await standing('bob'), { joined: 1 })
+  t.equal(await redis.get(keys.skip(ROOM)), '1', 'it counts as a message')
+  rooms.delete(ROOM)
+  await redis.del(keys.members(ROOM))
+  await t.rejects(appender.append(item('service:shop', 'known')), { code: 'conversation_not_found' })
+  t.equal(await redis.get(keys.seq(ROOM)), '2')
+})

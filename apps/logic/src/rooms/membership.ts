@@ -1,6 +1,7 @@
 /** Where a user stands in rooms, as Redis knows it; what Redis has lost is put back from MySQL first. */
 import { AppError, type Conversation, parseConversation } from '@tidings/protocol'
 import { type Generations, type Keys, type Membership, type Redis, readMemberships } from '@tidings/stream'
+import type { Broadcasts } from '../broadcasts.js'
 import { notInConversation } from './restore-members.js'
 
 /** Rooms whose members are put back at the same time. */
@@ -12,6 +13,7 @@ export interface MembershipDeps {
   redis: Redis
   keys: Keys
   generations: Pick<Generations, 'restoreMembers'>
+  broadcasts: Pick<Broadcasts, 'startOf'>
 }
 
 /** In no other room is the user; conversations that are no rooms are passed over. @throws AppError `unavailable` */
@@ -60,7 +62,11 @@ export async function requireMember(deps: MembershipDeps, user: string, conversa
   return one
 }
 
-/** The seq above which a user may read: 0 outside of rooms. @throws AppError `conversation_not_found`, `unavailable` */
+/**
+ * The seq above which a user may read: 0 outside of rooms, and of what is pushed to everyone.
+ * @throws AppError `conversation_not_found`, `unavailable`
+ */
 export async function floorOf(deps: MembershipDeps, user: string, { kind, id }: Conversation): Promise<number> {
+  if (kind === 'everyone') return deps.broadcasts.startOf(user)
   return kind === 'room' ? (await requireMember(deps, user, id)).floor : 0
 }

@@ -427,6 +427,14 @@ export interface SeeUsersResponse {
   users: SeenUser[];
 }
 
+export interface MissingUsersRequest {
+  users: string[];
+}
+
+export interface MissingUsersResponse {
+  users: string[];
+}
+
 export interface GetUserRequest {
   user: string;
 }
@@ -558,6 +566,8 @@ export interface HistoryEntry {
   sentAt: number;
   /** further members of its JSON object, as text */
   extra: string;
+  /** what a server asked for when it pushed this, as text; mostly empty */
+  options: string;
 }
 
 /** Seqs that hold no entry and never will; both ends included. */
@@ -5857,6 +5867,116 @@ export const SeeUsersResponse: MessageFns<SeeUsersResponse> = {
   },
 };
 
+function createBaseMissingUsersRequest(): MissingUsersRequest {
+  return { users: [] };
+}
+
+export const MissingUsersRequest: MessageFns<MissingUsersRequest> = {
+  encode(message: MissingUsersRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.users) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MissingUsersRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMissingUsersRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.users.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<MissingUsersRequest>): MissingUsersRequest {
+    return MissingUsersRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<MissingUsersRequest>): MissingUsersRequest {
+    const message = createBaseMissingUsersRequest();
+    message.users = object.users?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseMissingUsersResponse(): MissingUsersResponse {
+  return { users: [] };
+}
+
+export const MissingUsersResponse: MessageFns<MissingUsersResponse> = {
+  encode(message: MissingUsersResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.users) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MissingUsersResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMissingUsersResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.users.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<MissingUsersResponse>): MissingUsersResponse {
+    return MissingUsersResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<MissingUsersResponse>): MissingUsersResponse {
+    const message = createBaseMissingUsersResponse();
+    message.users = object.users?.map((e) => e) || [];
+    return message;
+  },
+};
+
 function createBaseGetUserRequest(): GetUserRequest {
   return { user: "" };
 }
@@ -7328,6 +7448,7 @@ function createBaseHistoryEntry(): HistoryEntry {
     clientId: "",
     sentAt: 0,
     extra: "",
+    options: "",
   };
 }
 
@@ -7362,6 +7483,9 @@ export const HistoryEntry: MessageFns<HistoryEntry> = {
     }
     if (message.extra !== "") {
       writer.uint32(82).string(message.extra);
+    }
+    if (message.options !== "") {
+      writer.uint32(90).string(message.options);
     }
     return writer;
   },
@@ -7459,6 +7583,14 @@ export const HistoryEntry: MessageFns<HistoryEntry> = {
             message.extra = reader.string();
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.options = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -7486,6 +7618,7 @@ export const HistoryEntry: MessageFns<HistoryEntry> = {
     message.clientId = object.clientId ?? "";
     message.sentAt = object.sentAt ?? 0;
     message.extra = object.extra ?? "";
+    message.options = object.options ?? "";
     return message;
   },
 };
@@ -11999,6 +12132,15 @@ export const LogicDefinition = {
       responseStream: false,
       options: {},
     },
+    /** Which of these users there are not, or not any more: whom a server cannot push to. */
+    missingUsers: {
+      name: "MissingUsers",
+      requestType: MissingUsersRequest as typeof MissingUsersRequest,
+      requestStream: false,
+      responseType: MissingUsersResponse as typeof MissingUsersResponse,
+      responseStream: false,
+      options: {},
+    },
     /** user_not_found. */
     getUser: {
       name: "GetUser",
@@ -12509,6 +12651,11 @@ export interface LogicServiceImplementation<CallContextExt = {}> {
   logout(request: LogoutRequest, context: CallContext & CallContextExt): Promise<DeepPartial<LogoutResponse>>;
   /** Makes sure that a user row exists for the subjects of valid tokens, and says whether they may act. Each: user_disabled. */
   seeUsers(request: SeeUsersRequest, context: CallContext & CallContextExt): Promise<DeepPartial<SeeUsersResponse>>;
+  /** Which of these users there are not, or not any more: whom a server cannot push to. */
+  missingUsers(
+    request: MissingUsersRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<MissingUsersResponse>>;
   /** user_not_found. */
   getUser(request: GetUserRequest, context: CallContext & CallContextExt): Promise<DeepPartial<GetUserResponse>>;
   /** A user's devices and sessions, without anything that could be used to act as the user. */
@@ -12732,6 +12879,11 @@ export interface LogicClient<CallOptionsExt = {}> {
   logout(request: DeepPartial<LogoutRequest>, options?: CallOptions & CallOptionsExt): Promise<LogoutResponse>;
   /** Makes sure that a user row exists for the subjects of valid tokens, and says whether they may act. Each: user_disabled. */
   seeUsers(request: DeepPartial<SeeUsersRequest>, options?: CallOptions & CallOptionsExt): Promise<SeeUsersResponse>;
+  /** Which of these users there are not, or not any more: whom a server cannot push to. */
+  missingUsers(
+    request: DeepPartial<MissingUsersRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<MissingUsersResponse>;
   /** user_not_found. */
   getUser(request: DeepPartial<GetUserRequest>, options?: CallOptions & CallOptionsExt): Promise<GetUserResponse>;
   /** A user's devices and sessions, without anything that could be used to act as the user. */
