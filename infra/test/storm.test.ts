@@ -5,6 +5,7 @@ import { AwayDevice } from '../src/bench/away.js'
 import { contentOf } from '../src/bench/checker.js'
 import { seeded } from '../src/bench/random.js'
 import { summarizeRates, sumOf } from '../src/bench/rates.js'
+import { createTurns } from '../src/bench/turns.js'
 
 /** Entries of device 3 have the numbers 6 and 7. */
 const entry = (seq: number, index: number): string =>
@@ -45,7 +46,7 @@ async function comeBack(t: Test, ...sessions: string[][]): Promise<{ device: Awa
   )
   t.teardown(() => device.close())
   const patience = { over: false }
-  await Promise.race([device.return('127.0.0.1', 0, patience), allSeen])
+  await Promise.race([device.return('127.0.0.1', 0, { patience, turns: createTurns(1) }), allSeen])
   patience.over = true
   return { device, faults }
 }
@@ -93,4 +94,26 @@ test('chance is the same for the same seed, spread over its range', async (t) =>
   const drawn = draw(1)
   t.ok(drawn.every((n) => n >= 0 && n < 1))
   t.ok(Math.abs(drawn.reduce((sum, n) => sum + n, 0) / drawn.length - 0.5) < 0.05)
+})
+
+test('so many take their turn at once, the others in their order, and a failure gives its turn back', async (t) => {
+  const turns = createTurns(2)
+  const ends: (() => void)[] = []
+  const begun: number[] = []
+  const take = (n: number): Promise<number> =>
+    turns.run(async () => {
+      begun.push(n)
+      await new Promise<void>((resolve) => ends.push(resolve))
+      if (n === 0) throw new Error('broken')
+      return n
+    })
+  const all = Promise.allSettled([0, 1, 2, 3].map(take))
+  t.same(begun, [0, 1])
+  for (let n = 0; n < 4; n++) {
+    while (ends.length <= n) await new Promise(setImmediate)
+    ends[n]!()
+  }
+  t.match(await all, [{ status: 'rejected' }, { value: 1 }, { value: 2 }, { value: 3 }])
+  t.same(begun, [0, 1, 2, 3])
+  t.equal(await turns.run(async () => 4), 4)
 })

@@ -4,6 +4,7 @@ import { reasonOf } from '../failure.js'
 import { mintToken } from '../tokens.js'
 import { contentOf } from './checker.js'
 import { Receiver, type ReceiverEvents, type ShownMessage } from './receiver.js'
+import type { Turns } from './turns.js'
 
 const TOKEN_LIFE_S = 3_600
 /** What a client waits before it tries again, at most. */
@@ -20,9 +21,12 @@ export const PER_DEVICE = 2
 /** The numbers in the contents of a device's entries, in their order. */
 export const indexOf = (device: number, n: number): number => device * PER_DEVICE + n
 
-/** Whether it is worth while to go on. */
-export interface Patience {
-  over: boolean
+/** What the devices of a process share when they come back. */
+export interface Coming {
+  /** Whether it is worth while to go on: a signal with thousands of listeners costs more than what is measured. */
+  patience: { over: boolean }
+  /** A process can open only so many at once. */
+  turns: Turns
 }
 
 export class AwayDevice {
@@ -55,10 +59,9 @@ export class AwayDevice {
 
   /**
    * After a delay it tries until it is in, as a client does: after a random part of a time that doubles. Resolves when everything was
-   * shown, which may be never.
-   * @param patience shared by all of them: a signal with thousands of listeners costs more than what is measured
+   * shown, which may be never. The time that it waits for its turn is counted.
    */
-  async return(localAddress: string, delayMs: number, patience: Patience): Promise<void> {
+  async return(localAddress: string, delayMs: number, { patience, turns }: Coming): Promise<void> {
     await sleep(delayMs)
     const began = performance.now()
     const complete = new Promise<void>((resolve) => {
@@ -66,7 +69,7 @@ export class AwayDevice {
     })
     for (let waitMs = FIRST_RETRY_MS; !patience.over; waitMs = Math.min(MOST_RETRY_MS, 2 * waitMs)) {
       try {
-        this.#receiver = await Receiver.open(this.url, this.#token(), this.#events(), { localAddress })
+        this.#receiver = await turns.run(() => Receiver.open(this.url, this.#token(), this.#events(), { localAddress }))
         break
       } catch (error) {
         this.failures.push(reasonOf(error))

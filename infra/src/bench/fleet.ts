@@ -5,7 +5,7 @@ import type { Latency } from './figures.js'
 import type { Order } from './order.js'
 
 /** What one process may hold of sockets, well below the usual limit of open files: each node has them too, and files of its own. */
-export const PER_PROCESS = 15_000
+export const PER_PROCESS = 17_000
 
 export interface StormShare {
   /** From 1. */

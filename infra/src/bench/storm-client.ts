@@ -4,9 +4,13 @@ import { AwayDevice } from './away.js'
 import type { StormAnswer, StormCommand, StormShare } from './fleet.js'
 import { seeded } from './random.js'
 import { LatencyRecorder } from './statistics.js'
+import { createTurns } from './turns.js'
 
-const OPENING_AT_ONCE = 32
+/** What one process can open without its own queue becoming what is measured: a socket that says nothing for ten seconds is closed. */
+const OPENING_AT_ONCE = 128
 const EXAMPLES = 10
+/** The kernel looks for a free port of an address by trying: with thousands taken on one this costs more than the whole opening. */
+const ADDRESSES = 64
 
 const faults: string[] = []
 const fault = (what: string): void => {
@@ -38,17 +42,21 @@ async function open(own: StormShare): Promise<StormAnswer> {
   })
   let next = 0
   const work = async (): Promise<void> => {
-    for (let i = next++; i < devices.length; i = next++) await devices[i]!.open(`127.0.1.${share.number}`)
+    for (let i = next++; i < devices.length; i = next++) await devices[i]!.open(addressOf(1, i))
   }
   await Promise.all(Array.from({ length: OPENING_AT_ONCE }, work))
   return { faults }
 }
 
+/** A loopback address that no other client process uses. @param phase 1: the first opening, 2: the return */
+const addressOf = (phase: number, device: number): string => `127.${phase}.${share.number}.${1 + (device % ADDRESSES)}`
+
 /** All at once, each after a random part of the spread. From another address: the ports of the dropped ones still linger. */
 async function comeBack(spreadMs: number, longestMs: number): Promise<StormAnswer> {
   const patience = { over: false }
+  const turns = createTurns(OPENING_AT_ONCE)
   const all = Promise.all(
-    devices.map((device) => device.return(`127.0.2.${share.number}`, random() * spreadMs, patience)),
+    devices.map((device, i) => device.return(addressOf(2, i), random() * spreadMs, { patience, turns })),
   )
   await Promise.race([all, sleep(longestMs)])
   patience.over = true
