@@ -1,5 +1,6 @@
 /** People who are connected while others write to each other, and hear nothing of it. */
 import { mintToken } from '../tokens.js'
+import { Fleet, PER_PROCESS } from './fleet.js'
 import type { Order } from './order.js'
 import { Receiver } from './receiver.js'
 
@@ -7,11 +8,17 @@ const TOKEN_LIFE_S = 3_600
 const OPENING_AT_ONCE = 16
 
 export interface Bystanders {
+  /** Resolves when whatever one of them heard has been told. */
+  asked(): Promise<void>
   leave(): void
 }
 
 /** Connects as many as the scale says. @param fault told when one of them hears something or is sent away */
-export async function seatBystanders(
+export function seatBystanders(order: Order, crowd: string, fault: (what: string) => void): Promise<Bystanders> {
+  return order.scale.bystanders < PER_PROCESS / 2 ? seatHere(order, crowd, fault) : seatElsewhere(order, fault)
+}
+
+async function seatHere(
   { scale, websockets, jwtSecret }: Order,
   crowd: string,
   fault: (what: string) => void,
@@ -33,7 +40,23 @@ export async function seatBystanders(
   }
   const opened = await Promise.allSettled(Array.from({ length: OPENING_AT_ONCE }, open))
   const failed = opened.find((each) => each.status === 'rejected')
-  if (!failed) return { leave }
+  // What they hear is told at once.
+  if (!failed) return { asked: async () => {}, leave }
   leave()
   throw failed.reason
+}
+
+/** In client processes of their own: one process may have only so many files. They are asked at the end what they heard. */
+async function seatElsewhere(order: Order, fault: (what: string) => void): Promise<Bystanders> {
+  const fleet = new Fleet(order, order.scale.bystanders)
+  const tell = (answers: readonly { faults: string[] }[]): void => {
+    for (const { faults } of answers) for (const what of faults) fault(`bystanders: ${what}`)
+  }
+  try {
+    tell(await fleet.open())
+  } catch (error) {
+    fleet.close()
+    throw error
+  }
+  return { asked: async () => tell(await fleet.drop()), leave: () => fleet.close() }
 }

@@ -178,6 +178,11 @@ export class Crowd {
     return [...this.checker.faults(), ...this.#echoes.faults().map((fault) => `shown to its sender: ${fault}`)]
   }
 
+  /** Resolves when the checker knows of everything that a bystander heard. */
+  async bystandersAsked(): Promise<void> {
+    await this.#bystanders?.asked()
+  }
+
   leave(): void {
     this.#left = true
     clearInterval(this.#acks)

@@ -92,11 +92,14 @@ class Audience {
   #room = ''
   #counting = false
   #closing = false
+  /** What the names of its people begin with. */
+  readonly #name: string
   readonly #owner: string
   readonly #acks: NodeJS.Timeout
 
   constructor(private readonly order: Order) {
-    this.#owner = mintToken(order.jwtSecret, 'fanout-owner', TOKEN_LIFE_S)
+    this.#name = order.point?.crowd ?? 'fanout'
+    this.#owner = mintToken(order.jwtSecret, `${this.#name}-owner`, TOKEN_LIFE_S)
     this.#acks = setInterval(() => {
       for (const { socket, seq } of this.#listeners) {
         if (seq > 0) socket.send(`{"op":"ack","conversation":"room:${this.#room}","seq":${seq}}`)
@@ -106,7 +109,7 @@ class Audience {
 
   /** Connects the members, who exist from then on, and puts them into a fresh room. */
   async fill(line: Line): Promise<void> {
-    const names = Array.from({ length: this.order.scale.fanoutMembers }, (_, i) => `fanout-${i}`)
+    const names = Array.from({ length: this.order.scale.fanoutMembers }, (_, i) => `${this.#name}-${i}`)
     let next = 0
     const open = async (): Promise<void> => {
       for (let i = next++; i < names.length; i = next++) this.#listeners.push(await this.#connect(i, names[i]!))

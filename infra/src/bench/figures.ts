@@ -254,6 +254,8 @@ export interface CurveFigures {
   curve: string
   /** What is varied. */
   axis: string
+  /** What is counted, where it is not messages. */
+  unit?: string
   points: (PointFigures & { at: number; entryBytes?: EntryBytes })[]
 }
 

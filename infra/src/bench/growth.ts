@@ -9,6 +9,10 @@ interface Curve {
   at: readonly number[]
   /** With `--quick`. */
   quick: readonly number[]
+  /** What is sent; `direct` when it does not say. */
+  suite?: Point['suite']
+  /** What is counted; messages when it does not say. */
+  unit?: string
   point(at: number): Omit<Point, 'crowd' | 'suite'>
 }
 
@@ -17,7 +21,6 @@ const LONG_WARM_UP_MS = 6_000
 
 const ACTIVE = 100
 
-/** Rooms by their members are missing yet. */
 export const CURVES = {
   connections: {
     axis: 'connections, a hundred of which are sent to (of ten: all)',
@@ -26,6 +29,23 @@ export const CURVES = {
     point: (connections) => ({
       scale: { receivers: Math.min(ACTIVE, connections), bystanders: Math.max(0, connections - ACTIVE) },
     }),
+  },
+  crowds: {
+    axis: 'connections on six connect nodes, a hundred of which are sent to',
+    at: [100, 10_000, 100_000],
+    quick: [100, 1_000],
+    point: (connections) => ({
+      env: { TIDINGS_CONNECT_NODES: '6' },
+      scale: { receivers: ACTIVE, bystanders: connections - ACTIVE, warmUpMs: LONG_WARM_UP_MS },
+    }),
+  },
+  members: {
+    axis: 'members of the room, all of them online, sixteen messages under way',
+    unit: 'delivery',
+    suite: 'fanout',
+    at: [2, 10, 100, 1_000, 10_000],
+    quick: [2, 100],
+    point: (fanoutMembers) => ({ scale: { fanoutMembers } }),
   },
   conversations: {
     axis: 'receivers who are sent to in turn: of ten thousand each message is the first of its conversation',
@@ -86,31 +106,37 @@ export function pointsOf(name: CurveName, quick: boolean, most = Number.POSITIVE
   const values = (quick ? curve.quick : curve.at).filter((at) => at <= most)
   return values.map((at) => {
     const { scale, ...rest } = curve.point(at)
-    return { suite: 'direct', crowd: `growth-${name}-${at}`, at, ...rest, scale: { ...(quick ? {} : SHORT), ...scale } }
+    const { suite = 'direct' } = curve
+    return { suite, crowd: `growth-${name}-${at}`, at, ...rest, scale: { ...(quick ? {} : SHORT), ...scale } }
   })
 }
 
 /** Many points, each short. */
 const SHORT: Partial<Scale> = { warmUpMs: 2_000, runMs: 2_000, runs: 3 }
 
-/** The curve that was measured; with a backlog a second one, of storing it afterwards. */
+/**
+ * The curve that was measured; with a backlog a second one, of storing it afterwards, and with the members of a room one of single
+ * messages.
+ */
 export function curvesOf(name: CurveName, measured: readonly Measured[]): CurveFigures[] {
-  const { axis } = CURVES[name]
+  const { axis, unit }: Curve = CURVES[name]
   const curve = (load: number, curveName: string, what: string): CurveFigures => ({
     curve: curveName,
     axis: what,
+    ...(unit !== undefined && { unit }),
     points: measured
       .flatMap(({ point, figures }) => {
         const run = figures.loads[load]?.shown
         // What is stored after the load is the backlog and what the load has added.
-        const at = load === 0 ? point.at! : run?.messages
+        const at = curveName === 'drain' ? run?.messages : point.at!
         const { referenceNs, entryBytes } = figures
-        const bytes = load === 1 && entryBytes ? { entryBytes } : {}
+        const bytes = curveName === 'drain' && entryBytes ? { entryBytes } : {}
         return run && at !== undefined ? [{ at, run, referenceNs: referenceNs!, ...bytes }] : []
       })
       .sort((a, b) => a.at - b.at),
   })
   const all = [curve(0, name, axis)]
+  if (name === 'members') all.push(curve(1, 'alone', 'members of the room, each message shown to all before the next'))
   if (name === 'backlog') all.push(curve(1, 'drain', 'entries that persist has before it, and stores'))
   return all
 }

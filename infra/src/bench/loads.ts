@@ -107,6 +107,7 @@ async function onStage(
     const loads = await play({ order, crowd, watch }, lines)
     // A doubled message may come late.
     await sleep(200)
+    await crowd.bystandersAsked()
     return { loads, faults: crowd.faults() }
   } finally {
     for (const line of lines) line.close()

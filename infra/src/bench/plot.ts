@@ -31,8 +31,8 @@ export function writePlot(folder: string, curve: CurveFigures): void {
   writeFileSync(join(folder, `${curve.curve}.svg`), plotOf(curve))
 }
 
-/** CPU per message, all processes and each, over what was varied. */
-export function plotOf({ curve, axis, points }: CurveFigures): string {
+/** CPU per message or delivery, all processes and each, over what was varied. */
+export function plotOf({ curve, axis, unit = 'message', points }: CurveFigures): string {
   const speeds = speedsOf(points)
   const lines: Line[] = [
     { name: 'total', values: points.map(({ run }, i) => run.cpuTotal * speeds[i]!) },
@@ -44,9 +44,9 @@ export function plotOf({ curve, axis, points }: CurveFigures): string {
   const y = (value: number): number => AREA.bottom - (value / most) * (AREA.bottom - AREA.top)
   const parts = [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" font-family="sans-serif" font-size="12">`,
-    `<title>${curve}: CPU per message over ${axis}</title>`,
+    `<title>${curve}: CPU per ${unit} over ${axis}</title>`,
     `<rect width="${WIDTH}" height="${HEIGHT}" fill="#ffffff"/>`,
-    text(AREA.left, 22, 'CPU us/message, all processes and each', { anchor: 'start', size: 14 }),
+    text(AREA.left, 22, `CPU us/${unit}, all processes and each`, { anchor: 'start', size: 14 }),
     ...Array.from({ length: TICKS + 1 }, (_, i) => tick(y(i * step), String(i * step))),
     ...points.map(({ at }, i) => text(xs[i]!, AREA.bottom + 18, label(at))),
     text((AREA.left + AREA.right) / 2, HEIGHT - 14, axis, { size: 13 }),

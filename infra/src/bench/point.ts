@@ -7,6 +7,7 @@ import { withRedis } from '../redis.js'
 import { mintToken } from '../tokens.js'
 import { nowUs } from './clock.js'
 import { perUnit, readBusyUs, readCpu, totalOf } from './cpu.js'
+import { fanout } from './fanout.js'
 import type { EntryBytes, Figures, LoadFigures, Run } from './figures.js'
 import { fill } from './fill.js'
 import { batch, direct, directUnstored, type LoadOutcome } from './loads.js'
@@ -35,6 +36,7 @@ type PointOutcome = LoadOutcome & { entryBytes?: EntryBytes }
 function play(order: Order): Promise<PointOutcome> {
   const { backlog } = order.point!
   if (backlog) return behind(order, backlog)
+  if (order.suite === 'fanout') return fanout(order)
   return order.suite === 'batch' ? batch(order) : direct(order)
 }
 

@@ -9,7 +9,7 @@ const HEAD = [
 ]
 
 /** A curve as a table. */
-export function renderCurve({ curve, axis, points }: CurveFigures): string[] {
+export function renderCurve({ curve, axis, unit = 'message', points }: CurveFigures): string[] {
   const speeds = speedsOf(points)
   const rows = points.map((point, i) => [String(point.at), ...cellsOf(point, speeds[i]!)])
   const bytes = points.flatMap(({ at, entryBytes }) =>
@@ -19,7 +19,7 @@ export function renderCurve({ curve, axis, points }: CurveFigures): string[] {
         ]
       : [],
   )
-  return [`${curve}: what a message costs over ${axis}`, ...align([[curve, ...HEAD], ...rows]), ...bytes, '']
+  return [`${curve}: what a ${unit} costs over ${axis}`, ...align([[curve, ...HEAD], ...rows]), ...bytes, '']
 }
 
 /** The table over shards and processes. */

@@ -4,7 +4,7 @@ import { type Instance, type InstanceOptions, startInstance } from './instance.j
 import type { Order, PointOrder, Scale } from './order.js'
 
 export interface Point {
-  suite: 'direct' | 'batch'
+  suite: 'direct' | 'batch' | 'fanout'
   /** Its people's names begin with it; no two points of one instance share it. */
   crowd: string
   /** The value of what is varied. */
