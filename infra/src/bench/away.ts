@@ -1,12 +1,13 @@
 /** A device of the storm: it is torn off and comes back, and what was written meanwhile must be shown to it, once and in order. */
+
 import { setTimeout as sleep } from 'node:timers/promises'
 import { reasonOf } from '../failure.js'
 import { mintToken } from '../tokens.js'
 import { contentOf } from './checker.js'
+import { TOKEN_LIFE_S } from './order.js'
 import { Receiver, type ReceiverEvents, type ShownMessage } from './receiver.js'
 import type { Turns } from './turns.js'
 
-const TOKEN_LIFE_S = 3_600
 /** What a client waits before it tries again, at most. */
 const FIRST_RETRY_MS = 1_000
 const MOST_RETRY_MS = 10_000

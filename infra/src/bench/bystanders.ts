@@ -1,10 +1,9 @@
 /** People who are connected while others write to each other, and hear nothing of it. */
 import { mintToken } from '../tokens.js'
 import { Fleet, PER_PROCESS } from './fleet.js'
-import type { Order } from './order.js'
+import { type Order, TOKEN_LIFE_S } from './order.js'
 import { Receiver } from './receiver.js'
 
-const TOKEN_LIFE_S = 3_600
 const OPENING_AT_ONCE = 16
 
 export interface Bystanders {

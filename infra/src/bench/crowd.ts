@@ -4,11 +4,10 @@ import { type Bystanders, seatBystanders } from './bystanders.js'
 import { Checker, contentOf } from './checker.js'
 import { nowUs } from './clock.js'
 import { headOf, type Line, type Reply } from './line.js'
-import type { Order } from './order.js'
+import { type Order, TOKEN_LIFE_S } from './order.js'
 import { Receiver, type ShownMessage } from './receiver.js'
 import { LatencyRecorder } from './statistics.js'
 
-const TOKEN_LIFE_S = 3_600
 /** Every receiver acknowledges this often. They take turns, so that no burst of acks disturbs the messages. */
 const ACK_EVERY_MS = 200
 const ACK_TURNS = 10

@@ -8,11 +8,10 @@ import { nowUs } from './clock.js'
 import type { LoadFigures, Run } from './figures.js'
 import { headOf, Line } from './line.js'
 import { figuresOf, measureStretch } from './measure.js'
-import type { Order } from './order.js'
+import { type Order, TOKEN_LIFE_S } from './order.js'
 import { LatencyRecorder } from './statistics.js'
 import { StreamWatch } from './stored.js'
 
-const TOKEN_LIFE_S = 3_600
 const OPENING_AT_ONCE = 32
 /** Members that one call adds. */
 const PER_CALL = 200

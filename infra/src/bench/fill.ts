@@ -2,9 +2,8 @@
 import { mintToken } from '../tokens.js'
 import { contentOf } from './checker.js'
 import { headOf, Line } from './line.js'
-import type { Order } from './order.js'
+import { type Order, TOKEN_LIFE_S } from './order.js'
 
-const TOKEN_LIFE_S = 3_600
 const PER_CALL = 500
 const CALLS_AT_ONCE = 4
 

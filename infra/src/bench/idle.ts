@@ -6,10 +6,9 @@ import { nowUs } from './clock.js'
 import { perUnit, readBusyUs, readCpu, readOwn, readResident, totalOf } from './cpu.js'
 import type { IdleFigures } from './figures.js'
 import { shareOfOthers } from './measure.js'
-import type { Order } from './order.js'
+import { type Order, TOKEN_LIFE_S } from './order.js'
 import { Receiver } from './receiver.js'
 
-const TOKEN_LIFE_S = 3_600
 /** As after a restart, when all come at once: an opening waits for etcd, Redis and MySQL, and with few of them that would be measured. */
 const OPENING_AT_ONCE = 256
 /** Garbage of the opening, indexes and leases are dealt with in this time. */

@@ -24,6 +24,9 @@ export const SUITES = [
 export const USUAL_SUITES: readonly SuiteName[] = ['direct', 'batch', 'ws-send', 'latency', 'fanout', 'idle']
 export type SuiteName = (typeof SUITES)[number]
 
+/** The long suites run for an hour and more, with what fills and drains them; the tokens outlive them. */
+export const TOKEN_LIFE_S = 3 * 3_600
+
 /** How much is done. */
 export interface Scale {
   warmUpMs: number

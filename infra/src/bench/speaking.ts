@@ -6,11 +6,9 @@ import { Crowd, senderName } from './crowd.js'
 import type { Run } from './figures.js'
 import type { LoadOutcome } from './loads.js'
 import { figuresOf, measure } from './measure.js'
-import type { Order } from './order.js'
+import { type Order, TOKEN_LIFE_S } from './order.js'
 import { Speaker } from './speaker.js'
 import { StreamWatch } from './stored.js'
-
-const TOKEN_LIFE_S = 3_600
 
 /** Each sender has one socket, and an equal share of the messages in flight. */
 export async function wsSend(order: Order): Promise<LoadOutcome> {

@@ -15,12 +15,11 @@ import { Fleet, type StormAnswer } from './fleet.js'
 import { headOf, Line } from './line.js'
 import { allArrived, shareOfOthers } from './measure.js'
 import { MemoryWatch } from './memory.js'
-import type { Order } from './order.js'
+import { type Order, TOKEN_LIFE_S } from './order.js'
 import { RateWatch } from './rates.js'
 import { steady } from './steady.js'
 import { countRows, StreamWatch } from './stored.js'
 
-const TOKEN_LIFE_S = 3_600
 /** Garbage of the opening, indexes and leases are dealt with in this time. */
 const SETTLE_MS = 3_000
 const PER_CALL = 500
