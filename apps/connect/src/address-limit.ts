@@ -7,11 +7,12 @@ export interface AddressLimit {
   count(address: string): () => void
 }
 
-/** @param most Infinity: they are not counted */
-export function createAddressLimit(most: number): AddressLimit {
+/** @param limits perAddress, as it is at each connection; Infinity: they are not counted */
+export function createAddressLimit(limits: { readonly perAddress: number }): AddressLimit {
   const counts = new Map<string, number>()
   return {
     count(address) {
+      const most = limits.perAddress
       if (most === Number.POSITIVE_INFINITY) return () => undefined
       const network = networkOf(address)
       const before = counts.get(network) ?? 0

@@ -1,6 +1,6 @@
 /** Puts a connect node together, and takes it apart in order. */
 import { randomUUID } from 'node:crypto'
-import { startEdge } from '@tidings/accept'
+import { startEdge, watchLimits } from '@tidings/accept'
 import { AppError, Close, MAX_FRAME_BYTES, nodeRpc, rpcToken, serve, startRpcServer } from '@tidings/protocol'
 import { createLiveDevices, createSessionLister, type NodeInfo, watchRooms } from '@tidings/registry'
 import {
@@ -25,6 +25,7 @@ import { createEphemeral } from './ephemeral.js'
 import type { FrameDeps } from './frames.js'
 import { startHeartbeat } from './heartbeat.js'
 import { createHttp } from './http.js'
+import { createLimits } from './limits.js'
 import { createLongPoll } from './long-poll.js'
 import { createEphemeralMetrics } from './metrics.js'
 import { type OpenDeps, RECHECK_MS } from './open.js'
@@ -152,6 +153,9 @@ export async function startConnect(
       logic: logic.client,
       log,
     }
+    const limits = createLimits(config)
+    const limitWatch = await watchLimits(registry, limits.set, log)
+    life.add('limits', () => limitWatch.stop())
     const openDeps: OpenDeps = {
       node,
       heartbeatMs: config.heartbeatMs,
@@ -166,7 +170,7 @@ export async function startConnect(
       slots,
       openings,
       presence,
-      maxPerUser: config.rateLimits ? config.maxPerUser : Number.POSITIVE_INFINITY,
+      limits,
       sweep,
       log,
     }
@@ -182,7 +186,7 @@ export async function startConnect(
     }
 
     const addressOf = createClientAddress(config.trustProxy)
-    const addressLimit = createAddressLimit(config.rateLimits ? config.maxPerAddress : Number.POSITIVE_INFINITY)
+    const addressLimit = createAddressLimit(limits)
     const connections: ConnectionDeps = {
       edge,
       opening: openDeps,

@@ -12,6 +12,8 @@ const NAMES = [
   'TIDINGS_TRUST_PROXY',
   'TIDINGS_CONNECTIONS_PER_USER',
   'TIDINGS_CONNECTIONS_PER_ADDRESS',
+  'TIDINGS_SESSIONS_PER_USER',
+  'TIDINGS_SESSIONS_POLICY',
   'TIDINGS_HEARTBEAT_MS',
   'TIDINGS_RPC_HOST',
   'TIDINGS_RPC_PORT',
@@ -20,6 +22,9 @@ const NAMES = [
   'TIDINGS_LOG_LEVEL',
   'TIDINGS_OTLP_URL',
 ] as const
+
+/** What becomes of a session that is one too many. */
+export type SessionsPolicy = 'refuse' | 'replace_oldest'
 
 export interface ConnectConfig {
   edge: EdgeConfig
@@ -33,6 +38,9 @@ export interface ConnectConfig {
   /** On this node, while limits are on. */
   maxPerUser: number
   maxPerAddress: number
+  /** On all nodes together; 0: no policy. */
+  sessionsPerUser: number
+  sessionsPolicy: SessionsPolicy
   heartbeatMs: number
   rpc: { host: string; port: number }
   ops: { host: string; port: number }
@@ -53,6 +61,8 @@ export function readConfig(environment: NodeJS.ProcessEnv): ConnectConfig {
     trustProxy: env.TIDINGS_TRUST_PROXY,
     maxPerUser: env.TIDINGS_CONNECTIONS_PER_USER,
     maxPerAddress: env.TIDINGS_CONNECTIONS_PER_ADDRESS,
+    sessionsPerUser: env.TIDINGS_SESSIONS_PER_USER,
+    sessionsPolicy: env.TIDINGS_SESSIONS_POLICY,
     heartbeatMs: env.TIDINGS_HEARTBEAT_MS,
     rpc: { host: env.TIDINGS_RPC_HOST, port: env.TIDINGS_RPC_PORT },
     ops: { host: env.TIDINGS_OPS_HOST, port: env.TIDINGS_OPS_PORT },

@@ -4,10 +4,11 @@
  */
 import type { LogicClient } from '@tidings/accept'
 import { AppError, Close, connectRpc, nodeRpc } from '@tidings/protocol'
-import type { NodeInfo, SessionLister } from '@tidings/registry'
+import type { NodeInfo, OlderSession, SessionLister } from '@tidings/registry'
 import { jitterSeconds, type Logger, withBound } from '@tidings/service'
 import type { Acks } from './ack.js'
 import type { CatchUp } from './catch-up.js'
+import type { ConnectLimits } from './limits.js'
 import type { Presence } from './presence.js'
 import type { Session } from './session.js'
 import type { Sessions } from './sessions.js'
@@ -35,8 +36,7 @@ export interface OpenDeps {
   /** Who is between the first byte and `ready`. When too many are, who comes is sent away before anything is done for them. */
   openings: Pick<Slots, 'full' | 'run'>
   presence: Pick<Presence, 'began'>
-  /** Live sessions that a user may have here; Infinity where limits are off. */
-  maxPerUser: number
+  limits: ConnectLimits
   sweep: Sweep
   log: Logger
 }
@@ -56,12 +56,12 @@ export function requireCapacity({ slots, openings }: Pick<OpenDeps, 'slots' | 'o
 
 /**
  * Lists the session and learns where it stands.
- * @throws AppError `unavailable`, `overloaded`: the client shall come back; `rate_limited` when the user has too many sessions here
+ * @throws AppError `unavailable`, `overloaded`: the client shall come back; `rate_limited` when the user has too many sessions
  */
 export async function beginSession(deps: OpenDeps, session: Session, wishes: Wishes): Promise<void> {
   // One of the same device is replaced by this one.
   const others = deps.sessions.of(session.user).filter(({ device }) => device !== session.device)
-  if (others.length >= deps.maxPerUser)
+  if (others.length >= deps.limits.perUser)
     throw new AppError('rate_limited', 'This user has too many connections here.', { retryAfter: 5 })
   await endOlder(deps, session)
   if (session.closed) return
@@ -101,7 +101,7 @@ async function endOlder(deps: OpenDeps, session: Session): Promise<void> {
     await acks.flush()
     if (session.closed) return
   }
-  let older: { node: string; session: string }[]
+  let older: OlderSession[]
   try {
     older = await lister.list(session)
   } catch (error) {
@@ -117,10 +117,36 @@ async function endOlder(deps: OpenDeps, session: Session): Promise<void> {
     // It closed while it was being listed: its close found nothing to take off.
     if (session.closed) lister.unlist(session.id)
   }
-  await Promise.all(older.filter((other) => other.node !== deps.node).map((other) => endElsewhere(deps, other)))
+  const same = older.filter(({ node, device }) => device === session.device && node !== deps.node)
+  await Promise.all(same.map((other) => endElsewhere(deps, other)))
+  await holdPolicy(
+    deps,
+    older.filter(({ device }) => device !== session.device),
+  )
 }
 
-async function endElsewhere(deps: OpenDeps, other: { node: string; session: string }): Promise<void> {
+/**
+ * Counts what etcd listed of the user before this session, so that of two that open at once one knows that it is the later one.
+ * @param older of other devices, the oldest first
+ * @throws AppError `rate_limited` when this one is one too many, and is not to replace another
+ */
+async function holdPolicy(deps: OpenDeps, older: readonly OlderSession[]): Promise<void> {
+  const { sessionsPerUser: most, policy } = deps.limits
+  if (most === 0 || older.length < most) return
+  // One that is being replaced is listed twice for a moment.
+  const byDevice = [...new Map(older.map((other) => [other.device, other])).values()]
+  if (byDevice.length < most) return
+  if (policy === 'refuse')
+    throw new AppError('rate_limited', `This user may have ${most} sessions, and has them.`, { retryAfter: 5 })
+  await Promise.all(
+    byDevice.slice(0, byDevice.length + 1 - most).map(async (other) => {
+      if (other.node !== deps.node) await endElsewhere(deps, other)
+      else deps.sessions.byId(other.session)?.close(Close.Replaced, 'replaced by a newer session of the user')
+    }),
+  )
+}
+
+async function endElsewhere(deps: OpenDeps, other: OlderSession): Promise<void> {
   const info = deps.nodes.get(other.node)
   if (!info) return
   const rpc = connectRpc(nodeRpc.NodeDefinition, info.address, deps.rpcToken)

@@ -1,5 +1,5 @@
 /** What workers and fellow nodes call: the stream of pushes, and the end of a session that moved. */
-import { AppError, EVERYONE, isRoom, type nodeRpc, type PushEntry, unpackPushes } from '@tidings/protocol'
+import { AppError, Close, EVERYONE, isRoom, type nodeRpc, type PushEntry, unpackPushes } from '@tidings/protocol'
 import type { StageMetrics } from '@tidings/service'
 import type { Acks } from './ack.js'
 import type { Deliver } from './deliver.js'
@@ -34,9 +34,11 @@ export function createPushService(deps: {
     async closeSession({ session: id, code }) {
       const session = sessions.byId(id)
       if (!session) return { found: false }
-      session.close(code, 'ended by another node')
+      const told = { found: true, signIn: session.identity.sessionId ?? '' }
+      if (code === 0) return told
+      session.close(code, code === Close.Kicked ? 'ended by somebody else' : 'ended by another node')
       await acks.flush()
-      return { found: true }
+      return told
     },
   }
 }

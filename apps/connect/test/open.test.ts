@@ -16,7 +16,13 @@ t.test('of many who come at once a few are let in, and the others are sent away 
   const opening: OpenDeps = {
     node: 'connect-1',
     heartbeatMs: 25_000,
-    maxPerUser: Number.POSITIVE_INFINITY,
+    limits: {
+      perUser: Number.POSITIVE_INFINITY,
+      perAddress: Number.POSITIVE_INFINITY,
+      sessionsPerUser: 0,
+      policy: 'refuse',
+      set: () => undefined,
+    },
     maxFrameBytes: 1,
     sessions: createSessions(),
     lister: {

@@ -5,7 +5,7 @@ import type { Broadcasts } from './broadcasts.js'
 import { deviceOf, displayNameOf, passwordOf, userOf } from './input.js'
 import type { Passwords } from './passwords.js'
 import { openSession, type SessionDeps } from './sessions.js'
-import { requireActive } from './users.js'
+import { requireActive, toUser } from './users.js'
 
 export interface AccountDeps extends SessionDeps {
   passwords: Passwords
@@ -40,4 +40,22 @@ export async function login(deps: AccountDeps, request: logicRpc.LoginRequest): 
   }
   requireActive(user)
   return openSession(deps, user, device)
+}
+
+/**
+ * Makes an account in the name of a server or an operator: whether registration is open does not matter.
+ * @throws AppError `invalid_request`, `username_taken`, `overloaded`, `unavailable`
+ */
+export async function makeUser(
+  { store, passwords }: Pick<AccountDeps, 'store' | 'passwords'>,
+  request: logicRpc.MakeUserRequest,
+): Promise<logicRpc.User> {
+  const id = userOf(request.user)
+  const password = request.password === '' ? undefined : passwordOf(request.password)
+  const displayName = displayNameOf(request.displayName || id)
+  if (await findUser(store, id)) throw taken()
+  const passwordHash = password === undefined ? null : await passwords.hash(password)
+  const user = { id, displayName, passwordHash, createdAt: new Date() }
+  if (!(await insertUser(store, user))) throw taken()
+  return toUser({ ...user, disabledAt: null, deletedAt: null })
 }

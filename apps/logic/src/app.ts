@@ -1,7 +1,14 @@
 /** Puts a logic process together, and takes it apart in order. */
 import { randomUUID } from 'node:crypto'
 import { logicRpc, rpcToken, serve, startRpcServer } from '@tidings/protocol'
-import { claimWorkerId, connectRegistry, createIds, createLiveDevices, createRoomNotices } from '@tidings/registry'
+import {
+  claimWorkerId,
+  connectRegistry,
+  createIds,
+  createLiveDevices,
+  createRoomNotices,
+  type NodeInfo,
+} from '@tidings/registry'
 import { ConfigError, Lifecycle, type Logger, type MetricsRegistry, startOps, type Tracing } from '@tidings/service'
 import { connectStore, fixPartitions, isAway, type Store } from '@tidings/store'
 import {
@@ -20,6 +27,7 @@ import { startFileSweeper } from './files/sweeper.js'
 import { startForgetting } from './forget.js'
 import { startGenerations } from './generations.js'
 import { createListingCursors } from './listing-cursor.js'
+import { createLiveSessions } from './live-sessions.js'
 import { createGenerationMetrics, createLogicMetrics } from './metrics.js'
 import { createOutbox } from './outbox.js'
 import { createPasswords } from './passwords.js'
@@ -95,6 +103,11 @@ export async function startLogic(
     })
     const worker = await claimWorkerId(registry, config.instance, log)
     life.add('worker id', () => worker.stop())
+    const nodes = new Map<string, NodeInfo>()
+    await registry.watchNodes('connect', (listed) => {
+      nodes.clear()
+      for (const [name, info] of listed) nodes.set(name, info)
+    })
     const notices = createRoomNotices(registry, log)
     life.add('room notices', () => notices.stop())
     const outbox = createOutbox({
@@ -121,6 +134,7 @@ export async function startLogic(
       writeBehind,
       receipts,
       liveDevices: createLiveDevices(registry),
+      live: createLiveSessions({ registry, nodes, rpcToken: rpcToken(config.jwtSecret) }),
       generations,
       outbox,
       turns: createTurns(),

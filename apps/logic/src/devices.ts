@@ -45,6 +45,8 @@ export interface Devices {
    * @throws AppError `unavailable`, also when MySQL alone is away
    */
   conversationsOf(user: string): Promise<string[]>
+  /** Device to when it was first seen, in milliseconds. @throws AppError `unavailable`, also when MySQL alone is away */
+  listed(user: string): Promise<Map<string, number>>
   /** Redis may have forgotten: every user's conversations are compared with MySQL once more. */
   compareAgain(): void
   /** The highest cursor of any of the user's devices in each conversation, 0 where there is none. @throws AppError `unavailable` */
@@ -199,6 +201,15 @@ export function createDevices(deps: {
       await putBack(user, stored)
       const [known] = await replies(redis.pipeline().smembers(keys.conversations(user)))
       return [...new Set([...(known as string[]), ...stored.conversations, EVERYONE])]
+    },
+
+    async listed(user) {
+      let known = await orAway(redis.hgetall(keys.devices(user)))
+      if (!comparedLately(user) || Object.keys(known).length === 0) {
+        await putBack(user, (await askMysql([user])).get(user)!)
+        known = await orAway(redis.hgetall(keys.devices(user)))
+      }
+      return new Map(Object.entries(known).map(([device, firstSeen]) => [device, Number(firstSeen)]))
     },
 
     compareAgain: () => compared.clear(),

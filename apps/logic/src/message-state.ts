@@ -39,9 +39,15 @@ export async function requireMessage(
   user: string,
   id: string,
 ): Promise<{ entry: Entry; stored: boolean }> {
+  const found = await findMessage(deps, id)
+  await requireReader(deps, user, found.entry)
+  return found
+}
+
+/** @throws AppError `message_not_found`, `unavailable` when it is not found and a source is away */
+export async function findMessage(deps: FindDeps, id: string): Promise<{ entry: Entry; stored: boolean }> {
   const found = ID.test(id) ? await find(deps, id) : undefined
   if (!found) throw notFound()
-  await requireReader(deps, user, found.entry)
   return found
 }
 
@@ -73,7 +79,8 @@ async function requireReader(deps: FindDeps, user: string, { conversation, seq }
 }
 
 async function reached(deps: MessageStateDeps, entry: Entry): Promise<logicRpc.Reached[]> {
-  const others = await othersOf(deps, entry)
+  const { users } = await peopleOf(deps, entry)
+  const others = users.filter((user) => user !== entry.from)
   const told: logicRpc.Reached[] = []
   for (let at = 0; at < others.length; at += AT_ONCE) {
     told.push(...(await Promise.all(others.slice(at, at + AT_ONCE).map((other) => reachedOne(deps, other, entry)))))
@@ -81,13 +88,20 @@ async function reached(deps: MessageStateDeps, entry: Entry): Promise<logicRpc.R
   return told
 }
 
-async function othersOf({ redis, keys }: MessageStateDeps, { conversation, from }: Entry): Promise<string[]> {
+/** Whom an entry is for, its sender included; of a room, as many as are told who has read what. @throws AppError `unavailable` */
+export async function peopleOf(
+  { redis, keys }: MessageStateDeps,
+  { conversation }: Entry,
+): Promise<{ users: string[]; all: boolean }> {
   const parsed = parseConversation(conversation)
   if (parsed?.kind === 'room') {
-    const members = (await readMembers(redis, keys, conversation, MOST_TOLD)) ?? []
-    return members.filter((user) => user !== from).sort()
+    const members = await readMembers(redis, keys, conversation, MOST_TOLD)
+    return { users: [...(members ?? [])].sort(), all: members !== undefined }
   }
-  return parsed?.kind === 'dm' ? [...new Set(parsed.users)].filter((user) => user !== from) : []
+  if (parsed?.kind === 'dm') return { users: [...new Set(parsed.users)], all: true }
+  return parsed?.kind === 'feed' && parsed.user !== '*'
+    ? { users: [parsed.user], all: true }
+    : { users: [], all: false }
 }
 
 async function reachedOne(

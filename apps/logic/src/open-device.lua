@@ -11,6 +11,8 @@
 local devices, conversations, own = KEYS[1], KEYS[2], KEYS[3]
 local fresh = redis.call('HSETNX', devices, ARGV[1], ARGV[2])
 if fresh == 1 then
+  -- A device that was removed may have left some: what its last acks brought to MySQL comes back after a loss.
+  redis.call('DEL', own)
   local start = {}
   for _, device in ipairs(redis.call('HKEYS', devices)) do
     local cursors = redis.call('HGETALL', ARGV[3] .. device)

@@ -3,7 +3,7 @@ import { type logicRpc, toAppError, toRefusal } from '@tidings/protocol'
 import type { Tracing } from '@tidings/service'
 import type { Generations } from '@tidings/stream'
 import { readAccount } from './account-data.js'
-import { type AccountDeps, login, register } from './accounts.js'
+import { type AccountDeps, login, makeUser, register } from './accounts.js'
 import { block, listBlocks, unblock } from './blocks.js'
 import type { Broadcasts } from './broadcasts.js'
 import { authorizeChange, type ChangeDeps } from './changes.js'
@@ -12,11 +12,13 @@ import { ack, type CursorDeps, openDevices } from './cursors.js'
 import type { FileDeps } from './files/files.js'
 import { fileMethods } from './files/service.js'
 import { setFlags } from './flags.js'
+import { type DeviceListDeps, listDevices, removeDevice } from './device-list.js'
 import { fateOf, leapAll, openPartition } from './generations.js'
 import { type HistoryDeps, readHistory } from './history.js'
 import { hookMethods } from './hooks/service.js'
 import type { HookDeps } from './hooks/webhooks.js'
-import { getMessage, type MessageStateDeps } from './message-state.js'
+import { getMessage } from './message-state.js'
+import { inspectMessage, type MessageTraceDeps } from './message-trace.js'
 import type { LogicMetrics } from './metrics.js'
 import { type OfflineDeps, readOffline } from './offline.js'
 import type { Outcome } from './outcome.js'
@@ -26,8 +28,9 @@ import { read } from './reads.js'
 import type { RoomDeps } from './rooms/change.js'
 import { roomMethods } from './rooms/service.js'
 import { type SearchDeps, searchMessages } from './search.js'
+import { endSessions, listSessions } from './session-ends.js'
 import { logout, refresh } from './sessions.js'
-import { deleteUser, getUser, missingUsers, seeUsers, setUserDisabled, updateUser } from './users.js'
+import { deleteUser, getUser, inspectUser, missingUsers, seeUsers, setUserDisabled, updateUser } from './users.js'
 
 export type LogicDeps = AccountDeps &
   CursorDeps &
@@ -36,9 +39,10 @@ export type LogicDeps = AccountDeps &
   OfflineDeps &
   SearchDeps &
   RoomDeps &
-  MessageStateDeps &
   FileDeps &
   ChangeDeps &
+  MessageTraceDeps &
+  DeviceListDeps &
   PresenceDeps &
   HookDeps & { generations: Generations; broadcasts: Broadcasts }
 
@@ -118,6 +122,23 @@ export function createLogicService(
       await setUserDisabled(deps, request)
       return {}
     }),
+    makeUser: measured('makeUser', async (request: logicRpc.MakeUserRequest) => ({
+      user: await makeUser(deps, request),
+    })),
+    inspectUser: measured('inspectUser', (request: logicRpc.InspectUserRequest) => inspectUser(deps.store, request)),
+    listSessions: measured('listSessions', (request: logicRpc.ListSessionsRequest) => listSessions(deps, request)),
+    endSessions: measured('endSessions', async (request: logicRpc.EndSessionsRequest) => {
+      await endSessions(deps, request)
+      return {}
+    }),
+    listDevices: measured('listDevices', (request: logicRpc.ListDevicesRequest) => listDevices(deps, request)),
+    removeDevice: measured('removeDevice', async (request: logicRpc.RemoveDeviceRequest) => {
+      await removeDevice(deps, request)
+      return {}
+    }),
+    inspectMessage: measured('inspectMessage', (request: logicRpc.InspectMessageRequest) =>
+      inspectMessage(deps, request),
+    ),
     block: measured('block', async (request: logicRpc.BlockRequest) => {
       await block(deps, request)
       return {}

@@ -77,6 +77,22 @@ export async function getUser(store: Store, request: logicRpc.GetUserRequest): P
   return toUser(user)
 }
 
+/** An account as operators see it. @throws AppError `user_not_found`, `invalid_request`, `unavailable` */
+export async function inspectUser(
+  store: Store,
+  request: logicRpc.InspectUserRequest,
+): Promise<logicRpc.InspectUserResponse> {
+  const user = await findUser(store, userOf(request.user))
+  if (!user) throw notFound()
+  const { disabledAt, deletedAt, passwordHash } = user
+  return {
+    user: toUser(user),
+    disabledAt: disabledAt?.getTime() ?? 0,
+    deletedAt: deletedAt?.getTime() ?? 0,
+    hasPassword: passwordHash !== null,
+  }
+}
+
 /** @throws AppError `user_not_found`, `user_disabled`, `invalid_request`, `unavailable` */
 export async function updateUser(store: Store, request: logicRpc.UpdateUserRequest): Promise<logicRpc.User> {
   const id = userOf(request.user)

@@ -169,6 +169,7 @@ export async function world(t: Test): Promise<World> {
     turns: createTurns(),
     liveDevices: { of: async (users) => users.map((user) => online.get(user) ?? 0) },
     receipts: createReceipts({ redis, keys, publish: (event) => void told.push(event), log }),
+    live: { of: async () => [], signInOf: async () => undefined, kick: async () => {} },
   }
   return {
     deps,

@@ -4,6 +4,7 @@ import {
   connectRedis,
   createKeys,
   dropLetter,
+  fieldOf,
   type Group,
   type Keys,
   type Letter,
@@ -92,10 +93,7 @@ async function list(redis: Redis, keys: Keys, request: DeadRequest): Promise<voi
 
 /** What a letter shows of itself. Content is somebody's text: only on request. */
 function rowOf(letter: Letter, withContent: boolean): Record<string, unknown> {
-  const field = (name: string): string | undefined => {
-    const at = letter.fields.findIndex((each, i) => i % 2 === 0 && each === name)
-    return at === -1 ? undefined : letter.fields[at + 1]
-  }
+  const field = (name: string): string | undefined => fieldOf(letter, name)
   const { group, partition, reason, deliveries, entry } = letter
   return {
     id: idOf(letter),

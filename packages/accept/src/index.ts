@@ -1,6 +1,7 @@
 export * from './accept.js'
 export * from './attachments.js'
 export * from './known-users.js'
+export * from './live-limits.js'
 export * from './logic.js'
 export * from './permits.js'
 export * from './pre-send/pre-send.js'

@@ -3,6 +3,7 @@ import { readAll } from './etcd.js'
 import type { AppName } from './keys.js'
 import { named } from './partitions.js'
 import { type NodeInfo, parseNode, type Registry } from './registry.js'
+import { parseSession } from './sessions.js'
 
 const APPS: readonly AppName[] = ['api', 'logic', 'task', 'connect']
 
@@ -46,4 +47,17 @@ export async function readOwners(
       return [Number(key.slice(prefix.length)), { owner, fence }]
     }),
   )
+}
+
+/** The live sessions of a user, on all nodes. @throws when etcd does not answer */
+export async function readSessions(
+  { etcd, keys }: Pick<Registry, 'etcd' | 'keys'>,
+  user: string,
+): Promise<{ session: string; node: string; device: string }[]> {
+  const prefix = keys.sessionsOf(user)
+  const { all } = await readAll(etcd, prefix)
+  return [...all].flatMap(([key, { value }]) => {
+    const listed = parseSession(value)
+    return listed ? [{ session: key.slice(prefix.length), ...listed }] : []
+  })
 }

@@ -18,6 +18,12 @@ export interface SessionListing {
   readonly device: string
 }
 
+export interface OlderSession {
+  node: string
+  session: string
+  device: string
+}
+
 interface Waiter {
   user: string
   /** What etcd lists of the user at that moment. */
@@ -27,11 +33,11 @@ interface Waiter {
 
 export interface SessionLister extends Stoppable {
   /**
-   * Lists a session; what is given is kept, as it is, until the session is taken off. @returns sessions of the same device that were listed before, anywhere: they are to be ended
+   * Lists a session; what is given is kept, as it is, until the session is taken off. @returns what was listed of the user before it, anywhere, the oldest first: those of the same device are to be ended
    * @throws AppError `unavailable` when etcd does not answer; it is listed all the same as soon as etcd does; `overloaded` when too
    * much waits for etcd: it is not listed, and the session must not go on
    */
-  list(listing: SessionListing): Promise<{ node: string; session: string }[]>
+  list(listing: SessionListing): Promise<OlderSession[]>
   /** Takes a session off, now or as soon as etcd answers. */
   unlist(id: string): void
   /** Keys that etcd does not yet hold as they should be. */
@@ -127,20 +133,21 @@ export async function createSessionLister(
     async list(session) {
       if (dirty.size >= live.size + maxEnded)
         throw new AppError('overloaded', 'Too many changes of sessions wait to be listed.', { retryAfter: 5 })
-      const { id, user, device } = session
+      const { id, user } = session
       const key = keyOf(session)
       live.set(id, session)
       const listed = await new Promise<readonly IKeyValue[]>((resolve, reject) => touch(key, { user, resolve, reject }))
       // Whoever asks is mostly alone.
       if (listed.length <= 1) return []
       const mine = listed.find((kv) => kv.key.toString() === key)
-      return listed.flatMap((kv) => {
-        const other = parseSession(kv.value.toString())
-        const older = mine !== undefined && Number(kv.create_revision) < Number(mine.create_revision)
-        const otherKey = kv.key.toString()
-        if (!other || other.device !== device || otherKey === key || !older) return []
-        return [{ node: other.node, session: otherKey.slice(keys.sessionsOf(user).length) }]
-      })
+      if (!mine) return []
+      return listed
+        .filter((kv) => isOlder(kv, mine))
+        .sort((a, b) => (isOlder(a, b) ? -1 : 1))
+        .flatMap((kv) => {
+          const other = parseSession(kv.value.toString())
+          return other ? [{ ...other, session: kv.key.toString().slice(keys.sessionsOf(user).length) }] : []
+        })
     },
     unlist(id) {
       const session = live.get(id)
@@ -156,6 +163,12 @@ export async function createSessionLister(
       stopper.abort()
     },
   }
+}
+
+/** What one transaction has listed is in the order of its keys. */
+function isOlder(a: IKeyValue, b: IKeyValue): boolean {
+  const [first, second] = [Number(a.create_revision), Number(b.create_revision)]
+  return first < second || (first === second && a.key.toString() < b.key.toString())
 }
 
 function firstOf<K, V>(map: ReadonlyMap<K, V>, most: number): [K, V][] {

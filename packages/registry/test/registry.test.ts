@@ -75,8 +75,10 @@ t.test('sessions: the mirror follows, and the newer session learns of the older 
   const routes = await mirrorRoutes(await b.registry(), log)
   t.teardown(() => routes.stop())
   t.same([...routes.nodesOf('bob')], ['connect-1'], 'what was there before')
-  t.same(await other.list({ user: 'bob', id: 's2', device: 'phone' }), [{ node: 'connect-1', session: 's1' }])
-  await other.list({ user: 'bob', id: 's3', device: 'laptop' })
+  const first = { node: 'connect-1', session: 's1', device: 'phone' }
+  t.same(await other.list({ user: 'bob', id: 's2', device: 'phone' }), [first])
+  const second = { node: 'connect-2', session: 's2', device: 'phone' }
+  t.same(await other.list({ user: 'bob', id: 's3', device: 'laptop' }), [first, second], 'the oldest first')
   await until('both nodes', () => [...routes.nodesOf('bob')].length === 2)
   await a.unlist('s1')
   await other.unlist('s2')

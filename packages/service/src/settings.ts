@@ -375,6 +375,22 @@ export const settings = {
     example: '1 to 1000000',
     desc: 'Sessions that a user may have on one connect node, WebSockets and long-polls together.',
   }),
+  TIDINGS_SESSIONS_PER_USER: int(
+    0,
+    1_000_000,
+  )({
+    default: 0,
+    example: '0 to 1000000',
+    desc: 'Sessions that a user may have on all connect nodes together, also with TIDINGS_RATE_LIMITS=off. 0: no policy.',
+  }),
+  TIDINGS_SESSIONS_POLICY: oneOf(
+    'refuse',
+    'replace_oldest',
+  )({
+    default: 'refuse',
+    example: 'refuse or replace_oldest',
+    desc: 'What becomes of a session beyond TIDINGS_SESSIONS_PER_USER: it is refused with 4429, or the oldest one is closed with 4409.',
+  }),
   TIDINGS_CONNECTIONS_PER_ADDRESS: int(
     1,
     1_000_000,

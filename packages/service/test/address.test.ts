@@ -1,5 +1,5 @@
 import t from 'tap'
-import { createClientAddress, networkOf } from '../src/index.js'
+import { createClientAddress, createNetworks, isNetwork, networkOf } from '../src/index.js'
 
 t.test('what counts as one address', async (t) => {
   const rows: [string, string][] = [
@@ -31,4 +31,15 @@ t.test('the address of a client is the last one that a proxy of ours has seen', 
   ]
   for (const [peer, header, client] of rows) t.equal(addressOf(peer, header), client, `${peer} for ${header}`)
   t.equal(createClientAddress([])('127.0.0.1', '192.0.2.1'), '127.0.0.1')
+})
+
+t.test('networks, and what lies in them', async (t) => {
+  for (const good of ['10.0.0.0/8', '0.0.0.0/0', '192.0.2.1/32', '::1/128', 'fd00::/8', '::/0'])
+    t.ok(isNetwork(good), good)
+  for (const bad of ['10.0.0.0', '10.0.0.0/33', '::/129', '10.0.0/8', 'x/8', '/8', '10.0.0.0/-1', '10.0.0.0/8 ', ''])
+    t.notOk(isNetwork(bad), bad)
+  const isIn = createNetworks(['192.0.2.0/24', 'fd00::/8'])
+  for (const inside of ['192.0.2.255', '::ffff:192.0.2.1', 'fd12::1']) t.ok(isIn(inside), inside)
+  for (const outside of ['192.0.3.1', '::1', 'fe80::1', '', 'unknown', '192.0.2.1:80']) t.notOk(isIn(outside), outside)
+  t.notOk(createNetworks([])('127.0.0.1'))
 })

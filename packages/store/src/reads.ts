@@ -49,3 +49,14 @@ export async function readPositions(
   )
   return new Map(rows.map(({ conversation, seq, n }) => [conversation, { seq, n }]))
 }
+
+/** When the read position of a user in a conversation moved last. Index: reads_pk. @throws AppError `unavailable` */
+export async function readMovedAt(store: Store, user: string, conversation: string): Promise<Date | undefined> {
+  const rows = await store.use(({ orm }) =>
+    orm
+      .select({ updatedAt: reads.updatedAt })
+      .from(reads)
+      .where(and(eq(reads.user, user), eq(reads.conversation, conversation))),
+  )
+  return rows[0]?.updatedAt
+}

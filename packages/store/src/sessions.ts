@@ -116,17 +116,52 @@ export async function revokeSession(store: Store, id: string, user: string, now:
   })
 }
 
-/** Ends every session of a user. Index: sessions_user. @returns those that have not run out, whenever they were ended */
-export async function revokeAllSessions(db: Db, user: string, now: Date): Promise<string[]> {
+/** Ends every session of a user, or of one device. Index: sessions_user. @returns those that have not run out, whenever they were ended */
+export async function revokeAllSessions(db: Db, user: string, now: Date, device?: string): Promise<string[]> {
+  const theirs = and(eq(sessions.user, user), device === undefined ? undefined : eq(sessions.device, device))
   await db.orm
     .update(sessions)
     .set({ revokedAt: now })
-    .where(and(eq(sessions.user, user), isNull(sessions.revokedAt)))
+    .where(and(theirs, isNull(sessions.revokedAt)))
   const rows = await db.orm
     .select({ id: sessions.id })
     .from(sessions)
-    .where(and(eq(sessions.user, user), gt(sessions.expiresAt, now)))
+    .where(and(theirs, gt(sessions.expiresAt, now)))
   return rows.map(({ id }) => id)
+}
+
+/**
+ * Ends the sessions of a user, all of them or those of one device. Index: sessions_user.
+ * @returns those that have not run out, whenever they were ended @throws AppError `unavailable`
+ */
+export async function revokeSessions(
+  store: Store,
+  { user, device }: { user: string; device?: string },
+  now: Date,
+): Promise<string[]> {
+  return transaction(store, (db) => revokeAllSessions(db, user, now, device))
+}
+
+/** The sessions of a user that have not ended, the newest first. Index: sessions_user. @throws AppError `unavailable` */
+export async function liveSignIns(
+  store: Store,
+  user: string,
+  now: Date,
+  most: number,
+): Promise<{ id: string; device: string; createdAt: Date; expiresAt: Date }[]> {
+  return store.use(({ orm }) =>
+    orm
+      .select({
+        id: sessions.id,
+        device: sessions.device,
+        createdAt: sessions.createdAt,
+        expiresAt: sessions.expiresAt,
+      })
+      .from(sessions)
+      .where(and(eq(sessions.user, user), isNull(sessions.revokedAt), gt(sessions.expiresAt, now)))
+      .orderBy(desc(sessions.createdAt))
+      .limit(most),
+  )
 }
 
 /** Sessions revoked after `since`. Index: sessions_revoked_at. @throws AppError `unavailable` */

@@ -52,6 +52,12 @@ export async function readLetters(
   })
 }
 
+/** @returns the value of a field that the entry was written with */
+export function fieldOf({ fields }: Pick<Letter, 'fields'>, name: string): string | undefined {
+  const at = fields.findIndex((each, i) => i % 2 === 0 && each === name)
+  return at === -1 ? undefined : fields[at + 1]
+}
+
 /** The id of the newest letter of a dead stream, undefined when it has none. @throws when Redis is away */
 export async function lastLetter(
   redis: Redis,

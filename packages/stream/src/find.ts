@@ -29,19 +29,39 @@ async function findIn(
   id: string,
   atMs: number,
 ): Promise<Entry | undefined> {
+  const row = await findRow(redis, keys, partition, id, atMs)
   try {
-    const rows = await redis.xrange(
-      keys.messages(partition),
-      String(atMs - BEFORE_MS),
-      String(atMs + AFTER_MS),
-      'COUNT',
-      MOST,
-    )
-    const row = rows.find(([, fields]) => fields[0] === 'id' && fields[1] === id)
     return row && (await foldAll(redis, keys, [decodeEntry(row[1], partition, keys.partitionOf)]))[0]
   } catch (error) {
     // Written by hand, and not as we do.
     if (error instanceof PoisonError) return undefined
     throw redisAway(error)
   }
+}
+
+async function findRow(
+  redis: Redis,
+  keys: Keys,
+  partition: number,
+  id: string,
+  atMs: number,
+): Promise<[id: string, fields: string[]] | undefined> {
+  const from = String(Math.max(0, atMs - BEFORE_MS))
+  try {
+    const rows = await redis.xrange(keys.messages(partition), from, String(atMs + AFTER_MS), 'COUNT', MOST)
+    return rows.find(([, fields]) => fields[0] === 'id' && fields[1] === id)
+  } catch (error) {
+    throw redisAway(error)
+  }
+}
+
+/** @returns the id of the stream entry that holds it, or undefined when its stream does not @throws AppError `unavailable` */
+export async function findStreamId(
+  redis: Redis,
+  keys: Keys,
+  partition: number,
+  id: string,
+  atMs: number,
+): Promise<string | undefined> {
+  return (await findRow(redis, keys, partition, id, atMs))?.[0]
 }

@@ -1,6 +1,7 @@
 /** How far a group is behind. */
 import type { Group, Keys } from './keys.js'
 import type { Redis } from './redis.js'
+import { isBelow, parseStreamId } from './stream-id.js'
 
 export interface Lag {
   partition: number
@@ -54,17 +55,45 @@ export async function readOldest(
   partition: number,
 ): Promise<number | undefined> {
   const stream = keys.messages(partition)
-  if ((await redis.exists(stream)) === 0) return undefined
-  const groups = (await redis.xinfo('GROUPS', stream)) as (string | number | null)[][]
-  const row = groups.find((each) => each[each.indexOf('name') + 1] === group)
-  const pending = row && Number(row[row.indexOf('pending') + 1]) > 0
-  if (pending) {
+  const row = await groupRow(redis, stream, group)
+  if (Number(row?.get('pending') ?? 0) > 0) {
     const [, least] = (await redis.xpending(stream, group)) as [number, string | null]
     if (least !== null) return timeOf(least)
   }
-  const read = row ? String(row[row.indexOf('last-delivered-id') + 1]) : '0-0'
+  const read = String(row?.get('last-delivered-id') ?? '0-0')
   const [next] = await redis.xrange(stream, `(${read}`, '+', 'COUNT', 1)
   return next && timeOf(next[0])
+}
+
+/**
+ * @param place of one entry; or, where that is not known, the least place that is surely behind it
+ * @returns whether a group has settled what is there, or, of a place that is not exact, all that is before it
+ * @throws when Redis is away
+ */
+export async function isSettled(
+  redis: Redis,
+  keys: Keys,
+  { group, partition }: { group: Group; partition: number },
+  place: { streamId: string; exact: boolean },
+): Promise<boolean> {
+  const stream = keys.messages(partition)
+  const row = await groupRow(redis, stream, group)
+  if (!row || isBelow(parseStreamId(String(row.get('last-delivered-id'))), parseStreamId(place.streamId))) return false
+  const from = place.exact ? place.streamId : '-'
+  return ((await redis.xpending(stream, group, from, place.streamId, 1)) as unknown[]).length === 0
+}
+
+/** @returns what XINFO GROUPS says of a group; undefined where it, or the stream, is not there */
+async function groupRow(
+  redis: Redis,
+  stream: string,
+  group: Group,
+): Promise<Map<string, string | number | null> | undefined> {
+  if ((await redis.exists(stream)) === 0) return undefined
+  const groups = (await redis.xinfo('GROUPS', stream)) as (string | number | null)[][]
+  return groups
+    .map((row) => new Map(row.flatMap((name, i) => (i % 2 === 0 ? [[String(name), row[i + 1] ?? null] as const] : []))))
+    .find((row) => row.get('name') === group)
 }
 
 const timeOf = (streamId: string): number => Number(streamId.split('-')[0])

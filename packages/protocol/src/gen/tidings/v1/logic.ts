@@ -502,6 +502,96 @@ export interface SetUserDisabledRequest {
 export interface SetUserDisabledResponse {
 }
 
+export interface MakeUserRequest {
+  user: string;
+  /** empty: signs in elsewhere */
+  password: string;
+  /** empty: the name */
+  displayName: string;
+}
+
+export interface MakeUserResponse {
+  user: User | undefined;
+}
+
+export interface InspectUserRequest {
+  user: string;
+}
+
+export interface InspectUserResponse {
+  user:
+    | User
+    | undefined;
+  /** milliseconds since 1970; 0: not disabled */
+  disabledAt: number;
+  /** 0: not deleted */
+  deletedAt: number;
+  hasPassword: boolean;
+}
+
+export interface ListSessionsRequest {
+  user: string;
+}
+
+export interface LiveSession {
+  session: string;
+  device: string;
+  node: string;
+}
+
+export interface SignIn {
+  id: string;
+  device: string;
+  createdAt: number;
+  expiresAt: number;
+}
+
+export interface ListSessionsResponse {
+  sessions: LiveSession[];
+  /** the newest ones */
+  signIns: SignIn[];
+}
+
+export interface EndSessionsRequest {
+  user: string;
+  /** of a live session or of a sign-in; empty: all of them */
+  session: string;
+}
+
+export interface EndSessionsResponse {
+}
+
+export interface ListDevicesRequest {
+  user: string;
+  cursor: string;
+  limit: number;
+}
+
+export interface DeviceView {
+  device: string;
+  /** when it was first seen */
+  createdAt: number;
+  /** when it last acknowledged something; 0: never */
+  lastSeen: number;
+  online: boolean;
+  /** in which it has acknowledged something */
+  conversations: number;
+}
+
+export interface ListDevicesResponse {
+  devices: DeviceView[];
+  /** empty at the end */
+  nextCursor: string;
+}
+
+export interface RemoveDeviceRequest {
+  user: string;
+  device: string;
+}
+
+export interface RemoveDeviceResponse {
+}
+
 export interface BlockRequest {
   user: string;
   blocked: string;
@@ -962,6 +1052,48 @@ export interface ForgetFilesRequest {
 }
 
 export interface ForgetFilesResponse {
+}
+
+export interface InspectMessageRequest {
+  id: string;
+}
+
+export interface InspectMessageResponse {
+  entry: HistoryEntry | undefined;
+  partition: number;
+  /** empty: the stream holds it no more */
+  streamId: string;
+  /** the log in Redis has it */
+  logged: boolean;
+  /** MySQL has it */
+  stored: boolean;
+  /** the group push is through with it */
+  pushed: boolean;
+  /** the group persist is through with it */
+  persisted: boolean;
+  /** of rooms, the first hundred members */
+  people: Recipient[];
+  allPeople: boolean;
+  /** etcd could be asked for the nodes */
+  nodesKnown: boolean;
+}
+
+export interface Recipient {
+  user: string;
+  read: boolean;
+  /** when the read position moved last; 0: not known */
+  readAt: number;
+  devices: RecipientDevice[];
+}
+
+export interface RecipientDevice {
+  device: string;
+  cursor: number;
+  acknowledged: boolean;
+  /** when the cursor moved last; 0: not known */
+  movedAt: number;
+  /** where it is live now; empty: nowhere */
+  node: string;
 }
 
 function createBaseWebhook(): Webhook {
@@ -6824,6 +6956,1047 @@ export const SetUserDisabledResponse: MessageFns<SetUserDisabledResponse> = {
   },
 };
 
+function createBaseMakeUserRequest(): MakeUserRequest {
+  return { user: "", password: "", displayName: "" };
+}
+
+export const MakeUserRequest: MessageFns<MakeUserRequest> = {
+  encode(message: MakeUserRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    if (message.password !== "") {
+      writer.uint32(18).string(message.password);
+    }
+    if (message.displayName !== "") {
+      writer.uint32(26).string(message.displayName);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MakeUserRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMakeUserRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.password = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.displayName = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<MakeUserRequest>): MakeUserRequest {
+    return MakeUserRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<MakeUserRequest>): MakeUserRequest {
+    const message = createBaseMakeUserRequest();
+    message.user = object.user ?? "";
+    message.password = object.password ?? "";
+    message.displayName = object.displayName ?? "";
+    return message;
+  },
+};
+
+function createBaseMakeUserResponse(): MakeUserResponse {
+  return { user: undefined };
+}
+
+export const MakeUserResponse: MessageFns<MakeUserResponse> = {
+  encode(message: MakeUserResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== undefined) {
+      User.encode(message.user, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MakeUserResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMakeUserResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = User.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<MakeUserResponse>): MakeUserResponse {
+    return MakeUserResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<MakeUserResponse>): MakeUserResponse {
+    const message = createBaseMakeUserResponse();
+    message.user = (object.user !== undefined && object.user !== null) ? User.fromPartial(object.user) : undefined;
+    return message;
+  },
+};
+
+function createBaseInspectUserRequest(): InspectUserRequest {
+  return { user: "" };
+}
+
+export const InspectUserRequest: MessageFns<InspectUserRequest> = {
+  encode(message: InspectUserRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): InspectUserRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseInspectUserRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<InspectUserRequest>): InspectUserRequest {
+    return InspectUserRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<InspectUserRequest>): InspectUserRequest {
+    const message = createBaseInspectUserRequest();
+    message.user = object.user ?? "";
+    return message;
+  },
+};
+
+function createBaseInspectUserResponse(): InspectUserResponse {
+  return { user: undefined, disabledAt: 0, deletedAt: 0, hasPassword: false };
+}
+
+export const InspectUserResponse: MessageFns<InspectUserResponse> = {
+  encode(message: InspectUserResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== undefined) {
+      User.encode(message.user, writer.uint32(10).fork()).join();
+    }
+    if (message.disabledAt !== 0) {
+      writer.uint32(16).uint64(message.disabledAt);
+    }
+    if (message.deletedAt !== 0) {
+      writer.uint32(24).uint64(message.deletedAt);
+    }
+    if (message.hasPassword !== false) {
+      writer.uint32(32).bool(message.hasPassword);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): InspectUserResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseInspectUserResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = User.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.disabledAt = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.deletedAt = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.hasPassword = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<InspectUserResponse>): InspectUserResponse {
+    return InspectUserResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<InspectUserResponse>): InspectUserResponse {
+    const message = createBaseInspectUserResponse();
+    message.user = (object.user !== undefined && object.user !== null) ? User.fromPartial(object.user) : undefined;
+    message.disabledAt = object.disabledAt ?? 0;
+    message.deletedAt = object.deletedAt ?? 0;
+    message.hasPassword = object.hasPassword ?? false;
+    return message;
+  },
+};
+
+function createBaseListSessionsRequest(): ListSessionsRequest {
+  return { user: "" };
+}
+
+export const ListSessionsRequest: MessageFns<ListSessionsRequest> = {
+  encode(message: ListSessionsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListSessionsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListSessionsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListSessionsRequest>): ListSessionsRequest {
+    return ListSessionsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListSessionsRequest>): ListSessionsRequest {
+    const message = createBaseListSessionsRequest();
+    message.user = object.user ?? "";
+    return message;
+  },
+};
+
+function createBaseLiveSession(): LiveSession {
+  return { session: "", device: "", node: "" };
+}
+
+export const LiveSession: MessageFns<LiveSession> = {
+  encode(message: LiveSession, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.session !== "") {
+      writer.uint32(10).string(message.session);
+    }
+    if (message.device !== "") {
+      writer.uint32(18).string(message.device);
+    }
+    if (message.node !== "") {
+      writer.uint32(26).string(message.node);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LiveSession {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLiveSession();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.session = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.device = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.node = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<LiveSession>): LiveSession {
+    return LiveSession.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<LiveSession>): LiveSession {
+    const message = createBaseLiveSession();
+    message.session = object.session ?? "";
+    message.device = object.device ?? "";
+    message.node = object.node ?? "";
+    return message;
+  },
+};
+
+function createBaseSignIn(): SignIn {
+  return { id: "", device: "", createdAt: 0, expiresAt: 0 };
+}
+
+export const SignIn: MessageFns<SignIn> = {
+  encode(message: SignIn, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.device !== "") {
+      writer.uint32(18).string(message.device);
+    }
+    if (message.createdAt !== 0) {
+      writer.uint32(24).uint64(message.createdAt);
+    }
+    if (message.expiresAt !== 0) {
+      writer.uint32(32).uint64(message.expiresAt);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SignIn {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSignIn();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.device = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.createdAt = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.expiresAt = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SignIn>): SignIn {
+    return SignIn.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SignIn>): SignIn {
+    const message = createBaseSignIn();
+    message.id = object.id ?? "";
+    message.device = object.device ?? "";
+    message.createdAt = object.createdAt ?? 0;
+    message.expiresAt = object.expiresAt ?? 0;
+    return message;
+  },
+};
+
+function createBaseListSessionsResponse(): ListSessionsResponse {
+  return { sessions: [], signIns: [] };
+}
+
+export const ListSessionsResponse: MessageFns<ListSessionsResponse> = {
+  encode(message: ListSessionsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.sessions) {
+      LiveSession.encode(v!, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.signIns) {
+      SignIn.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListSessionsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListSessionsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.sessions.push(LiveSession.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.signIns.push(SignIn.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListSessionsResponse>): ListSessionsResponse {
+    return ListSessionsResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListSessionsResponse>): ListSessionsResponse {
+    const message = createBaseListSessionsResponse();
+    message.sessions = object.sessions?.map((e) => LiveSession.fromPartial(e)) || [];
+    message.signIns = object.signIns?.map((e) => SignIn.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseEndSessionsRequest(): EndSessionsRequest {
+  return { user: "", session: "" };
+}
+
+export const EndSessionsRequest: MessageFns<EndSessionsRequest> = {
+  encode(message: EndSessionsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    if (message.session !== "") {
+      writer.uint32(18).string(message.session);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EndSessionsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEndSessionsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.session = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<EndSessionsRequest>): EndSessionsRequest {
+    return EndSessionsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EndSessionsRequest>): EndSessionsRequest {
+    const message = createBaseEndSessionsRequest();
+    message.user = object.user ?? "";
+    message.session = object.session ?? "";
+    return message;
+  },
+};
+
+function createBaseEndSessionsResponse(): EndSessionsResponse {
+  return {};
+}
+
+export const EndSessionsResponse: MessageFns<EndSessionsResponse> = {
+  encode(_: EndSessionsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EndSessionsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEndSessionsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<EndSessionsResponse>): EndSessionsResponse {
+    return EndSessionsResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<EndSessionsResponse>): EndSessionsResponse {
+    const message = createBaseEndSessionsResponse();
+    return message;
+  },
+};
+
+function createBaseListDevicesRequest(): ListDevicesRequest {
+  return { user: "", cursor: "", limit: 0 };
+}
+
+export const ListDevicesRequest: MessageFns<ListDevicesRequest> = {
+  encode(message: ListDevicesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    if (message.cursor !== "") {
+      writer.uint32(18).string(message.cursor);
+    }
+    if (message.limit !== 0) {
+      writer.uint32(24).uint32(message.limit);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListDevicesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListDevicesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.cursor = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.limit = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListDevicesRequest>): ListDevicesRequest {
+    return ListDevicesRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListDevicesRequest>): ListDevicesRequest {
+    const message = createBaseListDevicesRequest();
+    message.user = object.user ?? "";
+    message.cursor = object.cursor ?? "";
+    message.limit = object.limit ?? 0;
+    return message;
+  },
+};
+
+function createBaseDeviceView(): DeviceView {
+  return { device: "", createdAt: 0, lastSeen: 0, online: false, conversations: 0 };
+}
+
+export const DeviceView: MessageFns<DeviceView> = {
+  encode(message: DeviceView, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.device !== "") {
+      writer.uint32(10).string(message.device);
+    }
+    if (message.createdAt !== 0) {
+      writer.uint32(16).uint64(message.createdAt);
+    }
+    if (message.lastSeen !== 0) {
+      writer.uint32(24).uint64(message.lastSeen);
+    }
+    if (message.online !== false) {
+      writer.uint32(32).bool(message.online);
+    }
+    if (message.conversations !== 0) {
+      writer.uint32(40).uint32(message.conversations);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeviceView {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeviceView();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.device = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.createdAt = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.lastSeen = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.online = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.conversations = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DeviceView>): DeviceView {
+    return DeviceView.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DeviceView>): DeviceView {
+    const message = createBaseDeviceView();
+    message.device = object.device ?? "";
+    message.createdAt = object.createdAt ?? 0;
+    message.lastSeen = object.lastSeen ?? 0;
+    message.online = object.online ?? false;
+    message.conversations = object.conversations ?? 0;
+    return message;
+  },
+};
+
+function createBaseListDevicesResponse(): ListDevicesResponse {
+  return { devices: [], nextCursor: "" };
+}
+
+export const ListDevicesResponse: MessageFns<ListDevicesResponse> = {
+  encode(message: ListDevicesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.devices) {
+      DeviceView.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextCursor !== "") {
+      writer.uint32(18).string(message.nextCursor);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListDevicesResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListDevicesResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.devices.push(DeviceView.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextCursor = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListDevicesResponse>): ListDevicesResponse {
+    return ListDevicesResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListDevicesResponse>): ListDevicesResponse {
+    const message = createBaseListDevicesResponse();
+    message.devices = object.devices?.map((e) => DeviceView.fromPartial(e)) || [];
+    message.nextCursor = object.nextCursor ?? "";
+    return message;
+  },
+};
+
+function createBaseRemoveDeviceRequest(): RemoveDeviceRequest {
+  return { user: "", device: "" };
+}
+
+export const RemoveDeviceRequest: MessageFns<RemoveDeviceRequest> = {
+  encode(message: RemoveDeviceRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    if (message.device !== "") {
+      writer.uint32(18).string(message.device);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RemoveDeviceRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemoveDeviceRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.device = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RemoveDeviceRequest>): RemoveDeviceRequest {
+    return RemoveDeviceRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RemoveDeviceRequest>): RemoveDeviceRequest {
+    const message = createBaseRemoveDeviceRequest();
+    message.user = object.user ?? "";
+    message.device = object.device ?? "";
+    return message;
+  },
+};
+
+function createBaseRemoveDeviceResponse(): RemoveDeviceResponse {
+  return {};
+}
+
+export const RemoveDeviceResponse: MessageFns<RemoveDeviceResponse> = {
+  encode(_: RemoveDeviceResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RemoveDeviceResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemoveDeviceResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RemoveDeviceResponse>): RemoveDeviceResponse {
+    return RemoveDeviceResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<RemoveDeviceResponse>): RemoveDeviceResponse {
+    const message = createBaseRemoveDeviceResponse();
+    return message;
+  },
+};
+
 function createBaseBlockRequest(): BlockRequest {
   return { user: "", blocked: "" };
 }
@@ -12081,6 +13254,431 @@ export const ForgetFilesResponse: MessageFns<ForgetFilesResponse> = {
   },
 };
 
+function createBaseInspectMessageRequest(): InspectMessageRequest {
+  return { id: "" };
+}
+
+export const InspectMessageRequest: MessageFns<InspectMessageRequest> = {
+  encode(message: InspectMessageRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): InspectMessageRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseInspectMessageRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<InspectMessageRequest>): InspectMessageRequest {
+    return InspectMessageRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<InspectMessageRequest>): InspectMessageRequest {
+    const message = createBaseInspectMessageRequest();
+    message.id = object.id ?? "";
+    return message;
+  },
+};
+
+function createBaseInspectMessageResponse(): InspectMessageResponse {
+  return {
+    entry: undefined,
+    partition: 0,
+    streamId: "",
+    logged: false,
+    stored: false,
+    pushed: false,
+    persisted: false,
+    people: [],
+    allPeople: false,
+    nodesKnown: false,
+  };
+}
+
+export const InspectMessageResponse: MessageFns<InspectMessageResponse> = {
+  encode(message: InspectMessageResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.entry !== undefined) {
+      HistoryEntry.encode(message.entry, writer.uint32(10).fork()).join();
+    }
+    if (message.partition !== 0) {
+      writer.uint32(16).uint32(message.partition);
+    }
+    if (message.streamId !== "") {
+      writer.uint32(26).string(message.streamId);
+    }
+    if (message.logged !== false) {
+      writer.uint32(32).bool(message.logged);
+    }
+    if (message.stored !== false) {
+      writer.uint32(40).bool(message.stored);
+    }
+    if (message.pushed !== false) {
+      writer.uint32(48).bool(message.pushed);
+    }
+    if (message.persisted !== false) {
+      writer.uint32(56).bool(message.persisted);
+    }
+    for (const v of message.people) {
+      Recipient.encode(v!, writer.uint32(66).fork()).join();
+    }
+    if (message.allPeople !== false) {
+      writer.uint32(72).bool(message.allPeople);
+    }
+    if (message.nodesKnown !== false) {
+      writer.uint32(80).bool(message.nodesKnown);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): InspectMessageResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseInspectMessageResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.entry = HistoryEntry.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.partition = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.streamId = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.logged = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.stored = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.pushed = reader.bool();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.persisted = reader.bool();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.people.push(Recipient.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.allPeople = reader.bool();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.nodesKnown = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<InspectMessageResponse>): InspectMessageResponse {
+    return InspectMessageResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<InspectMessageResponse>): InspectMessageResponse {
+    const message = createBaseInspectMessageResponse();
+    message.entry = (object.entry !== undefined && object.entry !== null)
+      ? HistoryEntry.fromPartial(object.entry)
+      : undefined;
+    message.partition = object.partition ?? 0;
+    message.streamId = object.streamId ?? "";
+    message.logged = object.logged ?? false;
+    message.stored = object.stored ?? false;
+    message.pushed = object.pushed ?? false;
+    message.persisted = object.persisted ?? false;
+    message.people = object.people?.map((e) => Recipient.fromPartial(e)) || [];
+    message.allPeople = object.allPeople ?? false;
+    message.nodesKnown = object.nodesKnown ?? false;
+    return message;
+  },
+};
+
+function createBaseRecipient(): Recipient {
+  return { user: "", read: false, readAt: 0, devices: [] };
+}
+
+export const Recipient: MessageFns<Recipient> = {
+  encode(message: Recipient, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    if (message.read !== false) {
+      writer.uint32(16).bool(message.read);
+    }
+    if (message.readAt !== 0) {
+      writer.uint32(24).uint64(message.readAt);
+    }
+    for (const v of message.devices) {
+      RecipientDevice.encode(v!, writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Recipient {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRecipient();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.read = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.readAt = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.devices.push(RecipientDevice.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Recipient>): Recipient {
+    return Recipient.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Recipient>): Recipient {
+    const message = createBaseRecipient();
+    message.user = object.user ?? "";
+    message.read = object.read ?? false;
+    message.readAt = object.readAt ?? 0;
+    message.devices = object.devices?.map((e) => RecipientDevice.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseRecipientDevice(): RecipientDevice {
+  return { device: "", cursor: 0, acknowledged: false, movedAt: 0, node: "" };
+}
+
+export const RecipientDevice: MessageFns<RecipientDevice> = {
+  encode(message: RecipientDevice, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.device !== "") {
+      writer.uint32(10).string(message.device);
+    }
+    if (message.cursor !== 0) {
+      writer.uint32(16).uint64(message.cursor);
+    }
+    if (message.acknowledged !== false) {
+      writer.uint32(24).bool(message.acknowledged);
+    }
+    if (message.movedAt !== 0) {
+      writer.uint32(32).uint64(message.movedAt);
+    }
+    if (message.node !== "") {
+      writer.uint32(42).string(message.node);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RecipientDevice {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRecipientDevice();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.device = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.cursor = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.acknowledged = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.movedAt = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.node = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RecipientDevice>): RecipientDevice {
+    return RecipientDevice.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RecipientDevice>): RecipientDevice {
+    const message = createBaseRecipientDevice();
+    message.device = object.device ?? "";
+    message.cursor = object.cursor ?? 0;
+    message.acknowledged = object.acknowledged ?? false;
+    message.movedAt = object.movedAt ?? 0;
+    message.node = object.node ?? "";
+    return message;
+  },
+};
+
 /** The rules: accounts, sessions, permits, history, cursors. Served by every logic process alike; any one may answer. */
 export type LogicDefinition = typeof LogicDefinition;
 export const LogicDefinition = {
@@ -12183,6 +13781,72 @@ export const LogicDefinition = {
       requestType: SetUserDisabledRequest as typeof SetUserDisabledRequest,
       requestStream: false,
       responseType: SetUserDisabledResponse as typeof SetUserDisabledResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Makes an account, with a password or without, whether registration is open or not. username_taken, also for a name that a deleted
+     * account had; invalid_request.
+     */
+    makeUser: {
+      name: "MakeUser",
+      requestType: MakeUserRequest as typeof MakeUserRequest,
+      requestStream: false,
+      responseType: MakeUserResponse as typeof MakeUserResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** An account as operators see it, also one that is deleted. user_not_found. */
+    inspectUser: {
+      name: "InspectUser",
+      requestType: InspectUserRequest as typeof InspectUserRequest,
+      requestStream: false,
+      responseType: InspectUserResponse as typeof InspectUserResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** The live sessions of a user on all nodes, and the sign-ins that have not ended. */
+    listSessions: {
+      name: "ListSessions",
+      requestType: ListSessionsRequest as typeof ListSessionsRequest,
+      requestStream: false,
+      responseType: ListSessionsResponse as typeof ListSessionsResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Ends one live session and the sign-in behind it, or a sign-in; or all of a user. session_not_found; unavailable: repeat it. */
+    endSessions: {
+      name: "EndSessions",
+      requestType: EndSessionsRequest as typeof EndSessionsRequest,
+      requestStream: false,
+      responseType: EndSessionsResponse as typeof EndSessionsResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** The devices of a user, by name. */
+    listDevices: {
+      name: "ListDevices",
+      requestType: ListDevicesRequest as typeof ListDevicesRequest,
+      requestStream: false,
+      responseType: ListDevicesResponse as typeof ListDevicesResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Ends the sessions of a device and forgets where it stood. device_not_found; unavailable: repeat it. */
+    removeDevice: {
+      name: "RemoveDevice",
+      requestType: RemoveDeviceRequest as typeof RemoveDeviceRequest,
+      requestStream: false,
+      responseType: RemoveDeviceResponse as typeof RemoveDeviceResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** All that is known of where a message is and whom it has reached, for operators. message_not_found. */
+    inspectMessage: {
+      name: "InspectMessage",
+      requestType: InspectMessageRequest as typeof InspectMessageRequest,
+      requestStream: false,
+      responseType: InspectMessageResponse as typeof InspectMessageResponse,
       responseStream: false,
       options: {},
     },
@@ -12678,6 +14342,41 @@ export interface LogicServiceImplementation<CallContextExt = {}> {
     request: SetUserDisabledRequest,
     context: CallContext & CallContextExt,
   ): Promise<DeepPartial<SetUserDisabledResponse>>;
+  /**
+   * Makes an account, with a password or without, whether registration is open or not. username_taken, also for a name that a deleted
+   * account had; invalid_request.
+   */
+  makeUser(request: MakeUserRequest, context: CallContext & CallContextExt): Promise<DeepPartial<MakeUserResponse>>;
+  /** An account as operators see it, also one that is deleted. user_not_found. */
+  inspectUser(
+    request: InspectUserRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<InspectUserResponse>>;
+  /** The live sessions of a user on all nodes, and the sign-ins that have not ended. */
+  listSessions(
+    request: ListSessionsRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<ListSessionsResponse>>;
+  /** Ends one live session and the sign-in behind it, or a sign-in; or all of a user. session_not_found; unavailable: repeat it. */
+  endSessions(
+    request: EndSessionsRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<EndSessionsResponse>>;
+  /** The devices of a user, by name. */
+  listDevices(
+    request: ListDevicesRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<ListDevicesResponse>>;
+  /** Ends the sessions of a device and forgets where it stood. device_not_found; unavailable: repeat it. */
+  removeDevice(
+    request: RemoveDeviceRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<RemoveDeviceResponse>>;
+  /** All that is known of where a message is and whom it has reached, for operators. message_not_found. */
+  inspectMessage(
+    request: InspectMessageRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<InspectMessageResponse>>;
   /** Direct messages of one user to another are refused from now on. Repeating it changes nothing. user_not_found, invalid_request. */
   block(request: BlockRequest, context: CallContext & CallContextExt): Promise<DeepPartial<BlockResponse>>;
   /** Takes a block back. Repeating it changes nothing. user_not_found. */
@@ -12906,6 +14605,41 @@ export interface LogicClient<CallOptionsExt = {}> {
     request: DeepPartial<SetUserDisabledRequest>,
     options?: CallOptions & CallOptionsExt,
   ): Promise<SetUserDisabledResponse>;
+  /**
+   * Makes an account, with a password or without, whether registration is open or not. username_taken, also for a name that a deleted
+   * account had; invalid_request.
+   */
+  makeUser(request: DeepPartial<MakeUserRequest>, options?: CallOptions & CallOptionsExt): Promise<MakeUserResponse>;
+  /** An account as operators see it, also one that is deleted. user_not_found. */
+  inspectUser(
+    request: DeepPartial<InspectUserRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<InspectUserResponse>;
+  /** The live sessions of a user on all nodes, and the sign-ins that have not ended. */
+  listSessions(
+    request: DeepPartial<ListSessionsRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<ListSessionsResponse>;
+  /** Ends one live session and the sign-in behind it, or a sign-in; or all of a user. session_not_found; unavailable: repeat it. */
+  endSessions(
+    request: DeepPartial<EndSessionsRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<EndSessionsResponse>;
+  /** The devices of a user, by name. */
+  listDevices(
+    request: DeepPartial<ListDevicesRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<ListDevicesResponse>;
+  /** Ends the sessions of a device and forgets where it stood. device_not_found; unavailable: repeat it. */
+  removeDevice(
+    request: DeepPartial<RemoveDeviceRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<RemoveDeviceResponse>;
+  /** All that is known of where a message is and whom it has reached, for operators. message_not_found. */
+  inspectMessage(
+    request: DeepPartial<InspectMessageRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<InspectMessageResponse>;
   /** Direct messages of one user to another are refused from now on. Repeating it changes nothing. user_not_found, invalid_request. */
   block(request: DeepPartial<BlockRequest>, options?: CallOptions & CallOptionsExt): Promise<BlockResponse>;
   /** Takes a block back. Repeating it changes nothing. user_not_found. */

@@ -44,6 +44,8 @@ export interface CloseSessionRequest {
 
 export interface CloseSessionResponse {
   found: boolean;
+  /** The sign-in behind its token; empty for tokens made elsewhere. */
+  signIn: string;
 }
 
 function createBasePushRequest(): PushRequest {
@@ -339,13 +341,16 @@ export const CloseSessionRequest: MessageFns<CloseSessionRequest> = {
 };
 
 function createBaseCloseSessionResponse(): CloseSessionResponse {
-  return { found: false };
+  return { found: false, signIn: "" };
 }
 
 export const CloseSessionResponse: MessageFns<CloseSessionResponse> = {
   encode(message: CloseSessionResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.found !== false) {
       writer.uint32(8).bool(message.found);
+    }
+    if (message.signIn !== "") {
+      writer.uint32(18).string(message.signIn);
     }
     return writer;
   },
@@ -371,6 +376,14 @@ export const CloseSessionResponse: MessageFns<CloseSessionResponse> = {
             message.found = reader.bool();
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.signIn = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -389,6 +402,7 @@ export const CloseSessionResponse: MessageFns<CloseSessionResponse> = {
   fromPartial(object: DeepPartial<CloseSessionResponse>): CloseSessionResponse {
     const message = createBaseCloseSessionResponse();
     message.found = object.found ?? false;
+    message.signIn = object.signIn ?? "";
     return message;
   },
 };
@@ -408,7 +422,10 @@ export const NodeDefinition = {
       responseStream: true,
       options: {},
     },
-    /** Ends a session of this node: another node took the device over. Answers when its acks are flushed and it is gone. */
+    /**
+     * Ends a session of this node: another node took the device over, or somebody ended it. Answers when its acks are flushed and it
+     * is gone. With code 0 nothing ends: it is only told what it is.
+     */
     closeSession: {
       name: "CloseSession",
       requestType: CloseSessionRequest as typeof CloseSessionRequest,
@@ -426,7 +443,10 @@ export interface NodeServiceImplementation<CallContextExt = {}> {
     request: AsyncIterable<PushRequest>,
     context: CallContext & CallContextExt,
   ): ServerStreamingMethodResult<DeepPartial<PushResponse>>;
-  /** Ends a session of this node: another node took the device over. Answers when its acks are flushed and it is gone. */
+  /**
+   * Ends a session of this node: another node took the device over, or somebody ended it. Answers when its acks are flushed and it
+   * is gone. With code 0 nothing ends: it is only told what it is.
+   */
   closeSession(
     request: CloseSessionRequest,
     context: CallContext & CallContextExt,
@@ -439,7 +459,10 @@ export interface NodeClient<CallOptionsExt = {}> {
     request: AsyncIterable<DeepPartial<PushRequest>>,
     options?: CallOptions & CallOptionsExt,
   ): AsyncIterable<PushResponse>;
-  /** Ends a session of this node: another node took the device over. Answers when its acks are flushed and it is gone. */
+  /**
+   * Ends a session of this node: another node took the device over, or somebody ended it. Answers when its acks are flushed and it
+   * is gone. With code 0 nothing ends: it is only told what it is.
+   */
   closeSession(
     request: DeepPartial<CloseSessionRequest>,
     options?: CallOptions & CallOptionsExt,
