@@ -79,6 +79,18 @@ test('one command brings up everything, keeps it up, and takes it down', { timeo
     t.same(entries.map((entry) => entry.name).sort(), NAMES)
   })
 
+  t.test('admin signs a call with the key of this folder', async (t) => {
+    const { code, stdout } = await command(['admin', 'GET', '/admin/nodes'], settings)
+    t.equal(code, 0, stdout)
+    t.match(JSON.parse(stdout), { nodes: [{ app: 'api' }, { app: 'logic' }, { app: 'task' }, { app: 'connect' }] })
+    const set = await command(['admin', 'PUT', '/admin/limits', '{"sendsPerS":100}'], settings)
+    t.match(set, { code: 0, stderr: /^204/m })
+    t.equal((await command(['admin', 'DELETE', '/admin/limits'], settings)).code, 0)
+    const gone = await command(['admin', 'GET', '/admin/users/nobody'], settings)
+    t.match(gone, { code: 1, stdout: /user_not_found/ })
+    t.match(await command(['admin', 'nodes'], settings), { code: 2, stderr: /Usage/ })
+  })
+
   t.test('secrets are for their owner alone, and never printed', async (t) => {
     for (const file of [data.secrets, data.demo, data.state]) t.equal(statSync(file).mode & 0o077, 0, file)
     for (const secret of Object.values(JSON.parse(readFileSync(data.secrets, 'utf8'))))

@@ -12,9 +12,11 @@ import type {
   Tickets,
   Tokens,
 } from '@tidings/accept'
+import type { LiveConfig } from '@tidings/registry'
 import type { AdminKey, Logger, MetricsRegistry, Tracing } from '@tidings/service'
 import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify'
 import type { Cluster } from './admin/cluster.js'
+import type { DeadLetters } from './admin/dead.js'
 import type { Nonces } from './admin/nonces.js'
 import type { WordListStore } from './admin/word-list.js'
 import type { EventLoop } from './event-loop.js'
@@ -85,6 +87,14 @@ export type LogicCalls = Pick<
   | 'listPushSubscriptions'
   | 'deletePushSubscription'
   | 'authorizeChange'
+  | 'makeUser'
+  | 'setUserDisabled'
+  | 'inspectUser'
+  | 'listSessions'
+  | 'endSessions'
+  | 'listDevices'
+  | 'removeDevice'
+  | 'inspectMessage'
 >
 
 export interface ApiSettings {
@@ -159,6 +169,8 @@ export interface ApiDeps {
   words: WordListStore
   flagged: Pick<Flagged, 'list'>
   exports: Exports
+  letters: DeadLetters
+  limitsInEtcd: LiveConfig
   eventLoop: Pick<EventLoop, 'p99Ms'>
   files: FileSettings
   /** Has a session ended, or a user (`revokedUser`)? */
@@ -188,5 +200,7 @@ declare module 'fastify' {
     neverShed?: true
     /** How long it takes says nothing about the server: it is not logged as slow. */
     takesLong?: true
+    /** A call of operators that leaves a line in the log though it changes nothing. */
+    audited?: true
   }
 }

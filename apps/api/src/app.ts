@@ -13,11 +13,13 @@ import { answerUnknown } from './not-found.js'
 import { fromFastify, problemHandler, sendProblem } from './problem.js'
 import { createRequestLog } from './request-log.js'
 import { ROOM_SCHEMAS } from './room-json.js'
+import { serverAccountRoutes } from './routes/accounts.js'
 import { adminRoutes } from './routes/admin.js'
 import { authRoutes } from './routes/auth.js'
 import { blockRoutes } from './routes/blocks.js'
 import { changeRoutes } from './routes/changes.js'
 import { conversationRoutes } from './routes/conversations.js'
+import { deviceRoutes } from './routes/devices.js'
 import { exportRoutes } from './routes/export.js'
 import { fileRoutes } from './routes/files.js'
 import { meRoutes } from './routes/me.js'
@@ -81,6 +83,8 @@ export function buildApp(deps: ApiDeps): Api {
       roomRoutes(scope, deps, authenticate)
       memberRoutes(scope, deps, authenticate)
       presenceRoutes(scope, deps, authenticate)
+      deviceRoutes(scope, deps, authenticate)
+      serverAccountRoutes(scope, deps, authenticate)
       adminRoutes(scope, deps)
       uploadRoutes(scope, deps, authenticate)
       fileRoutes(scope, deps, authenticate)

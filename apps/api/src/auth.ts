@@ -62,3 +62,26 @@ export function requireUser(identity: Identity): string {
   if (identity.scopes) throw new AppError('forbidden', 'This call is for users; a service token stands for none.')
   return identity.user
 }
+
+/** @throws AppError `forbidden` for users, and for service tokens without it */
+export function requireScope({ scopes }: Identity, scope: string): void {
+  if (scopes?.has(scope)) return
+  throw new AppError(
+    'forbidden',
+    scopes ? `This service token does not have the scope ${scope}.` : 'This call is for servers.',
+  )
+}
+
+/**
+ * Whose view somebody may read: users their own, a service token with the scope read that of the user it names.
+ * @throws AppError `forbidden`
+ */
+export function requireReader(identity: Identity, as: string | undefined): string {
+  if (!identity.scopes) {
+    if (as === undefined || as === identity.user) return identity.user
+    throw new AppError('forbidden', 'Only a service token may read as somebody else.')
+  }
+  requireScope(identity, 'read')
+  if (as === undefined) throw new AppError('forbidden', 'A service token says as whom it reads: ?as=<user>.')
+  return as
+}

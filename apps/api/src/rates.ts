@@ -16,6 +16,8 @@ export interface RateSettings {
 }
 
 export interface Rates {
+  /** Those in force; undefined where nothing is limited. */
+  readonly settings: RateSettings | undefined
   /** A call with a valid token that sends nothing. @throws AppError `rate_limited` */
   call(identity: Identity): void
   /** @returns how many of so many messages may be sent now */
@@ -34,9 +36,15 @@ export interface Rates {
   login<T>(name: string, address: string, signIn: () => Promise<T>): Promise<T>
 }
 
+/** Rates that may be replaced while they are in use. */
+export interface LiveRates extends Rates {
+  /** From now on these hold; what was taken so far stays taken. */
+  set(settings: RateSettings): void
+}
+
 const script = loadScript(scriptFile('rates.lua', import.meta.url))
 
-export function createRates(redis: Redis, keys: Keys, settings: RateSettings): Rates {
+export function createRates(redis: Redis, keys: Keys, first: RateSettings): LiveRates {
   const limit = (kind: string, perS: number, burst: number): Limit => {
     const share: Share = async (key, rate, taken) =>
       Number(await script.run(redis, [keys.rate(kind, key)], [rate.perS, rate.burst, taken]))
@@ -44,26 +52,39 @@ export function createRates(redis: Redis, keys: Keys, settings: RateSettings): R
   }
   const perSecond = (kind: string, rate: number): Limit => limit(kind, rate, 2 * rate)
   const perMinute = (kind: string, rate: number): Limit => limit(kind, rate / 60, rate)
-  const sends = perSecond('sends', settings.sendsPerS)
-  const calls = perSecond('calls', settings.callsPerS)
-  const services = perSecond('service', settings.servicePerS)
-  const strangers = perSecond('address', settings.addressPerS)
-  const logins = perMinute('logins', settings.loginsPerMin)
-  const registers = perMinute('registers', settings.registersPerMin)
   const tries: Tries = createTries(redis, keys)
-  const ofSends = (identity: Identity): Limit => (identity.scopes ? services : sends)
+  const limitsOf = (settings: RateSettings) => ({
+    sends: perSecond('sends', settings.sendsPerS),
+    calls: perSecond('calls', settings.callsPerS),
+    services: perSecond('service', settings.servicePerS),
+    strangers: perSecond('address', settings.addressPerS),
+    logins: perMinute('logins', settings.loginsPerMin),
+    registers: perMinute('registers', settings.registersPerMin),
+  })
+  let limits = limitsOf(first)
+  let inForce = first
+  const ofSends = (identity: Identity): Limit => (identity.scopes ? limits.services : limits.sends)
 
   return {
-    call: (identity) => (identity.scopes ? services : calls).take(identity.user),
+    set(settings) {
+      const same = (Object.keys(settings) as (keyof RateSettings)[]).every((name) => settings[name] === inForce[name])
+      if (same) return
+      inForce = settings
+      limits = limitsOf(settings)
+    },
+    get settings() {
+      return inForce
+    },
+    call: (identity) => (identity.scopes ? limits.services : limits.calls).take(identity.user),
     sends: (identity, wanted) => ofSends(identity).takeUpTo(identity.user, wanted),
     refusal: (identity) => ofSends(identity).refusal(identity.user),
     send: (identity) => ofSends(identity).take(identity.user),
-    pushes: (identity, wanted) => services.takeAll(identity.user, wanted),
-    stranger: (address) => strangers.take(networkOf(address)),
-    register: (address) => registers.take(networkOf(address)),
+    pushes: (identity, wanted) => limits.services.takeAll(identity.user, wanted),
+    stranger: (address) => limits.strangers.take(networkOf(address)),
+    register: (address) => limits.registers.take(networkOf(address)),
     async login(name, address, signIn) {
       const network = networkOf(address)
-      logins.take(network)
+      limits.logins.take(network)
       return tries.run(name, network, signIn)
     },
   }
@@ -71,6 +92,7 @@ export function createRates(redis: Redis, keys: Keys, settings: RateSettings): R
 
 /** Where nothing is limited. */
 export const noRates: Rates = {
+  settings: undefined,
   call: () => undefined,
   sends: (_identity, wanted) => wanted,
   refusal: () => new AppError('rate_limited'),

@@ -21,6 +21,11 @@ export const User = Type.Object(
   { $id: 'User', description: 'A person or a bot.', ...strict },
 )
 
+/** In the query of what a service token may read. */
+export const As = Type.Optional(
+  matching(USER_ID, 'For service tokens with the scope read, which must name it: whose view is read.'),
+)
+
 const SEQ = 'Position in the conversation: from 1, rising by one.'
 const ID = 'A 64-bit number, as a decimal string.'
 

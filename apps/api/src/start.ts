@@ -1,10 +1,12 @@
 /** Puts an api process together, and takes it apart in order. */
 import { randomUUID } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
-import { startEdge } from '@tidings/accept'
+import { type Edge, LIMITS_KEY, startEdge, watchLimits } from '@tidings/accept'
 import { AppError } from '@tidings/protocol'
+import { liveConfig } from '@tidings/registry'
 import { Lifecycle, type Logger, type MetricsRegistry, startOps, type Tracing } from '@tidings/service'
 import { createCluster } from './admin/cluster.js'
+import { createDeadLetters } from './admin/dead.js'
 import { createNonces } from './admin/nonces.js'
 import { createWordListStore } from './admin/word-list.js'
 import type { Api } from './api.js'
@@ -16,7 +18,7 @@ import { createExports } from './exports.js'
 import { diskBlobs } from './files/disk.js'
 import { startFileSweep } from './files/sweep.js'
 import { createPersisted } from './persisted.js'
-import { createRates, noRates } from './rates.js'
+import { createRates, noRates, type Rates } from './rates.js'
 
 /** How long requests that run may go on when the process stops. */
 const DRAIN_MS = 2_000
@@ -46,6 +48,7 @@ export async function startApi(
     const { jwtSecret, accessTokenS, instance } = config.edge
     const { origins, trustProxy, adminKeys, adminAddresses, vapidPublicKey } = config
 
+    const rates = await startRates(config, edge, log, life)
     const persisted = createPersisted({ redis, keys, log })
     life.add('waits', () => persisted.stop())
     const eventLoop = watchEventLoop()
@@ -57,7 +60,7 @@ export async function startApi(
       logic: logic.client,
       tokens,
       seenUsers,
-      rates: config.rates ? createRates(redis, keys, config.rates) : noRates,
+      rates,
       tickets,
       acceptor,
       pushes,
@@ -67,6 +70,8 @@ export async function startApi(
       words: createWordListStore(registry),
       flagged,
       exports: createExports(redis, keys),
+      letters: createDeadLetters(redis, keys),
+      limitsInEtcd: liveConfig(registry, LIMITS_KEY),
       eventLoop,
       files: { ...fileSettings, blobs },
       isRevoked: edge.revocations.has,
@@ -109,6 +114,23 @@ export async function startApi(
     await life.stop()
     throw error
   }
+}
+
+/** The rates of the settings, and over them what operators set. */
+async function startRates(config: ApiConfig, edge: Edge, log: Logger, life: Lifecycle): Promise<Rates> {
+  const given = config.rates
+  if (!given) return noRates
+  const rates = createRates(edge.redis, edge.keys, given)
+  const watched = await watchLimits(
+    edge.registry,
+    (live) => {
+      const over = Object.entries(live).filter(([name]) => Object.hasOwn(given, name))
+      rates.set({ ...given, ...Object.fromEntries(over) })
+    },
+    log,
+  )
+  life.add('limits', () => watched.stop())
+  return rates
 }
 
 /** Takes no new connection, closes those that rest as soon as they do, and cuts what still runs in the end. */

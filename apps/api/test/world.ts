@@ -24,6 +24,7 @@ import {
 import type { Response as Injected, InjectOptions } from 'light-my-request'
 import type { Test } from 'tap'
 import type { Cluster } from '../src/admin/cluster.js'
+import type { DeadLetters } from '../src/admin/dead.js'
 import {
   type Api,
   type ApiLimits,
@@ -40,6 +41,7 @@ export const SEND_TOKEN = 'service-token-with-send'
 export const ADMIN = { name: 'ops', secret: 'the secret of an operator, longer than 32 bytes' }
 export const READ_TOKEN = 'service-token-with-read'
 export const PUSH_TOKEN = 'service-token-with-push'
+export const ADMIN_TOKEN = 'service-token-with-admin'
 
 const encode = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
 
@@ -136,6 +138,15 @@ export interface World {
     flagged(before: string | undefined, limit: number): FlaggedMessage[]
     nodes(): Awaited<ReturnType<Cluster['nodes']>>
     partitions(): Awaited<ReturnType<Cluster['partitions']>>
+    letters(): Awaited<ReturnType<DeadLetters['list']>>
+    requeue(): string | undefined
+    drop(): boolean
+    inspectUser(): logicRpc.InspectUserResponse
+    inspectMessage(): logicRpc.InspectMessageResponse
+    listSessions(): logicRpc.ListSessionsResponse
+    listDevices(): logicRpc.ListDevicesResponse
+    /** What etcd holds of the limits. */
+    limits: string | undefined
   }
   call(method: string, path: string, options?: CallOptions): Promise<Reply>
   /** A signed call. */
@@ -202,6 +213,16 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
     flagged: () => [],
     nodes: () => ({ nodes: [], sessions: 0 }),
     partitions: () => ({ partitions: [], owners: true }),
+    letters: () => ({ letters: [], more: false }),
+    requeue: () => '2-0',
+    drop: () => true,
+    inspectUser: () => ({ user: userNamed('bob'), disabledAt: 0, deletedAt: 0, hasPassword: true }),
+    inspectMessage: () => {
+      throw new AppError('message_not_found')
+    },
+    listSessions: () => ({ sessions: [], signIns: [] }),
+    listDevices: () => ({ devices: [], nextCursor: '' }),
+    limits: undefined,
   }
   const nonces = new Set<string>()
   const room = () => ({ room: behind.room() })
@@ -231,6 +252,7 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
         { name: 'backend', scopes: ['send'], token: SEND_TOKEN },
         { name: 'reports', scopes: ['read'], token: READ_TOKEN },
         { name: 'shop', scopes: ['push'], token: PUSH_TOKEN },
+        { name: 'accounts', scopes: ['admin'], token: ADMIN_TOKEN },
       ],
     },
     (session) => revoked.has(session),
@@ -280,6 +302,29 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
       },
     },
     persisted: { wait: (_, withinMs) => behind.persisted(withinMs) },
+    letters: {
+      async list(group, after, limit) {
+        calls.push(['letters', { group, after, limit }])
+        return behind.letters()
+      },
+      async requeue(place) {
+        calls.push(['requeue', { ...place }])
+        return behind.requeue()
+      },
+      async drop(place) {
+        calls.push(['drop', { ...place }])
+        return behind.drop()
+      },
+    },
+    limitsInEtcd: {
+      read: async () => behind.limits,
+      async write(text) {
+        behind.limits = text
+      },
+      async clear() {
+        behind.limits = undefined
+      },
+    },
     nonces: {
       async use(key, nonce) {
         behind.nonce()
@@ -334,6 +379,17 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
       presence: noted('presence', () => behind.presence()),
       getMessage: noted('getMessage', () => behind.getMessage()),
       authorizeChange: noted('authorizeChange', () => behind.authorizeChange()),
+      makeUser: noted('makeUser', ({ user = '' }: { user?: string }) => {
+        behind.move()
+        return { user: userNamed(user) }
+      }),
+      setUserDisabled: noted('setUserDisabled', changed),
+      inspectUser: noted('inspectUser', () => behind.inspectUser()),
+      inspectMessage: noted('inspectMessage', () => behind.inspectMessage()),
+      listSessions: noted('listSessions', () => behind.listSessions()),
+      endSessions: noted('endSessions', changed),
+      listDevices: noted('listDevices', () => behind.listDevices()),
+      removeDevice: noted('removeDevice', changed),
       ack: noted('ack', () => {
         behind.move()
         return {}

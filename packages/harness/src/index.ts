@@ -1,4 +1,5 @@
 export * from './client.js'
+export * from './operator.js'
 export * from './processes.js'
 export * from './tokens.js'
 export * from './until.js'

@@ -191,6 +191,6 @@ t.test('every Redis key, table and etcd prefix is in the state tables of ARCHITE
     for (const match of read(`migrations/${file}`).matchAll(/CREATE TABLE (?:IF NOT EXISTS )?`(\w+)`/g))
       t.ok(quoted('ARCHITECTURE.md').includes(match[1]!), match[1]!)
   }
-  for (const prefix of ['nodes', 'users', 'partitions', 'rooms', 'workers'])
+  for (const prefix of ['nodes', 'users', 'partitions', 'rooms', 'workers', 'config'])
     t.ok(page.includes(`\`/tidings/${prefix}/`), prefix)
 })

@@ -142,10 +142,11 @@ export function createAdminGate({ log, nonces, rates, now = Date.now, ...given }
       return Readable.from(body.length > 0 ? [body] : [])
     },
     onResponse(request, reply, done) {
-      const { operator, method } = request
-      if (operator !== '' && method !== 'GET' && method !== 'HEAD') {
+      const { operator, method, routeOptions } = request
+      const changes = method !== 'GET' && method !== 'HEAD'
+      if (operator !== '' && (changes || routeOptions.config.audited)) {
         const facts = { key: operator, address: callerOf(request), method, path: pathOf(request.url) }
-        log.info({ ...facts, status: reply.statusCode, reqId: request.id }, 'an operator changed something')
+        log.info({ ...facts, status: reply.statusCode, reqId: request.id }, 'an operator called')
       }
       done()
     },

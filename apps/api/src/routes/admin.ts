@@ -4,8 +4,14 @@
  */
 import { createAdminGate } from '../admin/gate.js'
 import type { Api, ApiDeps } from '../api.js'
+import { adminAccountRoutes } from './accounts.js'
 import { adminClusterRoutes } from './admin-cluster.js'
+import { adminDeadRoutes } from './admin-dead.js'
+import { adminInspectRoutes } from './admin-inspect.js'
+import { adminLimitRoutes } from './admin-limits.js'
+import { adminSessionRoutes } from './admin-sessions.js'
 import { adminWordRoutes } from './admin-words.js'
+import { adminDeviceRoutes } from './devices.js'
 
 export function adminRoutes(app: Api, deps: ApiDeps): void {
   const { settings, nonces, rates, log } = deps
@@ -23,6 +29,12 @@ export function adminRoutes(app: Api, deps: ApiDeps): void {
     })
     adminClusterRoutes(scope, deps)
     adminWordRoutes(scope, deps)
+    adminDeadRoutes(scope, deps)
+    adminSessionRoutes(scope, deps)
+    adminAccountRoutes(scope, deps)
+    adminDeviceRoutes(scope, deps)
+    adminInspectRoutes(scope, deps)
+    adminLimitRoutes(scope, deps)
     done()
   })
 }

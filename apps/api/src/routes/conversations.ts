@@ -3,10 +3,10 @@ import { AppError, requirePossibleParty } from '@tidings/protocol'
 import type { onRequestHookHandler } from 'fastify'
 import { Type } from 'typebox'
 import type { Api, ApiDeps } from '../api.js'
-import { requireUser } from '../auth.js'
+import { requireReader, requireUser } from '../auth.js'
 import { conversationsJson, flagsJson, historyJson } from '../history-json.js'
 import { sendText } from '../reply.js'
-import { BODY_CODES, Message, named, problems, SIGNED_IN, TOKEN_CODES } from '../schemas.js'
+import { As, BODY_CODES, Message, named, problems, SIGNED_IN, TOKEN_CODES } from '../schemas.js'
 
 const PAGE = 50
 const MAX_CONVERSATIONS = 100
@@ -93,6 +93,7 @@ export function conversationRoutes(app: Api, { logic }: ApiDeps, authenticate: o
             pinned: Type.Optional(
               Type.Enum(['true', 'false'], { description: 'Only those that I have pinned, or have not.' }),
             ),
+            as: As,
           },
           strict,
         ),
@@ -100,7 +101,7 @@ export function conversationRoutes(app: Api, { logic }: ApiDeps, authenticate: o
       },
     },
     async (request, reply) => {
-      const user = requireUser(request.identity)
+      const user = requireReader(request.identity, request.query.as)
       const { cursor = '', limit = PAGE, pinned } = request.query
       const asked = { user, cursor, limit, ...(pinned !== undefined && { pinned: pinned === 'true' }) }
       return sendText(reply, conversationsJson(await logic.listConversations(asked)))
@@ -159,6 +160,7 @@ export function conversationRoutes(app: Api, { logic }: ApiDeps, authenticate: o
               Type.Integer({ minimum: 0, description: '0 is the beginning; 410 when that is gone.' }),
             ),
             limit: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_MESSAGES, default: PAGE })),
+            as: As,
           },
           strict,
         ),
@@ -166,7 +168,7 @@ export function conversationRoutes(app: Api, { logic }: ApiDeps, authenticate: o
       },
     },
     async (request, reply) => {
-      const user = requireUser(request.identity)
+      const user = requireReader(request.identity, request.query.as)
       const { before, after, limit = PAGE } = request.query
       if (before !== undefined && after !== undefined)
         throw new AppError('invalid_request', 'Give before or after, not both.')

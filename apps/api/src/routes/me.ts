@@ -3,7 +3,7 @@ import { AppError, type logicRpc, USER_ID } from '@tidings/protocol'
 import type { onRequestHookHandler } from 'fastify'
 import { Type } from 'typebox'
 import type { Api, ApiDeps } from '../api.js'
-import { requireUser } from '../auth.js'
+import { requireScope, requireUser } from '../auth.js'
 import { BODY_CODES, named, problems, SIGNED_IN, TOKEN_CODES, User } from '../schemas.js'
 
 const tags = ['users']
@@ -100,9 +100,7 @@ export function meRoutes(app: Api, { logic }: ApiDeps, authenticate: onRequestHo
       },
     },
     async (request) => {
-      const { scopes } = request.identity
-      if (scopes && !scopes.has('read'))
-        throw new AppError('forbidden', 'This service token does not have the scope read.')
+      if (request.identity.scopes) requireScope(request.identity, 'read')
       const { id } = request.params
       if (!USER_ID.test(id)) throw new AppError('user_not_found')
       return found(await logic.getUser({ user: id }))

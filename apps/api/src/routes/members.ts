@@ -3,7 +3,7 @@ import { MAX_CHANGED_MEMBERS } from '@tidings/protocol'
 import type { onRequestHookHandler } from 'fastify'
 import { Type } from 'typebox'
 import type { Api, ApiDeps } from '../api.js'
-import { requireUser } from '../auth.js'
+import { requireReader, requireUser } from '../auth.js'
 import {
   CHANGE_CODES,
   Cursor,
@@ -18,7 +18,7 @@ import {
   roomJson,
   roomOf,
 } from '../room-json.js'
-import { BODY_CODES, named, problems, SIGNED_IN, UserId } from '../schemas.js'
+import { As, BODY_CODES, named, problems, SIGNED_IN, UserId } from '../schemas.js'
 
 const PAGE = 50
 const MAX_LISTED = 200
@@ -74,12 +74,12 @@ export function memberRoutes(app: Api, { logic }: ApiDeps, authenticate: onReque
         summary: 'Who is in a room',
         description: 'Page by page, with roles.',
         params: inRoom,
-        querystring: query,
+        querystring: Type.Object({ ...query.properties, as: As }, strict),
         response: { 200: Members, ...problems(...ROOM_CODES) },
       },
     },
     async (request) => {
-      const user = requireUser(request.identity)
+      const user = requireReader(request.identity, request.query.as)
       const { cursor = '', limit = PAGE } = request.query
       const page = await logic.listMembers({ user, room: roomOf(request.params), cursor, limit })
       const now = Date.now()

@@ -2,10 +2,10 @@
 import type { onRequestHookHandler } from 'fastify'
 import { Type } from 'typebox'
 import type { Api, ApiDeps } from '../api.js'
-import { requireUser } from '../auth.js'
+import { requireReader } from '../auth.js'
 import { messageStateJson } from '../history-json.js'
 import { sendText } from '../reply.js'
-import { Message, problems, SIGNED_IN, TOKEN_CODES, UserId } from '../schemas.js'
+import { As, Message, problems, SIGNED_IN, TOKEN_CODES, UserId } from '../schemas.js'
 
 const State = Type.Object(
   {
@@ -38,12 +38,12 @@ export function singleMessageRoutes(app: Api, { logic }: ApiDeps, authenticate: 
         params: Type.Object({
           id: Type.String({ description: 'The id of the message, as the answer to sending it tells.' }),
         }),
-        querystring: Type.Object({}, { additionalProperties: false }),
+        querystring: Type.Object({ as: As }, { additionalProperties: false }),
         response: { 200: MessageState, ...problems(...TOKEN_CODES, 'message_not_found') },
       },
     },
     async (request, reply) => {
-      const user = requireUser(request.identity)
+      const user = requireReader(request.identity, request.query.as)
       return sendText(reply, messageStateJson(await logic.getMessage({ user, id: request.params.id })))
     },
   )

@@ -3,7 +3,7 @@ import { AppError, MAX_CHANGED_MEMBERS } from '@tidings/protocol'
 import type { onRequestHookHandler } from 'fastify'
 import { Type } from 'typebox'
 import type { Api, ApiDeps } from '../api.js'
-import { requireUser } from '../auth.js'
+import { requireReader, requireUser } from '../auth.js'
 import {
   CHANGE_CODES,
   Cursor,
@@ -18,7 +18,7 @@ import {
   roomOf,
   Visibility,
 } from '../room-json.js'
-import { BODY_CODES, named, problems, SIGNED_IN, TOKEN_CODES, UserId } from '../schemas.js'
+import { As, BODY_CODES, named, problems, SIGNED_IN, TOKEN_CODES, UserId } from '../schemas.js'
 
 const PAGE = 50
 const MAX_ROOMS = 100
@@ -137,11 +137,12 @@ export function roomRoutes(app: Api, { logic }: ApiDeps, authenticate: onRequest
         summary: 'A room',
         description: 'One that I am in, or a public one.',
         params,
+        querystring: Type.Object({ as: As }, strict),
         response: { 200: named(Room, 'The room.'), ...problems(...ROOM_CODES) },
       },
     },
     async (request) => {
-      const user = requireUser(request.identity)
+      const user = requireReader(request.identity, request.query.as)
       return roomJson(await logic.getRoom({ user, room: roomOf(request.params) }))
     },
   )
