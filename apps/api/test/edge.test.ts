@@ -72,7 +72,7 @@ test('what is not here is 404, and another method is 405 with Allow', async (t) 
   isProblem(t, await call('GET', '/docs/static/nothing.js'), 404, 'not_found', 'a file that is not there')
   const others = [
     ['PUT', 'me', 'DELETE, GET, HEAD, PATCH'],
-    ['DELETE', 'users/bob', 'GET, HEAD'],
+    ['DELETE', 'presence', 'GET, HEAD'],
     ['GET', 'messages', 'POST'],
     ['HEAD', 'messages', 'POST'],
     ['PATCH', 'conversations/dm:a:b/messages', 'GET, HEAD'],
