@@ -63,15 +63,6 @@ export function requireUser(identity: Identity): string {
   return identity.user
 }
 
-/** @throws AppError `forbidden` for users, and for service tokens without it */
-export function requireScope({ scopes }: Identity, scope: string): void {
-  if (scopes?.has(scope)) return
-  throw new AppError(
-    'forbidden',
-    scopes ? `This service token does not have the scope ${scope}.` : 'This call is for servers.',
-  )
-}
-
 /**
  * Whose view somebody may read: users their own, a service token with the scope read that of the user it names.
  * @throws AppError `forbidden`

@@ -196,7 +196,7 @@ test('nodes and partitions come as etcd and Redis have them', async (t: Test) =>
   behind.partitions = () => ({ partitions: [row], owners: false })
   t.same((await admin('GET', 'admin/partitions?group=push')).body, { partitions: [row], owners: false })
   t.same(calls, [['partitions', { group: 'push' }]])
-  for (const query of ['group=notify', 'x=1']) {
+  for (const query of ['group=other', 'x=1']) {
     isProblem(t, await admin('GET', `admin/partitions?${query}`), 400, 'invalid_request', query)
   }
 })

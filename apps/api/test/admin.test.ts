@@ -42,7 +42,7 @@ test('dead letters come in pages, with what people wrote on request alone', asyn
   })
   t.notOk('content' in page.body.letters[0])
   t.equal((await w.admin('GET', 'admin/dead?content=true')).body.letters[0].content, '{"a":1}')
-  for (const query of ['cursor=x', 'cursor=notify:1:1-1', 'limit=101', 'limit=0', 'group=x', 'content=yes', 'x=1'])
+  for (const query of ['cursor=x', 'cursor=other:1:1-1', 'limit=101', 'limit=0', 'group=x', 'content=yes', 'x=1'])
     isProblem(t, await w.admin('GET', `admin/dead?${query}`), 400, 'invalid_request', query)
 })
 
@@ -60,7 +60,7 @@ test('a letter is put back or dropped, and one that is gone is not found', async
   w.behind.drop = () => false
   isProblem(t, await w.admin('POST', `${path}/requeue`), 404, 'letter_not_found', 'put back before')
   isProblem(t, await w.admin('DELETE', path), 404, 'letter_not_found', 'dropped before')
-  for (const bad of ['admin/dead/x/persist/1-0', 'admin/dead/3/notify/1-0', 'admin/dead/3/push/one'])
+  for (const bad of ['admin/dead/x/persist/1-0', 'admin/dead/3/other/1-0', 'admin/dead/3/push/one'])
     isProblem(t, await w.admin('DELETE', bad), 400, 'invalid_request', bad)
 })
 
@@ -176,7 +176,7 @@ test('an account and a message show all that is known', async (t) => {
   }
   const device = { device: 'phone', cursor: 2, acknowledged: true, movedAt: 0, node: '' }
   w.behind.inspectMessage = () => ({
-    ...{ entry, partition: 1, streamId: '', logged: true, stored: false, pushed: true, persisted: false },
+    ...{ entry, partition: 1, streamId: '', logged: true, stored: false, settledBy: ['push'] },
     people: [{ user: 'bob', read: false, readAt: 0, devices: [device] }],
     ...{ allPeople: true, nodesKnown: false },
   })

@@ -1,6 +1,13 @@
 /** The devices of a user, as their owner or an operator lists and removes them. */
 import { AppError, type logicRpc } from '@tidings/protocol'
-import { deviceActivity, liveSignIns, removeDevice as removeRows, revokeSessions, type Store } from '@tidings/store'
+import {
+  deletePushSubscription,
+  deviceActivity,
+  liveSignIns,
+  removeDevice as removeRows,
+  revokeSessions,
+  type Store,
+} from '@tidings/store'
 import type { Keys, Redis } from '@tidings/stream'
 import type { Devices } from './devices.js'
 import { deviceOf, limitOf, userOf } from './input.js'
@@ -64,5 +71,6 @@ export async function removeDevice(deps: DeviceListDeps, request: logicRpc.Remov
   await endLive(deps, user, sessions)
   await deps.writeBehind.flush()
   await removeRows(store, user, device)
+  await deletePushSubscription(store, user, device)
   await forget(redis, [keys.devices(user), keys.cursor(user, device)], [device])
 }

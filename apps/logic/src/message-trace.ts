@@ -3,7 +3,7 @@ import { AppError, type Entry, type logicRpc } from '@tidings/protocol'
 import { timeOfId } from '@tidings/registry'
 import type { Logger } from '@tidings/service'
 import { cursorMoves, readMovedAt } from '@tidings/store'
-import { findStreamId, type Group, isSettled, type LogReader } from '@tidings/stream'
+import { findStreamId, GROUPS, isSettled, type LogReader } from '@tidings/stream'
 import { toHistoryEntry } from './history.js'
 import type { LiveSession, LiveSessions } from './live-sessions.js'
 import { findMessage, type MessageStateDeps, peopleOf } from './message-state.js'
@@ -34,7 +34,7 @@ export async function inspectMessage(
   ])
   // What was trimmed is placed by its time: then it takes longer until it is surely settled.
   const place = { streamId: streamId ?? `${timeOfId(id) + APPENDED_WITHIN_MS}-0`, exact: streamId !== undefined }
-  const settled = (group: Group): Promise<boolean> => orAway(isSettled(redis, keys, { group, partition }, place))
+  const settled = await orAway(Promise.all(GROUPS.map((group) => isSettled(redis, keys, { group, partition }, place))))
   const live = await liveOf(deps, people.users)
   const recipients: logicRpc.Recipient[] = []
   for (let at = 0; at < people.users.length; at += AT_ONCE) {
@@ -47,8 +47,7 @@ export async function inspectMessage(
     streamId: streamId ?? '',
     logged: newest?.seq === seq,
     stored,
-    pushed: await settled('push'),
-    persisted: await settled('persist'),
+    settledBy: GROUPS.filter((_, i) => settled[i]),
     people: recipients,
     allPeople: people.all,
     nodesKnown: live !== undefined,

@@ -24,9 +24,12 @@ t.test('processes and partitions are listed; a request is taken once by all api 
   t.equal(nodes.body.sessions, 1)
 
   await alice.send(bob)
-  const partitions = async () =>
-    (await admin<{ partitions: Record<string, unknown>[]; owners: boolean }>('GET', 'admin/partitions', undefined, 1))
-      .body
+  const partitions = async () => {
+    const path = 'admin/partitions'
+    const { body } = await admin<{ partitions: Record<string, unknown>[]; owners: boolean }>('GET', path, undefined, 1)
+    // The worker of a world does not serve notify.
+    return { ...body, partitions: body.partitions.filter(({ group }) => group !== 'notify') }
+  }
   await until('the entry is settled, and all partitions have an owner', async () =>
     (await partitions()).partitions.every(
       ({ owner, lag, pending }) => owner === 'task-1' && lag === 0 && pending === 0,

@@ -91,7 +91,7 @@ export function letterJson(letter: Letter, withContent: boolean) {
   }
 }
 
-const CURSOR = /^(push|persist):(\d{1,4}):(\d{1,16}-\d{1,16})$/
+const CURSOR = new RegExp(`^(${GROUPS.join('|')}):(\\d{1,4}):(\\d{1,16}-\\d{1,16})$`)
 
 /** A letter as a cursor. */
 export const cursorOf = ({ group, partition, id }: LetterPlace): string => `${group}:${partition}:${id}`

@@ -121,10 +121,10 @@ export function adminInspectRoutes(app: Api, { logic }: ApiDeps): void {
 
 /** The message as everywhere, its content as the very text that it is. */
 function traceJson({ entry, ...trace }: logicRpc.InspectMessageResponse): string {
-  const { partition, streamId, logged, stored, pushed, persisted, people, allPeople, nodesKnown } = trace
+  const { partition, streamId, logged, stored, settledBy, people, allPeople, nodesKnown } = trace
   const rest = JSON.stringify({
     place: { partition, streamId: orNull(streamId), logged, stored },
-    groups: { push: pushed, persist: persisted },
+    groups: Object.fromEntries(GROUPS.map((group) => [group, settledBy.includes(group)])),
     people: people.map(({ user, read, readAt, devices }) => ({
       ...{ user, read, readAt: orNull(readAt) },
       devices: devices.map((one) => ({ ...one, movedAt: orNull(one.movedAt), node: orNull(one.node) })),

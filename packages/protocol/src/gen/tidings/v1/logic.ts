@@ -1067,10 +1067,8 @@ export interface InspectMessageResponse {
   logged: boolean;
   /** MySQL has it */
   stored: boolean;
-  /** the group push is through with it */
-  pushed: boolean;
-  /** the group persist is through with it */
-  persisted: boolean;
+  /** groups that are surely through with it */
+  settledBy: string[];
   /** of rooms, the first hundred members */
   people: Recipient[];
   allPeople: boolean;
@@ -13316,8 +13314,7 @@ function createBaseInspectMessageResponse(): InspectMessageResponse {
     streamId: "",
     logged: false,
     stored: false,
-    pushed: false,
-    persisted: false,
+    settledBy: [],
     people: [],
     allPeople: false,
     nodesKnown: false,
@@ -13341,11 +13338,8 @@ export const InspectMessageResponse: MessageFns<InspectMessageResponse> = {
     if (message.stored !== false) {
       writer.uint32(40).bool(message.stored);
     }
-    if (message.pushed !== false) {
-      writer.uint32(48).bool(message.pushed);
-    }
-    if (message.persisted !== false) {
-      writer.uint32(56).bool(message.persisted);
+    for (const v of message.settledBy) {
+      writer.uint32(50).string(v!);
     }
     for (const v of message.people) {
       Recipient.encode(v!, writer.uint32(66).fork()).join();
@@ -13413,19 +13407,11 @@ export const InspectMessageResponse: MessageFns<InspectMessageResponse> = {
             continue;
           }
           case 6: {
-            if (tag !== 48) {
+            if (tag !== 50) {
               break;
             }
 
-            message.pushed = reader.bool();
-            continue;
-          }
-          case 7: {
-            if (tag !== 56) {
-              break;
-            }
-
-            message.persisted = reader.bool();
+            message.settledBy.push(reader.string());
             continue;
           }
           case 8: {
@@ -13476,8 +13462,7 @@ export const InspectMessageResponse: MessageFns<InspectMessageResponse> = {
     message.streamId = object.streamId ?? "";
     message.logged = object.logged ?? false;
     message.stored = object.stored ?? false;
-    message.pushed = object.pushed ?? false;
-    message.persisted = object.persisted ?? false;
+    message.settledBy = object.settledBy?.map((e) => e) || [];
     message.people = object.people?.map((e) => Recipient.fromPartial(e)) || [];
     message.allPeople = object.allPeople ?? false;
     message.nodesKnown = object.nodesKnown ?? false;
