@@ -172,7 +172,7 @@ test('an account and a message show all that is known', async (t) => {
   const content = '{ "text": "1e400", "n": 12345678901234567890 }'
   const entry = {
     ...{ id: '7', conversation: 'dm:alice:bob', seq: 2, n: 2, from: 'alice', type: 'text', content },
-    ...{ clientId: 'c', sentAt: 9, extra: '' },
+    ...{ clientId: 'c', sentAt: 9, extra: '', options: '' },
   }
   const device = { device: 'phone', cursor: 2, acknowledged: true, movedAt: 0, node: '' }
   w.behind.inspectMessage = () => ({

@@ -60,7 +60,7 @@ test('a server with the scope read reads as somebody; nobody else does', async (
   w.behind.getMessage = () => ({
     entry: {
       ...{ id: '7', conversation: 'dm:bob:carol', seq: 1, n: 1, from: 'bob', type: 'text', content: '{}' },
-      ...{ clientId: '', sentAt: 1, extra: '' },
+      ...{ clientId: '', sentAt: 1, extra: '', options: '' },
     },
     stored: true,
     others: [],
