@@ -60,6 +60,16 @@ const CALLS: Record<string, Calls> = {
     { body: { messages: [{ to: { room }, content: {}, clientId: 'c-1' }] } },
   ],
   'GET /api/v1/messages/{id}': plain,
+  'PATCH /api/v1/messages/{id}': () => [{ body: { content: { text: 'mine' } } }],
+  'DELETE /api/v1/messages/{id}': plain,
+  'PUT /api/v1/messages/{id}/reactions/{emoji}': plain,
+  'DELETE /api/v1/messages/{id}/reactions/{emoji}': plain,
+  'PATCH /api/v1/conversations/{id}': () => [{ body: { pinned: true } }],
+  'GET /api/v1/search': ({ conversation, a }) =>
+    ['', `&conversation=${conversation}`, `&from=${a}`].map((more) => ({ query: `?q=${CANARY}${more}` })),
+  'GET /api/v1/files/{id}': plain,
+  'DELETE /api/v1/files/{id}': plain,
+  'POST /api/v1/files/{id}/ticket': plain,
   'GET /api/v1/rooms': () => [{}, { query: '?q=canary' }],
   'GET /api/v1/rooms/{id}': plain,
   'PATCH /api/v1/rooms/{id}': () => [{ body: { name: 'mine' } }],
@@ -85,6 +95,43 @@ const CALLS: Record<string, Calls> = {
   'POST /api/v1/auth/refresh': ({ token }) => [{ body: { refreshToken: token } }],
   'POST /api/v1/auth/login': ({ a }) => [{ body: { username: a, password: 'not the password' } }],
 }
+
+/** What only servers with the scope admin, and operators who sign, may do. */
+const GUARDED: Record<string, Calls> = {
+  'POST /api/v1/users': ({ a }) => [{ body: { id: a } }],
+  'DELETE /api/v1/users/{id}': plain,
+  'PUT /api/v1/users/{id}/disabled': plain,
+  'DELETE /api/v1/users/{id}/disabled': plain,
+  'POST /api/v1/webhooks': () => [{ body: { url: 'https://example.com/', events: ['message'] } }],
+  'GET /api/v1/webhooks': plain,
+  'PATCH /api/v1/webhooks/{id}': () => [{ body: { enabled: false } }],
+  'DELETE /api/v1/webhooks/{id}': plain,
+  'GET /api/v1/webhooks/{id}/dead': plain,
+  'POST /api/v1/webhooks/{id}/dead/retry': () => [{ body: {} }],
+  'GET /api/v1/admin/nodes': plain,
+  'GET /api/v1/admin/partitions': plain,
+  'GET /api/v1/admin/dead': () => [{ query: '?content=true' }],
+  'POST /api/v1/admin/dead/{partition}/{group}/{id}/requeue': plain,
+  'DELETE /api/v1/admin/dead/{partition}/{group}/{id}': plain,
+  'GET /api/v1/admin/sessions': ({ a }) => [{ query: `?user=${a}` }],
+  'DELETE /api/v1/admin/sessions/{user}': plain,
+  'DELETE /api/v1/admin/sessions/{user}/{session}': plain,
+  'POST /api/v1/admin/users': ({ a }) => [{ body: { id: a } }],
+  'GET /api/v1/admin/users/{id}': plain,
+  'DELETE /api/v1/admin/users/{id}': plain,
+  'PUT /api/v1/admin/users/{id}/disabled': plain,
+  'DELETE /api/v1/admin/users/{id}/disabled': plain,
+  'GET /api/v1/admin/users/{user}/devices': plain,
+  'DELETE /api/v1/admin/users/{user}/devices/{device}': plain,
+  'GET /api/v1/admin/messages/{id}': plain,
+  'GET /api/v1/admin/limits': plain,
+  'PUT /api/v1/admin/limits': () => [{ body: { sendsPerS: 1 } }],
+  'DELETE /api/v1/admin/limits': plain,
+  'GET /api/v1/admin/words': plain,
+  'PUT /api/v1/admin/words': () => [{ body: { words: [] } }],
+  'DELETE /api/v1/admin/words': plain,
+  'GET /api/v1/admin/flagged': plain,
+}
 /** Who exists is no secret: these tell people apart, and show nothing that they said. */
 const PUBLIC: Record<string, Calls> = {
   'GET /api/v1/users/{id}': plain,
@@ -93,6 +140,15 @@ const PUBLIC: Record<string, Calls> = {
   'POST /api/v1/rooms': () => [{ body: { name: '' } }],
   'PUT /api/v1/blocks/{user}': plain,
   'DELETE /api/v1/blocks/{user}': plain,
+  'GET /api/v1/me/devices': ({ b }) => [{}, { query: `?cursor=${b}` }],
+  'DELETE /api/v1/me/devices/{device}': plain,
+  'GET /api/v1/me/export': plain,
+  'GET /api/v1/me/push-subscriptions': plain,
+  'POST /api/v1/me/push-subscriptions': () => [{ body: {} }],
+  'DELETE /api/v1/me/push-subscriptions/{device}': plain,
+  'GET /api/v1/push/vapid-key': plain,
+  'POST /api/v1/push': () => [{ body: {} }],
+  'POST /api/v1/files': plain,
 }
 
 const both = ({ conversation, room }: Target, frames: (conversation: string) => object[]): object[] => [
@@ -180,7 +236,10 @@ t.test('strangers learn nothing, by no call and no frame', async (t) => {
     { write: (line) => void lines.push(line) },
   )
   const services = { reader: randomBytes(16).toString('hex'), pusher: randomBytes(16).toString('hex') }
-  const env = { TIDINGS_SERVICE_TOKENS: `reader:read:${services.reader},pusher:push+admin:${services.pusher}` }
+  const env = {
+    TIDINGS_ADMIN_KEYS: `ops:${randomBytes(32).toString('hex')}`,
+    TIDINGS_SERVICE_TOKENS: `reader:read:${services.reader},pusher:push:${services.pusher}`,
+  }
   const w = await world(t, { env, log })
   const { alice, bob, sent, real, ghost, ended } = await people(w)
   const phone = await bob.connect({ device: 'phone' })
@@ -204,7 +263,7 @@ t.test('strangers learn nothing, by no call and no frame', async (t) => {
     const routes = Object.entries(body.paths).flatMap(([path, methods]) =>
       Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
     )
-    t.same([...Object.keys(CALLS), ...Object.keys(PUBLIC)].sort(), routes.sort())
+    t.same([...Object.keys(CALLS), ...Object.keys(GUARDED), ...Object.keys(PUBLIC)].sort(), routes.sort())
   })
 
   for (const [who, token] of Object.entries(strangers)) {
@@ -214,6 +273,10 @@ t.test('strangers learn nothing, by no call and no frame', async (t) => {
         const nowhere = await tryAll(w, route, calls, ghost, token, shown)
         t.same(there, nowhere, `${route} is answered as if nothing was there`)
         if (route.includes('/conversations/')) t.match(there.join('\n'), /^(40[134] .*\n?)+$/, `${route} is refused`)
+      }
+      for (const [route, calls] of Object.entries(GUARDED)) {
+        const answers = await tryAll(w, route, calls, real, token, shown)
+        t.match(answers.join('\n'), /^(40[13] .*\n?)+$/, `${route} is refused`)
       }
       for (const [route, calls] of Object.entries(PUBLIC)) await tryAll(w, route, calls, real, token, shown)
     })
@@ -311,7 +374,13 @@ async function tryAll(
     const [, noun] = /\/(users|blocks|rooms|messages)\/\{/.exec(path) ?? []
     const idOf = { users: target.a, blocks: target.a, rooms: target.room, messages: target.message }
     const id = noun === undefined ? target.conversation : idOf[noun as keyof typeof idOf]
-    const named = path.replace('{id}', id).replace('{user}', noun === 'rooms' ? target.b : id)
+    const named = path
+      .replace('{partition}/{group}/{id}', '0/persist/1-0')
+      .replace('{id}', id)
+      .replace('{user}', noun === 'rooms' ? target.b : noun === undefined ? target.a : id)
+      .replace('{device}', 'phone')
+      .replace('{session}', 'kXb1mX0qTz2vN4pE')
+      .replace('{emoji}', '%F0%9F%91%8D')
     const options = { ...(token !== undefined && { token }), ...(body !== undefined && { body }) }
     const { status, headers, text } = await w.http(method, named + query, options)
     shown.push(text, JSON.stringify([...headers]))
