@@ -223,3 +223,22 @@ t.test('an etcd that lost its data gets the list back, which stayed in force', a
   await alice.send(bob, { text: 'bad' })
   t.match(await socket.nextMessage(), { content: { text: '***' } })
 })
+
+t.test('an edit passes the list, too', async (t) => {
+  const w = await world(t)
+  const list = lists(t, w)
+  const [alice, bob] = [await w.user(), await w.user()]
+  await list.put({ words: ['bad', { word: 'vile', action: 'reject' }] })
+  await inForce(w, 2)
+  const { id, conversation } = await alice.send(bob, { text: 'fine' })
+  const edit = (text: string) => w.http('PATCH', `messages/${id}`, { token: alice.token, body: say(text) })
+  t.match(await edit('vile'), { status: 422, body: { code: 'word_rejected' } })
+  t.match(await edit('so bad'), { status: 202, body: { seq: 2 } })
+  const history = await w.http('GET', `conversations/${conversation}/messages?after=0`, { token: bob.token })
+  t.match(history.body, {
+    messages: [
+      { seq: 1, content: { text: 'so ***' } },
+      { seq: 2, content: { content: { text: 'so ***' } } },
+    ],
+  })
+})
