@@ -53,6 +53,8 @@ CREATE TABLE IF NOT EXISTS `push_due` (
 	`id` bigint unsigned NOT NULL,
 	`from_user` varchar(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
 	`preview` varchar(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+	`expires_at` bigint unsigned,
+	`urgent` boolean NOT NULL DEFAULT false,
 	`created_at` datetime(3) NOT NULL,
 	`due_at` datetime(3) NOT NULL,
 	`tries` int NOT NULL,

@@ -15,6 +15,10 @@ export interface DuePush {
   from: string
   /** The beginning of its text, or ''. */
   preview: string
+  /** Unix milliseconds from which on nobody wants to hear of it; null: never. */
+  expiresAt: number | null
+  /** It was pushed with the priority `high`. */
+  urgent: boolean
   /** When the first entry that was not pushed came. */
   createdAt: Date
 }
@@ -45,14 +49,16 @@ export async function insertDuePushes(db: Db, rows: readonly DuePush[], dueAt: D
   // The seq last: the assignments run in order, and the others compare with the one before.
   await inChunks(sorted, (chunk) =>
     db.run(
-      `INSERT INTO push_due (user, device, conversation, seq, id, from_user, preview, created_at, due_at, tries) VALUES ?
+      `INSERT INTO push_due (user, device, conversation, seq, id, from_user, preview, expires_at, urgent, created_at, due_at, tries) VALUES ?
         ON DUPLICATE KEY UPDATE id = IF(VALUES(seq) > seq, VALUES(id), id),
           from_user = IF(VALUES(seq) > seq, VALUES(from_user), from_user),
-          preview = IF(VALUES(seq) > seq, VALUES(preview), preview), seq = GREATEST(seq, VALUES(seq))`,
+          preview = IF(VALUES(seq) > seq, VALUES(preview), preview),
+          expires_at = IF(VALUES(seq) > seq, VALUES(expires_at), expires_at),
+          urgent = IF(VALUES(seq) > seq, VALUES(urgent), urgent), seq = GREATEST(seq, VALUES(seq))`,
       [
         chunk.map((row) => [
-          ...[row.user, row.device, row.conversation, row.seq, row.id, row.from, row.preview, row.createdAt],
-          ...[dueAt, 0],
+          ...[row.user, row.device, row.conversation, row.seq, row.id, row.from, row.preview],
+          ...[row.expiresAt, row.urgent, row.createdAt, dueAt, 0],
         ]),
       ],
     ),
@@ -69,7 +75,8 @@ export async function claimPushes(
 ): Promise<ClaimedPush[]> {
   const claimed = await transaction(store, async (db) => {
     const rows = await db.select<DuePush & { tries: number }>(
-      `SELECT user, device, conversation, seq, id, from_user AS \`from\`, preview, created_at AS createdAt, tries
+      `SELECT user, device, conversation, seq, id, from_user AS \`from\`, preview, expires_at AS expiresAt, urgent,
+          created_at AS createdAt, tries
         FROM push_due WHERE due_at <= ? ORDER BY due_at LIMIT ? FOR UPDATE SKIP LOCKED`,
       [now, limit],
     )
@@ -121,6 +128,8 @@ async function withPlaces(store: Store, rows: readonly (DuePush & { tries: numbe
         ...row,
         seq: Number(row.seq),
         id: String(row.id),
+        expiresAt: row.expiresAt === null ? null : Number(row.expiresAt),
+        urgent: Boolean(row.urgent),
         subscription: found && { ...found, id: Number(found.id) },
         muted: silent.has(`${row.user} ${row.conversation}`),
         fromName: userNames.get(row.from),

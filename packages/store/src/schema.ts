@@ -436,6 +436,10 @@ export const pushDue = mysqlTable(
     from: userId('from_user').notNull(),
     /** The beginning of its text, where that may be shown; else ''. */
     preview: unicode('preview', { length: 255 }).notNull(),
+    /** Unix milliseconds from which on nobody wants to hear of it. */
+    expiresAt: count('expires_at'),
+    /** It was pushed with the priority `high`. */
+    urgent: boolean('urgent').notNull().default(false),
     /** Of the first entry that was not pushed. */
     createdAt: moment('created_at').notNull(),
     dueAt: moment('due_at').notNull(),

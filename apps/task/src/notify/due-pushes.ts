@@ -1,5 +1,5 @@
 /** From an entry to the devices that are pushed unless they acknowledge it in time. */
-import { countsAsMessage, type Entry, isRoom, parseConversation, roomEventOf } from '@tidings/protocol'
+import { countsAsMessage, type Entry, isRoom, parseConversation, parseOptions, roomEventOf } from '@tidings/protocol'
 import type { DuePush } from '@tidings/store'
 import { type Delivery, type Keys, type Redis, readMembers } from '@tidings/stream'
 import { LRUCache } from 'lru-cache'
@@ -67,6 +67,8 @@ export function createDuePushes(deps: {
       if (subscribers.size === 0 || !isForPeople(entry)) return []
       const preview = withText ? previewOf(entry) : ''
       const { conversation, seq, id, from } = entry
+      const { expiresAt = null, priority } = (entry.options && parseOptions(entry.options)) || {}
+      const about = { conversation, seq, id, from, preview, expiresAt, urgent: priority === 'high' }
       const createdAt = new Date(entry.sentAt)
       return (await recipientsOf(delivery)).flatMap((user) =>
         user === from
@@ -74,7 +76,7 @@ export function createDuePushes(deps: {
           : subscribers
               .devicesOf(user)
               .filter(({ since }) => entry.sentAt >= since)
-              .map(({ device }) => ({ user, device, conversation, seq, id, from, preview, createdAt })),
+              .map(({ device }) => ({ ...about, user, device, createdAt })),
       )
     },
   }

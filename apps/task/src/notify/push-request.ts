@@ -28,14 +28,14 @@ export function payloadOf(push: ClaimedPush): string {
   })
 }
 
-/** @throws when the subscription's keys are none: it can never be pushed to */
-export function pushRequest(push: ClaimedPush & { subscription: object }, vapid: Vapid): Outgoing {
+/** @param now Unix milliseconds @throws when the subscription's keys are none: it can never be pushed to */
+export function pushRequest(push: ClaimedPush & { subscription: object }, vapid: Vapid, now = Date.now()): Outgoing {
   const { endpoint, p256dh, auth } = push.subscription as NonNullable<ClaimedPush['subscription']>
   const { headers, body } = webPush.generateRequestDetails({ endpoint, keys: { p256dh, auth } }, payloadOf(push), {
     vapidDetails: vapid,
     contentEncoding: 'aes128gcm',
-    TTL: TTL_S,
-    urgency: 'normal',
+    TTL: Math.min(TTL_S, Math.ceil(((push.expiresAt ?? Number.POSITIVE_INFINITY) - now) / 1_000)),
+    urgency: push.urgent ? 'high' : 'normal',
     // A service keeps but the newest of a topic: one for a conversation, whose name it is not told.
     topic: createHash('sha256').update(push.conversation).digest('base64url').slice(0, TOPIC_LENGTH),
   })

@@ -1,6 +1,6 @@
 /**
  * Pushes what is due to devices that have not acknowledged it. Promise: a device that has the entry, a person who has read it or muted
- * the conversation, and whoever is not in the room any more, are not pushed to; one push for a conversation and device at a time. It is a hint: what a service
+ * the conversation, whoever would hear of it after it has expired, and whoever is not in the room any more, are not pushed to; one push for a conversation and device at a time. It is a hint: what a service
  * refuses for a day is given up, for the entry waits for the device anyway.
  */
 import { AppError, isRoom } from '@tidings/protocol'
@@ -52,8 +52,11 @@ export function startPushSender(deps: {
   async function needed(pushes: readonly ClaimedPush[]): Promise<Set<ClaimedPush>> {
     const positions = await readPositions(redis, keys, pushes)
     const waiting = pushes.filter(
-      ({ seq, subscription, muted }, i) =>
-        subscription && !muted && Math.max(positions[i]!.acknowledged, positions[i]!.read) < seq,
+      ({ seq, subscription, muted, expiresAt }, i) =>
+        subscription &&
+        !muted &&
+        (expiresAt ?? Number.POSITIVE_INFINITY) > Date.now() &&
+        Math.max(positions[i]!.acknowledged, positions[i]!.read) < seq,
     )
     const inside = await Promise.all(waiting.map(mayRead))
     return new Set(waiting.filter((_, i) => inside[i]))

@@ -151,7 +151,7 @@ async function stage(t: Test): Promise<Stage> {
           [
             {
               ...{ user: 'bob', device: 'phone', conversation: CONVERSATION, seq, id: String(seq), from: 'alice' },
-              ...{ preview: '', createdAt: new Date(), ...over },
+              ...{ preview: '', expiresAt: null, urgent: false, createdAt: new Date(), ...over },
             },
           ],
           new Date(Date.now() + dueInMs),
@@ -211,6 +211,18 @@ t.test('a push is sealed for the device, signed as ours, and says who wrote and 
   t.match(device.open(service.received[1]!.body), { seq: 10, text: 'hello' })
   t.equal(service.received[1]!.headers.topic, headers.topic)
   t.equal((await pushSubscriptionsOf(w.store, 'bob')).length, 1)
+})
+
+t.test('nobody is pushed what has expired, and a push service keeps nothing for longer', async (t) => {
+  const { service, note, due, start } = await stage(t)
+  await note(1, { conversation: 'feed:bob', expiresAt: Date.now() - 1 })
+  await note(2, { conversation: 'dm:bob:carol', expiresAt: Date.now() + 60_000, urgent: true })
+  start()
+  await until('both are done', async () => (await due()).length === 0)
+  t.equal(service.received.length, 1)
+  const { ttl, urgency } = service.received[0]!.headers
+  t.ok(Number(ttl) > 0 && Number(ttl) <= 60, `for what is left of its time: ${ttl} s`)
+  t.equal(urgency, 'high')
 })
 
 t.test('who has it, has read it, has muted it, or is not in the room any more, is not pushed to', async (t) => {
