@@ -69,9 +69,9 @@ export const BUGS: readonly Bug[] = [
       },
       {
         module: moduleUrl('apps/logic/dist/src/history.js'),
-        find: '? await readUp(deps, conversation, Math.max(after, floor), head, limit)',
-        replace:
-          '? readUp(deps, conversation, Math.max(after, floor), head, limit).catch(() => ({ rows: [], voids: [], complete: true }))',
+        find: '? await readUp(deps, conversation, { after: Math.max(after, floor), head, limit, refuseExpired })',
+        replace: `? readUp(deps, conversation, { after: Math.max(after, floor), head, limit, refuseExpired })
+            .catch(() => ({ rows: [], voids: [], complete: true }))`,
       },
     ],
     row: '28c',
