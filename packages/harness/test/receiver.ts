@@ -87,12 +87,3 @@ export async function hook(w: World, body: Record<string, unknown>): Promise<Hoo
 
 export const hooks = async (w: World): Promise<Hook[]> =>
   (await w.http<{ webhooks: Hook[] }>('GET', 'webhooks', { token: ADMIN })).body.webhooks
-
-/** Sends until the workers, who learn of webhooks within a second or two, have told these paths of something. */
-export async function known(w: World, r: Receiver, ...paths: string[]): Promise<void> {
-  const [one, other] = [await w.user(), await w.user()]
-  await until('the webhooks are known', async () => {
-    await one.send(other)
-    return paths.every((path) => r.received.some((got) => got.path === path))
-  })
-}

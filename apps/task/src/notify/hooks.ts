@@ -1,15 +1,14 @@
-/** The webhooks that this worker knows: read anew every second, so that an entry asks no store who wants to hear of it. */
-import { AppError } from '@tidings/protocol'
-import type { Logger, Stoppable } from '@tidings/service'
+/** The webhooks that this worker knows: read anew every second and before a batch, never for each entry. */
+import type { Logger } from '@tidings/service'
 import { addDropped, allWebhooks, countDue, type Store, type WebhookRow } from '@tidings/store'
+import { type Reader, startReader } from './reader.js'
 
-const READ_EVERY_MS = 1_000
 /** Counting costs a look at each row that waits. */
 const COUNT_EVERY_MS = 5_000
 /** Deliveries that may wait for one webhook. */
 const MOST_DUE = 100_000
 
-export interface Hooks extends Stoppable {
+export interface Hooks extends Reader {
   /** Those that are told of events now. */
   enabled(): readonly WebhookRow[]
   get(id: string): WebhookRow | undefined
@@ -35,7 +34,6 @@ export async function watchHooks(deps: {
   let waiting = new Map<string, number>()
   let countedAt = Number.NEGATIVE_INFINITY
   const lost = new Map<string, number>()
-  let reading: Promise<void> | undefined
 
   async function tellLost(): Promise<void> {
     for (const [id, events] of [...lost]) {
@@ -57,21 +55,9 @@ export async function watchHooks(deps: {
     for (const listener of listeners) listener()
   }
 
-  function readAgain(): Promise<void> {
-    reading ??= read()
-      .catch((error: unknown) => {
-        // Away is said by the store itself; what was known last counts.
-        if (!(error instanceof AppError)) log.error({ err: error }, 'webhooks cannot be read')
-      })
-      .finally(() => {
-        reading = undefined
-      })
-    return reading
-  }
-
-  await readAgain()
-  const timer = setInterval(() => void readAgain(), READ_EVERY_MS)
+  const reader = await startReader({ read, what: 'webhooks', log })
   return {
+    ...reader,
     enabled: () => enabled,
     get: (id) => known.get(id),
     admit(id, events = 1) {
@@ -89,10 +75,6 @@ export async function watchHooks(deps: {
     },
     onRead(listener) {
       listeners.push(listener)
-    },
-    async stop() {
-      clearInterval(timer)
-      await reading
     },
   }
 }

@@ -145,6 +145,8 @@ export async function startNotify(
   }
 
   async function note(batch: readonly Delivery[]): Promise<void> {
+    // A webhook that was answered before one of these was accepted is told of it.
+    await hooks.again()
     const deliveries = batch.flatMap(deliveriesOf)
     const due = pushes ? (await Promise.all(batch.map((one) => pushes.of(one)))).flat() : []
     if (deliveries.length + due.length === 0) return

@@ -2,11 +2,10 @@
  * Who has Web Push subscriptions, in memory, so that an entry asks no store. New ones are read every second, all of them every few
  * minutes: one that is gone meanwhile costs a look at the moment when it would be pushed to.
  */
-import { AppError } from '@tidings/protocol'
 import type { Logger, Stoppable } from '@tidings/service'
 import { pushSubscribersAfter, type Store } from '@tidings/store'
+import { startReader } from './reader.js'
 
-const READ_EVERY_MS = 1_000
 const READ_ALL_EVERY_MS = 5 * 60_000
 const PAGE = 5_000
 /** Ids are given out before rows are committed: the newest ones are read again. */
@@ -32,7 +31,6 @@ export async function watchSubscribers(deps: { store: Store; log: Logger }): Pro
   let byUser = new Map<string, readonly Subscribed[]>()
   let newest = 0
   let readAllAt = Number.NEGATIVE_INFINITY
-  let reading: Promise<void> | undefined
 
   async function readInto(users: Map<string, readonly Subscribed[]>, from: number): Promise<void> {
     for (let after = from; ; ) {
@@ -59,28 +57,12 @@ export async function watchSubscribers(deps: { store: Store; log: Logger }): Pro
     readAllAt = now
   }
 
-  function readAgain(): Promise<void> {
-    reading ??= read()
-      .catch((error: unknown) => {
-        // Away is said by the store itself; what was known last counts.
-        if (!(error instanceof AppError)) log.error({ err: error }, 'push subscriptions cannot be read')
-      })
-      .finally(() => {
-        reading = undefined
-      })
-    return reading
-  }
-
-  await readAgain()
-  const timer = setInterval(() => void readAgain(), READ_EVERY_MS)
+  const reader = await startReader({ read, what: 'push subscriptions', log })
   return {
     devicesOf: (user) => byUser.get(user) ?? NONE,
     get size() {
       return byUser.size
     },
-    async stop() {
-      clearInterval(timer)
-      await reading
-    },
+    stop: reader.stop,
   }
 }
