@@ -90,6 +90,10 @@ export async function holdLease(options: {
     const began = performance.now()
     try {
       const granted = await fresh.grant()
+      if (stopper.signal.aborted) {
+        await end(fresh)
+        return
+      }
       lease = fresh
       confirmedAt = began
       id = granted
@@ -101,6 +105,16 @@ export async function holdLease(options: {
       }
       fresh.release()
       throw error
+    }
+  }
+
+  /** Where it cannot be ended it ends by itself: nobody keeps it alive any more. */
+  async function end(one: Lease | undefined): Promise<void> {
+    try {
+      await one?.revoke()
+    } catch (error) {
+      // Lost already, or etcd is away.
+      log.debug({ err: error instanceof Error ? error.message : error }, 'revoking the lease')
     }
   }
 
@@ -137,12 +151,7 @@ export async function holdLease(options: {
     async revoke() {
       if (stopper.signal.aborted) return
       stopper.abort()
-      try {
-        await lease?.revoke()
-      } catch (error) {
-        // Lost already, or etcd is away: it ends by itself.
-        log.debug({ err: error instanceof Error ? error.message : error }, 'revoking the lease')
-      }
+      await end(lease)
     },
   }
 }
@@ -192,12 +201,13 @@ export async function mirror(etcd: Etcd3, prefix: string, handlers: MirrorHandle
     const reading = handlers.reading()
     const revision = await readPages(etcd, prefix, (key, value) => reading.put(key, value))
     reading.done(revision)
-    await watchFrom(revision + 1)
+    if (!stopper.signal.aborted) await watchFrom(revision + 1)
   }
 
   /** Resolves when the watch stands. Whatever ends it later has all read again. */
   async function watchFrom(revision: number): Promise<void> {
     const fresh = etcd.watch().prefix(prefix).startRevision(String(revision)).watcher()
+    watcher = fresh
     // All listeners stand before the first event can come.
     fresh.on('put', (kv) => handlers.put(kv.key.toString(), mirrored(kv)))
     fresh.on('delete', (kv) => handlers.delete(kv.key.toString(), Number(kv.mod_revision)))
@@ -213,13 +223,17 @@ export async function mirror(etcd: Etcd3, prefix: string, handlers: MirrorHandle
         clearTimeout(timer)
         const before = state
         state = 'ended'
-        if (before === 'ended' || stopper.signal.aborted) return
+        if (before === 'ended') return
+        if (stopper.signal.aborted) {
+          resolve()
+          return
+        }
+        watcher = undefined
         fresh.cancel().catch((e: unknown) => log.debug({ err: e }, 'cancelling a watch'))
         if (before === 'connecting') {
           reject(error ?? new Error('the watch ended'))
           return
         }
-        watcher = undefined
         log.warn(
           { prefix, err: error instanceof Error ? error.message : undefined },
           'the watch ended; reading all again',
@@ -230,7 +244,6 @@ export async function mirror(etcd: Etcd3, prefix: string, handlers: MirrorHandle
       fresh.on('end', ended)
       fresh.on('disconnected', ended)
     })
-    watcher = fresh
   }
 
   async function loadAgain(): Promise<void> {

@@ -42,6 +42,33 @@ t.test('a lease that etcd lost is granted anew and everything is listed again', 
   t.not(one.lease.id, before)
 })
 
+t.test('who stops while a new lease is being granted leaves none behind', async (t) => {
+  const b = await bench(t)
+  const registry = await b.registry(2)
+  const lost = registry.lease.id
+  const leases = async (): Promise<string[]> =>
+    (await b.etcd.leaseClient.leaseLeases()).leases.map(({ ID }) => String(ID)).sort()
+  const grant = b.etcd.lease.bind(registry.etcd)
+  const granted: string[] = []
+  let stopping: Promise<void> | undefined
+  registry.etcd.lease = (...args) => {
+    const lease = grant(...args)
+    const wait = lease.grant.bind(lease)
+    // The stop comes while etcd is being asked.
+    lease.grant = async () => {
+      const id = wait()
+      stopping ??= registry.lease.revoke()
+      granted.push(await id)
+      return id
+    }
+    return lease
+  }
+  await b.etcd.leaseClient.leaseRevoke({ ID: lost })
+  await until('another one was granted', () => granted.length > 0)
+  await stopping
+  await until('it is ended', async () => !(await leases()).includes(granted[0]!))
+})
+
 t.test('what is deleted under a living lease is listed again, and what nobody knows of goes', async (t) => {
   const b = await bench(t)
   const one = await b.registry(5, 50)
@@ -171,6 +198,42 @@ t.test('a mirror whose watch broke reads all again, and is as before for who ask
   t.same([...routes.nodesOf('alice')], ['connect-1'])
   await lister.list({ user: 'bob', id: 's4', device: 'phone' })
   await until('the new watch works', () => routes.users === 3)
+})
+
+t.test('who stops a mirror while it reads all again leaves no watch behind', async (t) => {
+  const b = await bench(t)
+  const registry = await b.registry()
+  const watchers: EventEmitter[] = []
+  const { watch, getAll } = registry.etcd
+  registry.etcd.watch = () => {
+    const builder = watch.call(registry.etcd)
+    const make = builder.watcher.bind(builder)
+    builder.watcher = () => {
+      const made = make()
+      watchers.push(made)
+      return made
+    }
+    return builder
+  }
+  await registry.watchNodes('logic', () => undefined)
+  let stopped: Promise<void> | undefined
+  let read: Promise<unknown> | undefined
+  registry.etcd.getAll = () => {
+    const query = getAll.call(registry.etcd)
+    const exec = query.exec.bind(query)
+    query.exec = () => {
+      const answer = exec()
+      read = answer
+      stopped ??= registry.stop()
+      return answer
+    }
+    return query
+  }
+  watchers[0]!.emit('disconnected', new Error('cut'))
+  await until('it reads again', () => read)
+  await read!.catch(() => undefined)
+  await stopped
+  t.equal(watchers.length, 1)
 })
 
 t.test('one owner per partition: shares move as workers come, go cleanly and die', async (t) => {
