@@ -171,7 +171,7 @@ export interface ApiDeps {
   exports: Exports
   letters: DeadLetters
   limitsInEtcd: LiveConfig
-  eventLoop: Pick<EventLoop, 'p99Ms'>
+  eventLoop: Pick<EventLoop, 'p95Ms'>
   files: FileSettings
   /** Has a session ended, or a user (`revokedUser`)? */
   isRevoked(session: string): boolean

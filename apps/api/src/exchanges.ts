@@ -52,7 +52,7 @@ export function watchExchanges(
   const { answered } = createHttpMetrics(metrics, () => inFlight)
 
   const isTooMuch = (): boolean =>
-    inFlight > limits.inFlight || (inFlight > limits.loopDelayInFlight && eventLoop.p99Ms > limits.loopDelayMs)
+    inFlight > limits.inFlight || (inFlight > limits.loopDelayInFlight && eventLoop.p95Ms > limits.loopDelayMs)
 
   // On the raw answer's close, which also comes when the client goes away in the middle.
   function onClose(this: Watched): void {

@@ -105,7 +105,7 @@ export interface World {
   revoked: Set<string>
   metrics: MetricsRegistry
   /** What the watch of the event loop says. */
-  eventLoop: { p99Ms: number }
+  eventLoop: { p95Ms: number }
   /** The lines of the log. */
   lines: Record<string, unknown>[]
   /** What the parts behind do; a test replaces what it needs. */
@@ -240,7 +240,7 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
     throw new AppError('not_found')
   }
   const metrics = createMetrics('api', 'test')
-  const eventLoop = { p99Ms: 0 }
+  const eventLoop = { p95Ms: 0 }
   const tokens = createTokens(
     {
       jwtSecret: SECRET,

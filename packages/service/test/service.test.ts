@@ -162,6 +162,28 @@ t.test('counters and histograms print what those of prom-client print', async (t
   t.same(linesOf(await ours.metrics()), linesOf(await theirs.metrics()))
 })
 
+t.test('how late the event loop was is told since the scrape before, and each series once', async (t) => {
+  const metrics = createMetrics('test', 'test')
+  const read = async (): Promise<Map<string, number>> => {
+    const lines = (await metrics.metrics()).matchAll(/^nodejs_eventloop_lag_(\w+)_seconds\{[^}]*\} (\S+)$/gm)
+    return new Map([...lines].map(([, which, value]) => [which!, Number(value)]))
+  }
+  t.same([...(await read()).keys()].sort(), ['max', 'p50', 'p99'])
+  let max = 0
+  // The first look begins with the first turn.
+  while (max < 0.2) {
+    await new Promise((resolve) => setTimeout(resolve, 110))
+    for (const end = performance.now() + 400; performance.now() < end; );
+    await new Promise((resolve) => setTimeout(resolve, 110))
+    max = (await read()).get('max')!
+  }
+  t.ok(max < 30, 'seconds')
+  while (max >= 0.2) {
+    await new Promise((resolve) => setTimeout(resolve, 250))
+    max = (await read()).get('max')!
+  }
+})
+
 t.test('without an endpoint tracing does nothing and passes the context on', async (t) => {
   t.equal(await startTracing({ url: undefined, app: 'test', instance: 'i' }), noTracing)
   const parent = `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`
