@@ -1,6 +1,6 @@
 /** How far a group is behind. */
 import type { Group, Keys } from './keys.js'
-import type { Redis } from './redis.js'
+import { type Redis, together } from './redis.js'
 import { isBelow, parseStreamId } from './stream-id.js'
 
 export interface Lag {
@@ -28,20 +28,23 @@ export async function readBacklog(redis: Redis, keys: Keys): Promise<number> {
 
 /** @returns one row per partition; a stream that does not exist yet has nothing to read */
 export async function readLag(redis: Redis, keys: Keys, group: Group, partitions: Iterable<number>): Promise<Lag[]> {
-  return await Promise.all(
-    [...partitions].map(async (partition) => {
-      const stream = keys.messages(partition)
-      const [length, dead] = await Promise.all([redis.xlen(stream), redis.xlen(keys.dead(partition, group))])
-      if (length === 0) return { partition, lag: 0, pending: 0, length, dead }
-      const groups = (await redis.xinfo('GROUPS', stream)) as (string | number | null)[][]
-      for (const row of groups) {
-        const of = Object.fromEntries(row.flatMap((name, i) => (i % 2 === 0 ? [[String(name), row[i + 1]]] : [])))
-        if (of.name === group)
-          return { partition, lag: Number(of.lag ?? length), pending: Number(of.pending), length, dead }
-      }
-      return { partition, lag: length, pending: 0, length, dead }
-    }),
+  const asked = [...partitions]
+  const lengths = await together(redis, () =>
+    Promise.all(
+      asked.map((partition) =>
+        Promise.all([redis.xlen(keys.messages(partition)), redis.xlen(keys.dead(partition, group))]),
+      ),
+    ),
   )
+  const groups = await together(redis, () =>
+    Promise.all(asked.map((partition, i) => (lengths[i]![0] > 0 ? groupsOf(redis, keys.messages(partition)) : []))),
+  )
+  return asked.map((partition, i) => {
+    const [length, dead] = lengths[i]!
+    const of = groups[i]!.find((row) => row.get('name') === group)
+    const { lag, pending } = { lag: of?.get('lag') ?? length, pending: of?.get('pending') ?? 0 }
+    return { partition, lag: Number(lag), pending: Number(pending), length, dead }
+  })
 }
 
 /**
@@ -90,10 +93,14 @@ async function groupRow(
   group: Group,
 ): Promise<Map<string, string | number | null> | undefined> {
   if ((await redis.exists(stream)) === 0) return undefined
+  return (await groupsOf(redis, stream)).find((row) => row.get('name') === group)
+}
+
+async function groupsOf(redis: Redis, stream: string): Promise<Map<string, string | number | null>[]> {
   const groups = (await redis.xinfo('GROUPS', stream)) as (string | number | null)[][]
-  return groups
-    .map((row) => new Map(row.flatMap((name, i) => (i % 2 === 0 ? [[String(name), row[i + 1] ?? null] as const] : []))))
-    .find((row) => row.get('name') === group)
+  return groups.map(
+    (row) => new Map(row.flatMap((name, i) => (i % 2 === 0 ? [[String(name), row[i + 1] ?? null] as const] : []))),
+  )
 }
 
 const timeOf = (streamId: string): number => Number(streamId.split('-')[0])

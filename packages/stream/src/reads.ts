@@ -5,7 +5,7 @@ import type { Group, Keys } from './keys.js'
 import type { StreamMetrics } from './metrics.js'
 import type { Owned, Row } from './owned.js'
 import { reclaim, type StreamRow } from './reclaim.js'
-import { BLOCK_MS, type Redis } from './redis.js'
+import { BLOCK_MS, type Redis, together } from './redis.js'
 import { toCommand, write } from './resp.js'
 
 /** Most entries read in one turn, spread over the partitions that have some. */
@@ -124,7 +124,7 @@ export function createReads(deps: {
         rows.push(...fresh(state, own))
       }
       const due = [...owned.values()].filter((state) => now >= state.reclaimAt)
-      const taken = await Promise.all(due.map((state) => reclaimFrom(state, now)))
+      const taken = await together(redis, () => Promise.all(due.map((state) => reclaimFrom(state, now))))
       return rows.concat(...taken)
     },
 
