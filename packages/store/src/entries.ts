@@ -1,7 +1,7 @@
-/** Entries: written in batches by persist, read by history. What later entries make of them is in folds.ts. */
+/** Entries, written in batches by persist. Reading them is in entry-rows.ts; what later entries make of them in folds.ts. */
 import {
+  AppError,
   type Entry,
-  folded,
   mayChange,
   parseConversation,
   parseFold,
@@ -9,13 +9,13 @@ import {
   voidEntry,
   voidRange,
 } from '@tidings/protocol'
-import { ER_DUPLICATE, errnoOf } from './away.js'
+import { ER_DUPLICATE, errnoOf, mayPassNextTime } from './away.js'
 import { type Db, type Store, transaction } from './db.js'
+import { readRows } from './entry-rows.js'
 import { holdFences } from './fences.js'
 import { applyChanges } from './folds.js'
 import { asIs, literal } from './literals.js'
 import { addMembers } from './members.js'
-import { EXPIRED } from './retention.js'
 
 /** Characters in one statement: as bytes, of which a character has at most three, well below max_allowed_packet (16 MiB by default). */
 const MAX_STATEMENT_CHARACTERS = 2 * 1024 * 1024
@@ -49,7 +49,6 @@ const DATA_ERRORS: ReadonlySet<number> = new Set([
 
 const ENTRY_COLUMNS = 'conversation, seq, id, n, from_user, type, content, client_id, sent_at'
 const COLUMNS = `${ENTRY_COLUMNS}, void_from, options, reason`
-const READ_COLUMNS = `${COLUMNS}, fold`
 // Never IGNORE and never ON DUPLICATE KEY: both lose an entry silently when a seq was given out twice.
 const INSERT = `INSERT INTO entries (${COLUMNS}) VALUES ?`
 const INSERT_ENTRIES = `INSERT INTO entries (${ENTRY_COLUMNS}) VALUES ?`
@@ -70,10 +69,10 @@ const toValues = (entry: Entry, reason?: string): unknown[] => [
   reason ?? null,
 ]
 
-/** A row of INSERT_ENTRIES, or of INSERT_WITH_OPTIONS. */
-const toRow = (entry: Entry): string =>
-  `(${literal(entry.conversation)},${entry.seq},${literal(entry.id)},${entry.n},${literal(entry.from)},` +
-  `${literal(entry.type)},${literal(entry.content)},${literal(entry.clientId)},${entry.sentAt}${entry.options ? `,${literal(entry.options)}` : ''})`
+/** The values of ENTRY_COLUMNS, and of `options` where the entry has some. */
+const valuesOf = (entry: Entry): string =>
+  `${literal(entry.conversation)},${entry.seq},${literal(entry.id)},${entry.n},${literal(entry.from)},` +
+  `${literal(entry.type)},${literal(entry.content)},${literal(entry.clientId)},${entry.sentAt}${entry.options ? `,${literal(entry.options)}` : ''}`
 
 const byKey = ({ entry: a }: FencedEntry, { entry: b }: FencedEntry): number =>
   a.conversation < b.conversation ? -1 : a.conversation > b.conversation ? 1 : a.seq - b.seq
@@ -90,6 +89,9 @@ export async function insertEntries(
   group: string,
   members: readonly string[] = [],
 ): Promise<Inserted> {
+  const [first] = batch
+  if (first && batch.length === 1 && members.length === 0 && (await insertAlone(store, first, group)))
+    return { fenced: new Map(), conflicts: [] }
   // By primary key: two batches that overlap then lock in the same order.
   const sorted = [...batch].sort(byKey)
   try {
@@ -98,6 +100,24 @@ export async function insertEntries(
     if (errnoOf(error) !== ER_DUPLICATE && !isDataError(error)) throw error
   }
   return transaction(store, (db) => insertEach(db, sorted, group, members))
+}
+
+/**
+ * An ordinary entry that comes by itself, as they do at rest: one statement does what otherwise takes four. It is a transaction of its own,
+ * in which the fence is held where it is.
+ * @returns false when the long way has to find out why not
+ */
+async function insertAlone(store: Store, { partition, fence, entry }: FencedEntry, group: string): Promise<boolean> {
+  if (entry.type === 'void' || mayChange(entry)) return false
+  const statement = `INSERT INTO entries (${ENTRY_COLUMNS}${entry.options ? ', options' : ''}) SELECT ? FROM partition_fences
+    WHERE group_name = ? AND partition_no = ? AND fence <= ? LOCK IN SHARE MODE`
+  const values = [asIs(valuesOf(entry)), group, partition, fence]
+  try {
+    return (await store.use((db) => db.run(statement, values))) === 1
+  } catch (error) {
+    if (error instanceof AppError && !mayPassNextTime(error.cause)) throw error
+    return false
+  }
 }
 
 const isDataError = (error: unknown): boolean => DATA_ERRORS.has(errnoOf(error) ?? 0)
@@ -145,7 +165,7 @@ async function insertAll(db: Db, batch: readonly FencedEntry[], group: string, m
   for (const { entry, reason } of open) {
     if (mayChange(entry)) changes.push(entry)
     if (entry.type === 'void') await insertVoid(db, entry, reason)
-    else await (entry.options ? optioned : plain).add(toRow(entry))
+    else await (entry.options ? optioned : plain).add(`(${valuesOf(entry)})`)
   }
   await plain.flush()
   await optioned.flush()
@@ -326,154 +346,3 @@ export async function insertTombstone(store: Store, { conversation, seq, reason,
     }
   })
 }
-
-/** A row of the table as its reader needs it. */
-export interface StoredEntry {
-  /** Its id is '' for a tombstone. */
-  entry: Entry
-  /** The seqs it declares empty, for a row of type `void`; `expired`: retention has removed what was there. */
-  void?: { from: number; to: number; expired?: boolean }
-}
-
-interface EntryRow {
-  conversation: string
-  seq: string
-  id: string | null
-  n: string
-  from_user: string
-  type: string
-  content: string
-  client_id: string
-  sent_at: string
-  void_from: string | null
-  options: string | null
-  reason: string | null
-  fold: string | null
-}
-
-function fromRow(row: EntryRow): StoredEntry {
-  const entry: Entry = {
-    id: row.id ?? '',
-    conversation: row.conversation,
-    seq: Number(row.seq),
-    n: Number(row.n),
-    from: row.from_user,
-    type: row.type,
-    content: row.content,
-    clientId: row.client_id,
-    sentAt: Number(row.sent_at),
-    trace: '',
-    ...(row.options !== null && { options: row.options }),
-  }
-  if (row.type !== 'void') return { entry: row.fold === null ? entry : folded(entry, parseFold(row.fold)) }
-  const range = { from: Number(row.void_from ?? entry.seq), to: entry.seq }
-  return { entry, void: row.reason === EXPIRED ? { ...range, expired: true } : range }
-}
-
-// Index: entries_pk, a range of one conversation in key order.
-const rangeSql = (where: string, order: 'ASC' | 'DESC'): string =>
-  `SELECT ${READ_COLUMNS} FROM entries WHERE conversation = ? AND ${where} ORDER BY seq ${order} LIMIT ?`
-
-async function readRows(
-  db: Db,
-  conversation: string,
-  where: 'seq < ?' | 'seq > ?',
-  order: 'ASC' | 'DESC',
-  seq: number,
-  limit: number,
-): Promise<StoredEntry[]> {
-  const rows = await db.select<EntryRow>(rangeSql(where, order), [conversation, seq, limit])
-  return rows.map(fromRow)
-}
-
-/** The entry of this id, as readers see it. Index: entries_id. @param id decimal @throws AppError `unavailable` */
-export async function findEntry(store: Store, id: string): Promise<Entry | undefined> {
-  const [row] = await store.use((db) => db.select<EntryRow>(`SELECT ${READ_COLUMNS} FROM entries WHERE id = ?`, [id]))
-  return row && fromRow(row).entry
-}
-
-/** Those of the entries that are stored, in no order. Index: entries_id. @param ids decimal @throws AppError `unavailable` */
-export async function findEntries(store: Store, ids: readonly string[]): Promise<Entry[]> {
-  if (ids.length === 0) return []
-  const rows = await store.use((db) =>
-    db.select<EntryRow>(`SELECT ${READ_COLUMNS} FROM entries WHERE id IN (?)`, [[...ids]]),
-  )
-  return rows.map((row) => fromRow(row).entry)
-}
-
-/**
- * Rows of a conversation, voids included, in ascending order; entries as readers see them.
- * @param range after: the oldest rows above it; before: the newest rows below it
- * @throws AppError `unavailable`
- */
-export async function readEntries(
-  store: Store,
-  conversation: string,
-  range: { after: number; limit: number } | { before: number; limit: number },
-): Promise<StoredEntry[]> {
-  return store.use(async (db) => {
-    if ('after' in range) return readRows(db, conversation, 'seq > ?', 'ASC', range.after, range.limit)
-    return (await readRows(db, conversation, 'seq < ?', 'DESC', range.before, range.limit)).reverse()
-  })
-}
-
-/**
- * The newest entry between two seqs that is no void and does not only change others. Index: entries_pk, downwards to the first one.
- * @throws AppError `unavailable`
- */
-export async function newestMessage(
-  store: Store,
-  conversation: string,
-  { below, above }: { below: number; above: number },
-): Promise<Entry | undefined> {
-  const [row] = await store.use((db) =>
-    db.select<EntryRow>(
-      `SELECT ${READ_COLUMNS} FROM entries WHERE conversation = ? AND seq < ? AND seq > ?
-        AND type NOT IN ('edit', 'recall', 'reaction', 'void') ORDER BY seq DESC LIMIT 1`,
-      [conversation, below, above],
-    ),
-  )
-  return row && fromRow(row).entry
-}
-
-// Index: entries_pk twice, first as one jump per conversation ("Using index for group-by"), then one row by its whole key.
-const newestSql = (columns: string): string => `SELECT ${columns
-  .split(', ')
-  .map((column) => `e.${column}`)
-  .join(', ')}
-  FROM (SELECT conversation, MAX(seq) AS seq FROM entries WHERE conversation IN (?) GROUP BY conversation) AS last
-  JOIN entries AS e ON e.conversation = last.conversation AND e.seq = last.seq`
-const NEWEST = newestSql(READ_COLUMNS)
-const REACHED = newestSql('conversation, seq, n')
-
-/** The last row of each conversation that has one. @throws AppError `unavailable` */
-export async function newestEntries(store: Store, conversations: readonly string[]): Promise<Map<string, StoredEntry>> {
-  if (conversations.length === 0) return new Map()
-  const rows = await store.use((db) => db.select<EntryRow>(NEWEST, [conversations]))
-  return new Map(rows.map((row) => [row.conversation, fromRow(row)]))
-}
-
-/** How far the rows of each conversation reach, voids included; one without rows is left out. @throws AppError `unavailable` */
-export async function reachedBy(
-  store: Store,
-  conversations: readonly string[],
-): Promise<Map<string, { seq: number; n: number }>> {
-  if (conversations.length === 0) return new Map()
-  const rows = await store.use((db) =>
-    db.select<{ conversation: string; seq: string; n: string }>(REACHED, [conversations]),
-  )
-  return new Map(rows.map(({ conversation, seq, n }) => [conversation, { seq: Number(seq), n: Number(n) }]))
-}
-
-/** The highest seq that a conversation's rows reach, voids included; 0 when it has none. @throws AppError `unavailable` */
-export async function maxSeq(store: Store, conversation: string): Promise<number> {
-  return (await maxSeqs(store, [conversation])).get(conversation) ?? 0
-}
-
-/** As `maxSeq`, for many; a conversation without rows is left out. @throws AppError `unavailable` */
-export async function maxSeqs(store: Store, conversations: readonly string[]): Promise<Map<string, number>> {
-  return new Map([...(await reachedBy(store, conversations))].map(([conversation, { seq }]) => [conversation, seq]))
-}
-
-/** For the tests that read EXPLAIN. */
-export const entrySql = { newest: NEWEST, after: rangeSql('seq > ?', 'ASC'), before: rangeSql('seq < ?', 'DESC') }

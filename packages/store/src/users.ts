@@ -4,7 +4,7 @@ import { and, eq, gt, isNull, or } from 'drizzle-orm'
 import { ER_DUPLICATE, errnoOf } from './away.js'
 import { by, inChunks } from './chunks.js'
 import { type Db, type Store, transaction } from './db.js'
-import { maxSeq } from './entries.js'
+import { maxSeq } from './entry-rows.js'
 import { users } from './schema.js'
 import { revokeAllSessions } from './sessions.js'
 

@@ -1,6 +1,6 @@
-import { MAX_CONTENT_BYTES } from '@tidings/protocol'
+import { type Entry, MAX_CONTENT_BYTES } from '@tidings/protocol'
 import t from 'tap'
-import { entrySql } from '../src/entries.js'
+import { entrySql } from '../src/entry-rows.js'
 import {
   conversationsOf,
   insertEntries,
@@ -10,6 +10,7 @@ import {
   newestEntries,
   raiseFence,
   readEntries,
+  type Store,
 } from '../src/index.js'
 import { entryOf, freshDatabase } from './world.js'
 
@@ -109,6 +110,48 @@ t.test('entries of a partition with a newer owner are left out, those of others 
   t.same(await listed('fenced'), [])
   t.same(await listed('open'), ['dm:alice:open'])
   t.equal(await raiseFence(store, 'persist', 8, 2), 3, 'storing has raised the fence that nobody had raised')
+})
+
+t.test('an entry that comes alone is one statement, and held to the same fence', async (t) => {
+  const statements: string[] = []
+  const watched: Store = {
+    ...store,
+    use: (work) =>
+      store.use((db) =>
+        work({
+          ...db,
+          run(sql, values) {
+            statements.push(sql)
+            return db.run(sql, values)
+          },
+        }),
+      ),
+  }
+  const alone = (entry: Entry, fence: number) => insertEntries(watched, [{ partition: 5, fence, entry }], 'persist')
+  const at = (seq: number, over: Partial<Entry> = {}) => entryOf('dm:alice:alone', seq, over)
+  const stored = { fenced: new Map(), conflicts: [] }
+  t.same(await alone(at(1), 4), stored)
+  t.ok(statements.length > 1, 'a fence that nobody had raised cannot be held')
+  statements.length = 0
+  const second = at(2, { options: '{"priority":"high"}', content: `{"text":"it's \\\\ \u{1f600}"}` })
+  t.same(await alone(second, 4), stored)
+  t.equal(statements.length, 1, statements.join('; '))
+  t.same((await readEntries(store, 'dm:alice:alone', all))[1]!.entry, { ...second, clientId: 'c-2' })
+  t.same(await alone(second, 4), stored, 'again')
+  t.match(await alone(at(2), 4), { conflicts: [{ reason: 'seq_conflict' }] })
+  t.match(await alone(at(3, { from: 'x'.repeat(1_000) }), 4), { conflicts: [{ reason: /^rejected/ }] })
+  await raiseFence(store, 'persist', 5, 6)
+  t.same(await alone(at(3), 5), { fenced: new Map([[5, 6]]), conflicts: [] })
+  t.equal(await maxSeq(store, 'dm:alice:alone'), 2)
+  for (let fence = 7, seq = 3; fence < 47; fence++) {
+    const insert = alone(at(seq), fence - 1)
+    await raiseFence(store, 'persist', 5, fence)
+    const then = await maxSeq(store, 'dm:alice:alone')
+    const { fenced } = await insert
+    t.equal(await maxSeq(store, 'dm:alice:alone'), then, 'nothing comes behind a raise')
+    t.equal(fenced.size, then === seq ? 0 : 1)
+    if (then === seq) seq++
+  }
 })
 
 t.test('a raise waits for the running transaction of the older owner', async (t) => {
