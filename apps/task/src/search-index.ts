@@ -21,7 +21,7 @@ import {
 import { LRUCache } from 'lru-cache'
 import { startJob } from './job.js'
 
-const EVERY_MS = 500
+const EVERY_MS = 1_000
 /** Ids in one look, entries in one transaction. */
 const LOOK = 1_000
 const AT_ONCE = 200
