@@ -109,6 +109,81 @@ t.test(
   },
 )
 
+/** How often the logs were read, and everything else as it is. */
+function countedReader() {
+  const counted = {
+    ...deps.reader,
+    reads: 0,
+    after: (...asked: Parameters<typeof deps.reader.after>) => {
+      counted.reads++
+      return deps.reader.after(...asked)
+    },
+  }
+  return counted
+}
+const showing = (...ids: string[]): { type: string; content: string } => {
+  const of = (id: string) => ({ url: `/api/v1/files/${id}`, size: 10, mediaType: 'text/plain', name: 'a.txt' })
+  const [file, thumbnail] = ids
+  return { type: 'file', content: JSON.stringify({ ...of(file!), ...(thumbnail && { thumbnail: of(thumbnail) }) }) }
+}
+
+t.test('what is stored is settled without a look at the logs, and what never came with one look', async (t) => {
+  await people('dora', 'emil')
+  const file = await stored('dora')
+  const conversation = 'dm:dora:emil'
+  const use = { files: [file], conversation, now: new Date() }
+  for (let i = 0; i < 20; i++) {
+    const { id, seq } = await say('dora', 'emil', '', showing(file))
+    await addUses(store, { ...use, message: id, above: seq - 1 })
+  }
+  await persist(conversation)
+  const reader = countedReader()
+  await settleUses({ store, reader }, later())
+  t.equal(reader.reads, 0)
+  t.ok((await usesOf(file)).every(({ unproven_since }) => unproven_since === null))
+
+  for (let i = 1; i <= 40; i++) await addUses(store, { ...use, message: String(i), above: i % 20 })
+  const waiting = await say('dora', 'emil', '', showing(file))
+  await addUses(store, { ...use, message: waiting.id, above: waiting.seq - 1 })
+  await settleUses({ store, reader }, later())
+  t.equal(reader.reads, 1, 'the part of the log that all of them mean')
+  t.match(await usesOf(file), { length: 21 }, 'those that never came are gone')
+})
+
+t.test('whoever may not read a file makes nobody read logs without end', async (t) => {
+  await people('fay', 'gus')
+  const file = await stored('fay')
+  const reader = countedReader()
+  const read = (user: string) => files.openFile({ ...deps, reader }, { user, id: file })
+  const use = { files: [file], now: new Date() }
+  for (let i = 1; i <= 300; i++)
+    await addUses(store, { ...use, conversation: 'dm:fay:gus', message: String(i), above: i % 2 })
+  await t.rejects(read('gus'), { code: 'file_not_found' })
+  t.equal(reader.reads, 1)
+  const shown = await say('fay', 'gus', '', showing(file))
+  await addUses(store, { ...use, conversation: 'dm:fay:gus', message: shown.id, above: 0 })
+  t.match(await read('gus'), { id: file }, 'what is shown is found behind all that')
+
+  const hidden = await stored('fay')
+  for (let i = 0; i < 30; i++) {
+    const conversation = `dm:gus:z${i}`
+    await addUses(store, { ...use, files: [hidden], conversation, message: String(1_000 + i), above: 0 })
+  }
+  reader.reads = 0
+  await t.rejects(files.openFile({ ...deps, reader }, { user: 'gus', id: hidden }), { code: 'unavailable' })
+  t.equal(reader.reads, 21, 'then it is given up')
+})
+
+t.test('a message far above where it was expected is found in the log', async (t) => {
+  await people('hal', 'ida')
+  const file = await stored('hal')
+  await addUses(store, { files: [file], conversation: 'dm:hal:ida', message: '5', above: 0, now: new Date() })
+  for (let i = 0; i < 250; i++) await say('hal', 'ida', String(i))
+  const shown = await say('hal', 'ida', '', showing(file))
+  await addUses(store, { files: [file], conversation: 'dm:hal:ida', message: shown.id, above: 0, now: new Date() })
+  t.match(await open('ida', file), { id: file })
+})
+
 t.test('with MySQL away nobody is told that a file is not there', async (t) => {
   const file = await stored()
   mysql.cut()

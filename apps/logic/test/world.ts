@@ -9,6 +9,7 @@ import { createLogger, createMetrics } from '@tidings/service'
 import { connectStore, insertEntries, insertUser, raiseFence, type Store } from '@tidings/store'
 import {
   type Appended,
+  type AppendItem,
   connectRedis,
   createAppender,
   createKeys,
@@ -56,8 +57,8 @@ export interface World {
   online: Map<string, number>
   /** As many users as there are names. */
   people(...names: string[]): Promise<void>
-  /** Appends to the conversation of the two, as accept does. */
-  say(from: string, to: string, text: string): Promise<Appended>
+  /** Appends to the conversation of the two, as accept does. @param other what is to be otherwise in it */
+  say(from: string, to: string, text: string, other?: Partial<AppendItem>): Promise<Appended>
   /** Appends to a room, as accept does. */
   sayIn(room: string, from: string, text: string, clientId?: string): Promise<Appended>
   /** A logic process more on the same stores, with what is to be otherwise in it. */
@@ -189,10 +190,10 @@ export async function world(t: Test): Promise<World> {
         await insertUser(store, { id, displayName: `${id} the person`, passwordHash: null, createdAt: new Date() })
       }
     },
-    async say(from, to, text) {
+    async say(from, to, text, other) {
       const conversation = dmId(from, to)
       for (const user of new Set([from, to])) await redis.sadd(keys.conversations(user), conversation)
-      return appender.append(itemOf(conversation, from, text))
+      return appender.append({ ...itemOf(conversation, from, text), ...other })
     },
     sayIn: (room, from, text, clientId = '') =>
       appender.append({ ...itemOf(`room:${room}`, from, text), clientId, members: 'check' }),

@@ -17,7 +17,21 @@ export interface FileUse {
   message: string
   conversation: string
   above: number
+  /** Whether its message was not seen stored yet. */
+  unproven: boolean
 }
+
+interface UseRow {
+  file: string
+  message: string
+  conversation: string
+  above: string
+  unproven_since: Date | null
+}
+
+const toUse = ({ file, message, conversation, above, unproven_since }: UseRow): FileUse => ({
+  ...{ file, message, conversation, above: Number(above), unproven: unproven_since !== null },
+})
 
 /** Messages that refer to one file; it goes into more as another upload. */
 export const MAX_USES = 10_000
@@ -78,8 +92,8 @@ export async function usesFor(
 ): Promise<FileUse[]> {
   const name = literally(user)
   const rows = await store.use((db) =>
-    db.select<{ message: string; conversation: string; above: string }>(
-      `SELECT CAST(l.message AS CHAR) AS message, l.conversation, l.above FROM file_uses AS l
+    db.select<UseRow>(
+      `SELECT l.file, CAST(l.message AS CHAR) AS message, l.conversation, l.above, l.unproven_since FROM file_uses AS l
         LEFT JOIN conversation_members AS m ON m.user = ? AND m.conversation = l.conversation
         WHERE l.file = ? AND l.message > ? AND (m.user IS NOT NULL OR l.conversation LIKE ? OR l.conversation LIKE ?
           OR l.conversation IN (?))
@@ -87,19 +101,19 @@ export async function usesFor(
       [user, file, after, `dm:${name}:%`, `dm:%:${name}`, [`feed:${user}`, 'feed:*'], limit],
     ),
   )
-  return rows.map(({ message, conversation, above }) => ({ file, message, conversation, above: Number(above) }))
+  return rows.map(toUse)
 }
 
 /** Uses whose messages were not seen stored yet, written down before a time. Index: file_uses_unproven_since. @throws AppError `unavailable` */
 export async function unprovenUses(store: Store, before: Date, limit: number): Promise<FileUse[]> {
   const rows = await store.use((db) =>
-    db.select<{ file: string; message: string; conversation: string; above: string }>(
-      `SELECT file, CAST(message AS CHAR) AS message, conversation, above FROM file_uses
+    db.select<UseRow>(
+      `SELECT file, CAST(message AS CHAR) AS message, conversation, above, unproven_since FROM file_uses
         WHERE unproven_since < ? ORDER BY unproven_since LIMIT ?`,
       [before, limit],
     ),
   )
-  return rows.map((row) => ({ ...row, above: Number(row.above) }))
+  return rows.map(toUse)
 }
 
 /** Their messages are stored. Index: file_uses_message. @throws AppError `unavailable` */

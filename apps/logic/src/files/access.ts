@@ -8,12 +8,13 @@ import type { LogReader } from '@tidings/stream'
 import { type MembershipDeps, membershipsOf } from '../rooms/membership.js'
 import { findShown } from '../shown.js'
 import { fileNotFound } from './input.js'
+import { readLogged } from './logged.js'
 
 /** Uses looked at together, and how often: a file stands in at most 10,000 messages. */
 const PAGE = 200
 const PAGES = 50
-/** Entries that may have come between the head at which a use was written down and its message. */
-const BETWEEN = 1_000
+/** Pages of logs that one request reads, for messages that MySQL does not have yet. */
+const LOG_READS = 20
 
 export type AccessDeps = MembershipDeps & { store: Store; reader: LogReader }
 
@@ -25,30 +26,42 @@ export async function requireFile(deps: AccessDeps, user: string, id: string): P
 }
 
 async function isShown(deps: AccessDeps, user: string, file: string): Promise<boolean> {
+  const floors = new Map<string, number>()
+  const shows = (entry: Entry): boolean =>
+    entry.seq > (floors.get(entry.conversation) ?? Number.POSITIVE_INFINITY) && showsThis(entry, file)
+  const open: FileUse[] = []
   let after = '0'
   for (let page = 0; page < PAGES; page++) {
     const uses = await usesFor(deps.store, file, user, after, PAGE)
-    if (await isShownIn(deps, user, file, uses)) return true
-    if (uses.length < PAGE) return false
+    for (const [conversation, floor] of await floorsOf(deps, user, uses)) floors.set(conversation, floor)
+    const readable = uses.filter(({ conversation }) => floors.has(conversation))
+    const stored = await findShown(
+      deps,
+      readable.map(({ message }) => message),
+    )
+    if (stored.some(shows)) return true
+    const known = new Set(stored.map(({ id }) => id))
+    // Of what was seen stored once, and is not there any more, the log has nothing.
+    open.push(...readable.filter(({ message, unproven }) => unproven && !known.has(message)))
+    if (uses.length < PAGE) break
     after = uses.at(-1)!.message
   }
-  return false
+  return isShownInLog(deps, open, shows)
 }
 
-async function isShownIn(deps: AccessDeps, user: string, file: string, uses: readonly FileUse[]): Promise<boolean> {
-  const floors = await floorsOf(deps, user, uses)
-  const readable = uses.filter(({ conversation }) => floors.has(conversation))
-  const stored = await findShown(
-    deps,
-    readable.map(({ message }) => message),
-  )
-  const shows = (entry: Entry): boolean => entry.seq > floors.get(entry.conversation)! && showsThis(entry, file)
-  if (stored.some((entry) => floors.has(entry.conversation) && shows(entry))) return true
-  const known = new Set(stored.map(({ id }) => id))
-  for (const use of readable) {
-    if (known.has(use.message)) continue
-    const entry = await findInLog(deps.reader, use)
-    if (entry && shows(entry)) return true
+/** @throws AppError `unavailable` when there is more to look at than one request is worth */
+async function isShownInLog(
+  { reader }: AccessDeps,
+  uses: readonly FileUse[],
+  shows: (entry: Entry) => boolean,
+): Promise<boolean> {
+  let reads = 0
+  for await (const found of readLogged(reader, uses)) {
+    if (found.some(shows)) return true
+    if (++reads > LOG_READS)
+      throw new AppError('unavailable', 'Whether you may read the file cannot be told now. Try again shortly.', {
+        retryAfter: 5,
+      })
   }
   return false
 }
@@ -64,14 +77,6 @@ async function floorsOf(deps: AccessDeps, user: string, uses: readonly FileUse[]
   const rooms = await membershipsOf(deps, user, conversations.filter(isRoom))
   for (const [room, { floor }] of rooms) floors.set(room, floor)
   return floors
-}
-
-/** A message that MySQL does not have yet: the log keeps all of those. @throws AppError `unavailable` */
-export async function findInLog(
-  reader: LogReader,
-  { conversation, message, above }: FileUse,
-): Promise<Entry | undefined> {
-  return (await reader.after(conversation, above, BETWEEN)).find(({ id }) => id === message)
 }
 
 /** What it says now: a message whose content was taken back shows nothing. */

@@ -15,7 +15,7 @@ import {
   unprovenUses,
 } from '@tidings/store'
 import type { LogReader } from '@tidings/stream'
-import { findInLog } from './access.js'
+import { readLogged } from './logged.js'
 
 const MOST_EVERY_MS = 60_000
 const LEAST_EVERY_MS = 250
@@ -78,31 +78,33 @@ export function startFileSweeper(deps: FileSweeperDeps): Stoppable {
   }
 }
 
-/** Those whose message is stored are settled; those whose message is nowhere are taken back. @throws AppError `unavailable` */
+/**
+ * Those whose message is stored are settled; those whose message is nowhere are taken back. The log is asked only for what MySQL does not
+ * have, and then MySQL again: what is stored in between is in one of the two.
+ * @throws AppError `unavailable`
+ */
 export async function settleUses(
-  { store, reader }: Pick<FileSweeperDeps, 'store' | 'reader'>,
+  { store, reader }: { store: Store; reader: Pick<LogReader, 'after'> },
   before: Date,
 ): Promise<void> {
   const uses = await unprovenUses(store, before, AT_ONCE)
-  const messages = [...new Map(uses.map((use) => [use.message, use])).values()]
-  // In this order: what is stored in between is in one of the two.
-  const logged = await Promise.all(messages.map((use) => isLogged(reader, use)))
-  const stored = new Set(
-    (
-      await findEntries(
-        store,
-        messages.map(({ message }) => message),
-      )
-    ).map(({ id }) => id),
+  const stored = await storedAmong(store, messagesOf(uses))
+  const open = uses.filter(({ message }) => !stored.has(message))
+  const logged = new Set<string>()
+  for await (const found of readLogged(reader, open)) for (const { id } of found) logged.add(id)
+  const nowhere = messagesOf(open).filter((message) => !logged.has(message))
+  const storedSince = await storedAmong(store, nowhere)
+  const now = new Date()
+  await proveUses(store, [...stored, ...storedSince])
+  await postponeUses(store, [...logged], now)
+  await removeUses(
+    store,
+    nowhere.filter((message) => !storedSince.has(message)),
+    now,
   )
-  const open = messages.filter(({ message }) => !stored.has(message))
-  const waiting = new Set(messages.filter((_, i) => logged[i]).map(({ message }) => message))
-  await proveUses(store, [...stored])
-  await postponeUses(store, namesOf(open.filter(({ message }) => waiting.has(message))), new Date())
-  await removeUses(store, namesOf(open.filter(({ message }) => !waiting.has(message))), new Date())
 }
 
-const namesOf = (uses: readonly FileUse[]): string[] => uses.map(({ message }) => message)
+const messagesOf = (uses: readonly FileUse[]): string[] => [...new Set(uses.map(({ message }) => message))]
 
-const isLogged = async (reader: LogReader, use: FileUse): Promise<boolean> =>
-  (await findInLog(reader, use)) !== undefined
+const storedAmong = async (store: Store, messages: readonly string[]): Promise<Set<string>> =>
+  new Set((await findEntries(store, messages)).map(({ id }) => id))
