@@ -7,6 +7,8 @@ export interface Attachment {
   user: string
   conversation: string
   message: string
+  /** For an edit: the seq of its target, which is the message. */
+  target: number | undefined
   files: FileClaim[]
 }
 
@@ -24,5 +26,6 @@ export function attachmentOf(draft: Draft, nextId: () => string): Attachment | u
   // What an edit shows, its target shows.
   const content = edits === undefined ? draft.content : draft.content.slice(Number(change?.detail), -1)
   const files = fileClaims(type, content)
-  return files.length === 0 ? undefined : { user: from, conversation, message: change?.target.id ?? nextId(), files }
+  if (files.length === 0) return undefined
+  return { user: from, conversation, message: change?.target.id ?? nextId(), target: change?.target.seq, files }
 }

@@ -81,3 +81,16 @@ t.test('a sender without a permit attaches nothing, and one who may not read the
   await t.rejects(acceptorWith(steps, { file: true }).acceptor.accept(draft()), { code: 'file_not_found' })
   t.same(steps, ['permit', 'permit', 'attach'])
 })
+
+t.test('what an edit shows belongs to its target, which is there already', async (t) => {
+  const { acceptor, attached, appended } = acceptorWith([])
+  const target = { id: '77', seq: 5, sentAt: 0 }
+  const before = '{"target":"77","seq":5,"content":'
+  const change = { what: 'edit', target, base: 0, until: 0, detail: before.length } as const
+  const { id } = await acceptor.accept(draft({ type: 'edit', edits: 'image', content: `${before}${content}}`, change }))
+  t.match(attached, [{ message: '77', target: 5, files: [{ id: FILE }] }])
+  t.not(id, '77')
+  t.equal(appended[0]!.id, id, 'its entry is another one')
+  await acceptor.accept(draft())
+  t.equal(attached[1]!.target, undefined)
+})

@@ -388,6 +388,24 @@ t.test(
   },
 )
 
+t.test('what an edit shows can be read at once, also when nothing of it is stored yet', async (t) => {
+  const w = await filesWorld(t)
+  const [alice, bob] = [await w.user(), await w.user()]
+  const [first, second] = [await w.file(alice), await w.file(alice, png(100))]
+  // MySQL gets nothing as long as no worker runs.
+  await w.stop('task')
+  const sent = await sendImage(w, alice, { user: bob.name }, shown(first))
+  const { id } = sent.body as unknown as { id: string }
+  const edited = await w.http('PATCH', `messages/${id}`, { token: alice.token, body: { content: shown(second) } })
+  t.equal(edited.status, 202, edited.text)
+  const read = async () => [(await w.read(bob, first.url)).status, (await w.read(bob, second.url)).status]
+  t.same(await read(), [404, 200])
+  await w.start('task')
+  const state = () => w.http<{ state: { stored: boolean } }>('GET', `messages/${id}`, { token: bob.token })
+  await until('it is stored', async () => (await state()).body.state?.stored)
+  t.same(await read(), [404, 200])
+})
+
 t.test('what an edit shows can be read, and what was replaced or recalled cannot', async (t) => {
   const w = await filesWorld(t)
   const [alice, bob] = [await w.user(), await w.user()]

@@ -7,7 +7,7 @@ export interface NewUse {
   /** Its id, decimal. */
   message: string
   conversation: string
-  /** The head of the conversation now: the message will stand above it. */
+  /** A seq that the message stands above, or will, and not far: the head of the conversation now, or what is before the target of an edit. */
   above: number
   now: Date
 }

@@ -1,6 +1,7 @@
 /** Uploaded files: begun, stored, read, referred to, deleted. The bytes are with api. */
 import { AppError, type logicRpc, requirePossibleParty } from '@tidings/protocol'
 import * as rows from '@tidings/store'
+import type { LogReader } from '@tidings/stream'
 import { limitOf, userOf } from '../input.js'
 import { type AccessDeps, requireFile } from './access.js'
 import {
@@ -86,13 +87,20 @@ export async function useFiles(deps: FileDeps, request: logicRpc.UseFilesRequest
   const message = messageIdOf(request.message)
   if (request.files.length > MAX_CLAIMS) throw new AppError('invalid_request', `At most ${MAX_CLAIMS} files.`)
   for (const claim of request.files) compare(claim, await requireFile(deps, user, fileOf(claim.id)))
-  const [above = 0] = await deps.reader.heads([conversation])
+  const above = await aboveOf(deps.reader, conversation, request.target)
   const files = request.files.map(({ id }) => id)
   const refused = await rows.addUses(deps.store, { files, message, conversation, above, now: new Date() })
   if (!refused) return
   if (refused.reason === 'gone') throw fileNotFound()
   const { pointer } = request.files.find(({ id }) => id === refused.file)!
   throw wrongClaim(`${pointer}/url`, `names a file that ${rows.MAX_USES} messages refer to: upload it again`)
+}
+
+/** Where the message is looked for: that of an edit is there already, at or below the head. @throws AppError `unavailable` */
+async function aboveOf(reader: LogReader, conversation: string, target: number | undefined): Promise<number> {
+  if (target !== undefined) return Math.max(0, target - 1)
+  const [head = 0] = await reader.heads([conversation])
+  return head
 }
 
 /** @throws AppError `invalid_content` */

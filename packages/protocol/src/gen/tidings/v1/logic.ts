@@ -1031,9 +1031,11 @@ export interface UseFilesRequest {
   /** the sender */
   user: string;
   conversation: string;
-  /** its id */
+  /** its id; that of the target, for an edit */
   message: string;
   files: FileClaim[];
+  /** for an edit: the seq of its target */
+  target?: number | undefined;
 }
 
 export interface UseFilesResponse {
@@ -12911,7 +12913,7 @@ export const FileClaim: MessageFns<FileClaim> = {
 };
 
 function createBaseUseFilesRequest(): UseFilesRequest {
-  return { user: "", conversation: "", message: "", files: [] };
+  return { user: "", conversation: "", message: "", files: [], target: undefined };
 }
 
 export const UseFilesRequest: MessageFns<UseFilesRequest> = {
@@ -12927,6 +12929,9 @@ export const UseFilesRequest: MessageFns<UseFilesRequest> = {
     }
     for (const v of message.files) {
       FileClaim.encode(v!, writer.uint32(34).fork()).join();
+    }
+    if (message.target !== undefined) {
+      writer.uint32(40).uint64(message.target);
     }
     return writer;
   },
@@ -12976,6 +12981,14 @@ export const UseFilesRequest: MessageFns<UseFilesRequest> = {
             message.files.push(FileClaim.decode(reader, reader.uint32()));
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.target = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -12997,6 +13010,7 @@ export const UseFilesRequest: MessageFns<UseFilesRequest> = {
     message.conversation = object.conversation ?? "";
     message.message = object.message ?? "";
     message.files = object.files?.map((e) => FileClaim.fromPartial(e)) || [];
+    message.target = object.target ?? undefined;
     return message;
   },
 };
