@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import { addUses, deleteUnneeded, removeUses } from '@tidings/store'
+import { changeContent } from '@tidings/protocol'
+import { addUses, deleteUnneeded, removeUses, removeUsesIn, transaction } from '@tidings/store'
 import t from 'tap'
 import * as files from '../src/files/files.js'
 import { settleUses } from '../src/files/sweeper.js'
@@ -38,6 +39,11 @@ const usesOf = (id: string) =>
       [id],
     ),
   )
+const showing = (...ids: string[]): { type: string; content: string } => {
+  const of = (id: string) => ({ url: `/api/v1/files/${id}`, size: 10, mediaType: 'text/plain', name: 'a.txt' })
+  const [file, thumbnail] = ids
+  return { type: 'file', content: JSON.stringify({ ...of(file!), ...(thumbnail && { thumbnail: of(thumbnail) }) }) }
+}
 const later = (): Date => new Date(Date.now() + 1_000)
 
 t.test('beginning and storing may be repeated, and are for the owner alone', async (t) => {
@@ -73,7 +79,7 @@ t.test(
   'a use whose message is stored stays, one whose message never came goes, and what waits in the log waits',
   async (t) => {
     const file = await stored()
-    const said = await say('alice', 'bob', 'hello')
+    const said = await say('alice', 'bob', '', showing(file))
     const use = { files: [file], conversation: 'dm:alice:bob', above: said.seq - 1, now: new Date() }
     t.equal(await addUses(store, { ...use, message: said.id }), undefined)
     t.equal(await addUses(store, { ...use, message: said.id }), undefined, 'again')
@@ -87,7 +93,7 @@ t.test(
     await settleUses(deps, later())
     t.match(await usesOf(file), [{ message: said.id, unproven_since: null }], 'MySQL has it')
 
-    await removeUses(store, [said.id], new Date())
+    await transaction(store, (db) => removeUsesIn(db, [said.id], new Date()))
     t.match(await rowOf(file), { uses: 0, unused_since: Date })
     const sweep = {
       now: new Date(),
@@ -121,12 +127,6 @@ function countedReader() {
   }
   return counted
 }
-const showing = (...ids: string[]): { type: string; content: string } => {
-  const of = (id: string) => ({ url: `/api/v1/files/${id}`, size: 10, mediaType: 'text/plain', name: 'a.txt' })
-  const [file, thumbnail] = ids
-  return { type: 'file', content: JSON.stringify({ ...of(file!), ...(thumbnail && { thumbnail: of(thumbnail) }) }) }
-}
-
 t.test('what is stored is settled without a look at the logs, and what never came with one look', async (t) => {
   await people('dora', 'emil')
   const file = await stored('dora')
@@ -148,6 +148,82 @@ t.test('what is stored is settled without a look at the logs, and what never cam
   await settleUses({ store, reader }, later())
   t.equal(reader.reads, 1, 'the part of the log that all of them mean')
   t.match(await usesOf(file), { length: 21 }, 'those that never came are gone')
+})
+
+/** What `from` makes of a message, as accept appends it. */
+async function change(from: string, to: string, target: { id: string; seq: number }, content: string | undefined) {
+  const { id, seq } = target
+  const type = content === undefined ? 'recall' : 'edit'
+  const text = changeContent(content === undefined ? { type: 'recall', id, seq } : { type: 'edit', id, seq, content })
+  const detail = content === undefined ? 0 : text.indexOf('"content":') + '"content":'.length
+  const rule = { what: type, target: { ...target, sentAt: Date.now() }, base: 0, until: 0, detail } as const
+  return say(from, to, '', { type, content: text, change: rule })
+}
+
+t.test('what an edit replaces is not used any more, and what it shows is', async (t) => {
+  await people('joe', 'kim')
+  const conversation = 'dm:joe:kim'
+  const [first, second, third] = [await stored('joe'), await stored('joe'), await stored('joe')]
+  const said = await say('joe', 'kim', '', showing(first))
+  const above = said.seq - 1
+  const add = (file: string) =>
+    addUses(store, { files: [file], message: said.id, conversation, above, now: new Date() })
+  await add(first)
+  await persist(conversation)
+  await settleUses(deps, later())
+  t.match(await usesOf(first), [{ unproven_since: null }])
+
+  await add(second)
+  await change('joe', 'kim', said, showing(second).content)
+  await settleUses(deps, later())
+  t.match(await usesOf(second), [{ unproven_since: Date }], 'the edit is on its way')
+  t.match(await usesOf(first), [{ unproven_since: null }], 'as far as MySQL knows')
+  await persist(conversation)
+  await settleUses(deps, later())
+  t.same(await usesOf(first), [])
+  t.match(await rowOf(first), { uses: 0, unused_since: Date })
+  t.match(await usesOf(second), [{ unproven_since: null }])
+  t.match(await open('kim', second), { id: second })
+
+  await add(third)
+  await settleUses(deps, later())
+  t.same(await usesOf(third), [], 'that of an edit which was refused')
+  t.match(await rowOf(third), { uses: 0, unused_since: Date })
+
+  const looked = new Date()
+  await addUses(store, { files: [second], message: said.id, conversation, above, now: later() })
+  await removeUses(store, [{ file: second, message: said.id }], looked, new Date())
+  t.match(await usesOf(second), [{ unproven_since: Date }], 'written down again since somebody looked')
+
+  await change('joe', 'kim', said, undefined)
+  await persist(conversation)
+  t.same(await usesOf(second), [], 'recalled')
+  await add(second)
+  await settleUses(deps, later())
+  t.same(await usesOf(second), [], 'by an edit that came after the recall')
+  t.match(await rowOf(second), { uses: 0, unused_since: Date })
+})
+
+t.test('a use that comes while those of its message are removed is counted, and goes later', async (t) => {
+  await people('lea', 'max')
+  const [first, second] = [await stored('lea'), await stored('lea')]
+  const use = { message: '4711', conversation: 'dm:lea:max', above: 0, now: new Date() }
+  await addUses(store, { ...use, files: [first] })
+  await transaction(store, async (db) => {
+    let asked = 0
+    const between: typeof db = {
+      ...db,
+      async select(sql, values) {
+        if (asked++ === 1) await addUses(store, { ...use, files: [second] })
+        return db.select(sql, values)
+      },
+    }
+    await removeUsesIn(between, ['4711'], new Date())
+  })
+  t.match(await rowOf(first), { uses: 0, unused_since: Date })
+  t.match(await rowOf(second), { uses: (await usesOf(second)).length })
+  await settleUses(deps, later())
+  t.match(await rowOf(second), { uses: 0, unused_since: Date })
 })
 
 t.test('whoever may not read a file makes nobody read logs without end', async (t) => {

@@ -406,6 +406,23 @@ t.test('what an edit shows can be read at once, also when nothing of it is store
   t.same(await read(), [404, 200])
 })
 
+t.test('what an edit has replaced goes as what nothing refers to, and what it shows stays', async (t) => {
+  const w = await filesWorld(t, { env: { TIDINGS_FILE_ORPHAN_S: '2' } })
+  const [alice, bob] = [await w.user(), await w.user()]
+  const first = await w.file(alice)
+  const sent = await sendImage(w, alice, { user: bob.name }, shown(first))
+  const { id } = sent.body as unknown as { id: string }
+  const settled = () => w.store.use((db) => db.select('SELECT file FROM file_uses WHERE unproven_since IS NULL'))
+  await until('the first is settled', async () => (await settled()).length === 1)
+  const second = await w.file(alice, png(100))
+  const edited = await w.http('PATCH', `messages/${id}`, { token: alice.token, body: { content: shown(second) } })
+  t.equal(edited.status, 202, edited.text)
+  await until('the first is gone', async () => (await w.read(alice, first.url)).status === 404)
+  await until('its bytes, too', async () => (await w.onDisk()).length === 1)
+  t.same(await w.onDisk(), [second.id])
+  t.equal((await w.read(bob, second.url)).status, 200)
+})
+
 t.test('what an edit shows can be read, and what was replaced or recalled cannot', async (t) => {
   const w = await filesWorld(t)
   const [alice, bob] = [await w.user(), await w.user()]

@@ -17,7 +17,7 @@ export interface FileUse {
   message: string
   conversation: string
   above: number
-  /** Whether its message was not seen stored yet. */
+  /** Whether its message was not seen stored yet, or was changed since. */
   unproven: boolean
 }
 
@@ -64,6 +64,13 @@ export async function addUses(
       message,
     ])
     const there = new Set(known.map(({ file }) => file))
+    // Of a message that showed it before: nobody who looked at that message meanwhile may take this use back, or settle it.
+    if (there.size > 0)
+      await db.run('UPDATE file_uses SET unproven_since = ? WHERE file IN (?) AND message = ?', [
+        now,
+        [...there],
+        message,
+      ])
     const fresh = files.filter((file) => !there.has(file))
     if (fresh.length === 0) return undefined
     await db.run('INSERT INTO file_uses (file, message, conversation, above, unproven_since) VALUES ?', [
@@ -104,7 +111,10 @@ export async function usesFor(
   return rows.map(toUse)
 }
 
-/** Uses whose messages were not seen stored yet, written down before a time. Index: file_uses_unproven_since. @throws AppError `unavailable` */
+/**
+ * Uses whose message was not seen stored yet, or was changed since, written down before a time. Index: file_uses_unproven_since.
+ * @throws AppError `unavailable`
+ */
 export async function unprovenUses(store: Store, before: Date, limit: number): Promise<FileUse[]> {
   const rows = await store.use((db) =>
     db.select<UseRow>(
@@ -116,38 +126,69 @@ export async function unprovenUses(store: Store, before: Date, limit: number): P
   return rows.map(toUse)
 }
 
-/** Their messages are stored. Index: file_uses_message. @throws AppError `unavailable` */
-export async function proveUses(store: Store, messages: readonly string[]): Promise<void> {
-  if (messages.length === 0) return
-  await store.use((db) => db.run('UPDATE file_uses SET unproven_since = NULL WHERE message IN (?)', [[...messages]]))
+type Named = Pick<FileUse, 'file' | 'message'>
+
+/** These uses, as they were when somebody looked at them: what was written down again since is left alone. Index: file_uses_message. */
+const AMONG = "message IN (?) AND CONCAT(file, ' ', message) IN (?) AND unproven_since < ?"
+const among = (uses: readonly Named[], before: Date): [string[], string[], Date] => [
+  [...new Set(uses.map(({ message }) => message))],
+  uses.map(({ file, message }) => `${file} ${message}`),
+  before,
+]
+
+/** Their messages are stored, and show these files. @param before as `unprovenUses` was asked @throws AppError `unavailable` */
+export async function proveUses(store: Store, uses: readonly Named[], before: Date): Promise<void> {
+  if (uses.length === 0) return
+  await store.use((db) => db.run(`UPDATE file_uses SET unproven_since = NULL WHERE ${AMONG}`, among(uses, before)))
 }
 
-/** Nobody can tell yet: they are looked at again later. Index: file_uses_message. @throws AppError `unavailable` */
-export async function postponeUses(store: Store, messages: readonly string[], now: Date): Promise<void> {
-  if (messages.length === 0) return
-  await store.use((db) => db.run('UPDATE file_uses SET unproven_since = ? WHERE message IN (?)', [now, [...messages]]))
+/** Nobody can tell yet: they are looked at again later. @param before as `unprovenUses` was asked @throws AppError `unavailable` */
+export async function postponeUses(store: Store, uses: readonly Named[], before: Date, now: Date): Promise<void> {
+  if (uses.length === 0) return
+  await store.use((db) =>
+    db.run(`UPDATE file_uses SET unproven_since = ? WHERE ${AMONG}`, [now, ...among(uses, before)]),
+  )
 }
 
 /**
- * These messages refer to no file any more: they were never appended, recalled, or are not kept. What is left without a use goes after a while.
+ * Their messages were never appended, or do not show these files. What is left without a use goes after a while.
+ * @param before as `unprovenUses` was asked
  * @throws AppError `unavailable`
  */
-export async function removeUses(store: Store, messages: readonly string[], now: Date): Promise<void> {
-  if (messages.length === 0) return
-  await transaction(store, (db) => removeUsesIn(db, messages, now))
+export async function removeUses(store: Store, uses: readonly Named[], before: Date, now: Date): Promise<void> {
+  if (uses.length === 0) return
+  const files = [...new Set(uses.map(({ file }) => file))].sort()
+  await transaction(store, (db) =>
+    removing(db, files, now, () => db.run(`DELETE FROM file_uses WHERE ${AMONG}`, among(uses, before))),
+  )
 }
 
-/** As `removeUses`, inside a transaction. Index: file_uses_message. */
+/**
+ * These messages show nothing any more: they were recalled, or are not kept. A use that comes meanwhile, of another file, stays: it is not
+ * proven, and goes when it is looked at. Index: file_uses_message.
+ */
 export async function removeUsesIn(db: Db, messages: readonly string[], now: Date): Promise<void> {
   if (messages.length === 0) return
   const uses = await db.select<{ file: string }>('SELECT file FROM file_uses WHERE message IN (?)', [[...messages]])
   if (uses.length === 0) return
   const files = [...new Set(uses.map(({ file }) => file))].sort()
-  await db.select('SELECT id FROM files WHERE id IN (?) ORDER BY id FOR UPDATE', [files])
-  await db.run('DELETE FROM file_uses WHERE message IN (?)', [[...messages]])
+  await removing(db, files, now, () =>
+    db.run('DELETE FROM file_uses WHERE message IN (?) AND file IN (?)', [[...messages], files]),
+  )
+}
+
+/** What this message shows has changed: its uses are looked at again. Index: file_uses_message. */
+export async function doubtUsesIn(db: Db, message: string, now: Date): Promise<void> {
+  await db.run('UPDATE file_uses SET unproven_since = ? WHERE message = ?', [now, message])
+}
+
+/** The rows of the files first, as whoever writes a use down does; and how many uses each has left, of those whose rows are held. */
+async function removing(db: Db, files: readonly string[], now: Date, remove: () => Promise<unknown>): Promise<void> {
+  await db.select('SELECT id FROM files WHERE id IN (?) ORDER BY id FOR UPDATE', [[...files]])
+  await remove()
   await db.run(
     `UPDATE files AS f SET f.uses = (SELECT COUNT(*) FROM file_uses AS l WHERE l.file = f.id),
       f.unused_since = IF((SELECT COUNT(*) FROM file_uses AS l WHERE l.file = f.id) = 0, ?, NULL) WHERE f.id IN (?)`,
-    [now, files],
+    [now, [...files]],
   )
 }

@@ -16,7 +16,7 @@ import {
   showsFile,
 } from '@tidings/protocol'
 import type { Db, Store } from './db.js'
-import { removeUsesIn } from './file-uses.js'
+import { doubtUsesIn, removeUsesIn } from './file-uses.js'
 import { reindex, type TextRow } from './search-index.js'
 
 /** In the row of an edit that counts no more. */
@@ -77,8 +77,11 @@ async function changeIn(db: Db, conversation: string, all: readonly { entry: Ent
       seq,
     ])
     if (row.id !== null && content !== row.content) await reindex(db, { ...row, content })
-    // What it showed goes when nothing else shows it.
-    if (fold.gone && row.id !== null && showsFile(row.type)) await removeUsesIn(db, [row.id], new Date())
+    if (row.id !== null && showsFile(row.type)) {
+      // What it showed goes when nothing else shows it.
+      if (fold.gone) await removeUsesIn(db, [row.id], new Date())
+      else if (content !== row.content) await doubtUsesIn(db, row.id, new Date())
+    }
     if (superseded.length === 0) continue
     await db.run("UPDATE entries SET content = ?, fold = ? WHERE conversation = ? AND seq IN (?) AND type = 'edit'", [
       bareChange({ id: row.id ?? '0', seq }),

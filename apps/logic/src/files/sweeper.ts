@@ -1,8 +1,8 @@
 /**
- * What files need when nobody calls: uses whose message never came are taken back, and files that nobody needs are marked as deleted.
- * Every logic process does it; doing it twice changes nothing. api deletes the bytes, then the rows go.
+ * What files need when nobody calls: uses whose message never came, or shows something else by now, are taken back, and files that nobody
+ * needs are marked as deleted. Every logic process does it; doing it twice changes nothing. api deletes the bytes, then the rows go.
  */
-import { AppError } from '@tidings/protocol'
+import { AppError, type Entry } from '@tidings/protocol'
 import { type Logger, pause, type Stoppable } from '@tidings/service'
 import {
   deleteUnneeded,
@@ -15,6 +15,8 @@ import {
   unprovenUses,
 } from '@tidings/store'
 import type { LogReader } from '@tidings/stream'
+import { findShown } from '../shown.js'
+import { type AccessDeps, showsThis } from './access.js'
 import { readLogged } from './logged.js'
 
 const MOST_EVERY_MS = 60_000
@@ -79,32 +81,39 @@ export function startFileSweeper(deps: FileSweeperDeps): Stoppable {
 }
 
 /**
- * Those whose message is stored are settled; those whose message is nowhere are taken back. The log is asked only for what MySQL does not
- * have, and then MySQL again: what is stored in between is in one of the two.
+ * Settles uses whose message shows their file where it is stored, and takes those back whose message is nowhere or shows it no more. Redis
+ * is asked only for what MySQL does not say, and then MySQL again: what is stored in between is in one of the two.
  * @throws AppError `unavailable`
  */
-export async function settleUses(
-  { store, reader }: { store: Store; reader: Pick<LogReader, 'after'> },
-  before: Date,
-): Promise<void> {
+export async function settleUses(deps: Pick<AccessDeps, 'store' | 'reader'>, before: Date): Promise<void> {
+  const { store, reader } = deps
   const uses = await unprovenUses(store, before, AT_ONCE)
-  const stored = await storedAmong(store, messagesOf(uses))
-  const open = uses.filter(({ message }) => !stored.has(message))
+  const stored = byId(await findEntries(store, messagesOf(uses)))
+  const proven = uses.filter((use) => isShown(use, stored))
+  const open = uses.filter((use) => !isShown(use, stored))
+  // What is on its way to MySQL, as a message or as an edit of one.
+  const coming = byId(await findShown(deps, messagesOf(open)))
   const logged = new Set<string>()
-  for await (const found of readLogged(reader, open)) for (const { id } of found) logged.add(id)
-  const nowhere = messagesOf(open).filter((message) => !logged.has(message))
-  const storedSince = await storedAmong(store, nowhere)
+  const unstored = open.filter(({ message }) => !stored.has(message))
+  for await (const found of readLogged(reader, unstored)) for (const { id } of found) logged.add(id)
+  const unseen = open.filter((use) => !logged.has(use.message) && !isShown(use, coming))
+  const storedSince = byId(await findEntries(store, messagesOf(unseen)))
+  const gone = new Set(unseen.filter((use) => !mayShow(use, stored, storedSince)))
+  const waiting = open.filter((use) => !gone.has(use))
   const now = new Date()
-  await proveUses(store, [...stored, ...storedSince])
-  await postponeUses(store, [...logged], now)
-  await removeUses(
-    store,
-    nowhere.filter((message) => !storedSince.has(message)),
-    now,
-  )
+  await proveUses(store, proven, before)
+  await postponeUses(store, waiting, before, now)
+  await removeUses(store, [...gone], before, now)
 }
 
 const messagesOf = (uses: readonly FileUse[]): string[] => [...new Set(uses.map(({ message }) => message))]
+const byId = (entries: readonly Entry[]): Map<string, Entry> => new Map(entries.map((entry) => [entry.id, entry]))
 
-const storedAmong = async (store: Store, messages: readonly string[]): Promise<Set<string>> =>
-  new Set((await findEntries(store, messages)).map(({ id }) => id))
+function isShown({ file, message }: FileUse, entries: ReadonlyMap<string, Entry>): boolean {
+  const entry = entries.get(message)
+  return entry !== undefined && showsThis(entry, file)
+}
+
+/** Of what was stored only now nobody has asked Redis for its edits. */
+const mayShow = (use: FileUse, before: ReadonlyMap<string, Entry>, since: ReadonlyMap<string, Entry>): boolean =>
+  isShown(use, since) || (since.has(use.message) && !before.has(use.message))
