@@ -3,8 +3,8 @@ import { changeContent } from '@tidings/protocol'
 import { addUses, deleteUnneeded, removeUses, removeUsesIn, transaction } from '@tidings/store'
 import t from 'tap'
 import * as files from '../src/files/files.js'
-import { settleUses } from '../src/files/sweeper.js'
-import { world } from './world.js'
+import { settleUses, startFileSweeper } from '../src/files/sweeper.js'
+import { log, until, world } from './world.js'
 
 const { deps, store, people, say, persist, mysql } = await world(t)
 await people('alice', 'bob')
@@ -64,15 +64,33 @@ t.test('beginning and storing may be repeated, and are for the owner alone', asy
 })
 
 t.test('what is set aside counts, and what is given back does not', async (t) => {
-  const quota = 1_000
+  const quota = 100_000
   await people('carol')
   const first = newId()
-  await begin('carol', first, 600, quota)
-  await t.rejects(begin('carol', newId(), 500, quota), { code: 'file_quota_exceeded', details: { quotaBytes: quota } })
-  const both = await Promise.allSettled([begin('carol', newId(), 300, quota), begin('carol', newId(), 300, quota)])
+  await begin('carol', first, 60_000, quota)
+  await t.rejects(begin('carol', newId(), 50_000, quota), {
+    code: 'file_quota_exceeded',
+    details: { quotaBytes: quota },
+  })
+  const both = await Promise.allSettled([
+    begin('carol', newId(), 30_000, quota),
+    begin('carol', newId(), 30_000, quota),
+  ])
   t.same(both.map(({ status }) => status).sort(), ['fulfilled', 'rejected'], 'two at once do not take the same room')
-  await done('carol', first, 100)
-  await begin('carol', newId(), 500, quota)
+  await done('carol', first, 10_000)
+  await begin('carol', newId(), 50_000, quota)
+})
+
+t.test('a file counts as 4,096 bytes, however small it is', async (t) => {
+  await people('carl')
+  const quota = 10_000
+  for (let i = 0; i < 2; i++) {
+    const id = newId()
+    await begin('carl', id, 1, quota)
+    await done('carl', id, 1)
+  }
+  await t.rejects(begin('carl', newId(), 1, quota), { code: 'file_quota_exceeded' })
+  await begin('carl', newId(), 1, 12_288)
 })
 
 t.test(
@@ -258,6 +276,30 @@ t.test('a message far above where it was expected is found in the log', async (t
   const shown = await say('hal', 'ida', '', showing(file))
   await addUses(store, { files: [file], conversation: 'dm:hal:ida', message: shown.id, above: 0, now: new Date() })
   t.match(await open('ida', file), { id: file })
+})
+
+t.test('whatever has piled up goes in one sweep', async (t) => {
+  await people('ned', 'olga')
+  const MANY = 1_200
+  const file = await stored('ned')
+  const old = new Date(Date.now() - 2 * 3_600_000)
+  const idOf = (i: number): string => `${i}`.padStart(22, 'x')
+  await store.use(async (db) => {
+    const uses = Array.from({ length: MANY }, (_, i) => [file, i + 1, 'dm:ned:olga', 0, old])
+    await db.run('INSERT INTO file_uses (file, message, conversation, above, unproven_since) VALUES ?', [uses])
+    await db.run('UPDATE files SET uses = ?, unused_since = NULL WHERE id = ?', [MANY, file])
+    const rows = Array.from({ length: MANY }, (_, i) => [idOf(i), 'olga', 'a', 'text/plain', 1, new Date(), new Date()])
+    await db.run('INSERT INTO files (id, owner, name, media_type, size, created_at, stored_at) VALUES ?', [rows])
+    await db.run('UPDATE users SET deleted_at = ? WHERE id = ?', [new Date(), 'olga'])
+  })
+  // The next sweep would be in a minute.
+  const sweeper = startFileSweeper({ store, reader: deps.reader, log, orphanMs: 3_600_000 })
+  await until(async () => (await usesOf(file)).length === 0)
+  const left = () =>
+    store.use((db) => db.select('SELECT id FROM files WHERE owner = ? AND deleted_at IS NULL', ['olga']))
+  await until(async () => (await left()).length === 0)
+  await sweeper.stop()
+  t.match(await rowOf(file), { uses: 0, unused_since: Date, deleted_at: null })
 })
 
 t.test('with MySQL away nobody is told that a file is not there', async (t) => {

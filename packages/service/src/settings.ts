@@ -486,7 +486,7 @@ export const settings = {
   )({
     default: 1_073_741_824,
     example: '0 to 1000000000000000',
-    desc: 'Bytes that the uploaded files of one user may have together. 0: no bound.',
+    desc: 'Bytes that the uploaded files of one user may have together, each counted as 4,096 at least. 0: no bound.',
   }),
   TIDINGS_FILE_UPLOAD_S: int(
     10,

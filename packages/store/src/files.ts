@@ -15,6 +15,9 @@ export interface NewFile {
   now: Date
 }
 
+/** A file takes a place on the disk, and a row, however small it is: it counts as so many bytes at least. */
+const LEAST_BYTES = 4_096
+
 /** What is known of a file when all of it is there. */
 export interface StoredAs {
   mediaType: string
@@ -26,7 +29,7 @@ export interface StoredAs {
 
 /**
  * Sets room aside for a file. Repeating it changes nothing.
- * @param quota bytes that the files of one owner may take; 0: no bound
+ * @param quota bytes that the files of one owner may take, each 4,096 at least; 0: no bound
  * @returns false when that would be more than the quota
  * @throws AppError `unavailable`
  */
@@ -37,10 +40,10 @@ export async function beginFile(store: Store, file: NewFile, quota: number): Pro
     await db.select('SELECT id FROM users WHERE id = ? FOR UPDATE', [owner])
     // Index: files_owner, which has the sizes.
     const [sum] = await db.select<{ bytes: string | null }>(
-      'SELECT SUM(size) AS bytes FROM files WHERE owner = ? AND id <> ?',
-      [owner, id],
+      'SELECT SUM(GREATEST(size, ?)) AS bytes FROM files WHERE owner = ? AND id <> ?',
+      [LEAST_BYTES, owner, id],
     )
-    if (quota > 0 && Number(sum?.bytes ?? 0) + size > quota) return false
+    if (quota > 0 && Number(sum?.bytes ?? 0) + Math.max(size, LEAST_BYTES) > quota) return false
     await db.run(
       `INSERT INTO files (id, owner, name, media_type, size, created_at, unused_since) VALUES ?
         ON DUPLICATE KEY UPDATE id = VALUES(id)`,
@@ -122,17 +125,21 @@ export interface Sweep {
   limit: number
 }
 
-/** Marks as deleted what nobody needs; doing it twice changes nothing. @throws AppError `unavailable` */
-export async function deleteUnneeded(store: Store, sweep: Sweep): Promise<void> {
+/**
+ * Marks as deleted what nobody needs; doing it twice changes nothing.
+ * @returns whether there may be more of it
+ * @throws AppError `unavailable`
+ */
+export async function deleteUnneeded(store: Store, sweep: Sweep): Promise<boolean> {
   const { now, unusedBefore, begunBefore, ownersEndedAfter, limit } = sweep
   // Each takes the rows' locks as the writing of a use does: one that is being used now is either seen, or not there any more.
-  await store.use(async (db) => {
+  return store.use(async (db) => {
     // Index: files_unused_since.
-    await db.run(
+    const unused = await db.run(
       `UPDATE files SET deleted_at = ? WHERE unused_since < ? AND uses = 0 AND stored_at IS NOT NULL AND deleted_at IS NULL LIMIT ?`,
       [now, unusedBefore, limit],
     )
-    await db.run(
+    const begun = await db.run(
       `UPDATE files SET deleted_at = ? WHERE unused_since < ? AND stored_at IS NULL AND deleted_at IS NULL LIMIT ?`,
       [now, begunBefore, limit],
     )
@@ -144,6 +151,7 @@ export async function deleteUnneeded(store: Store, sweep: Sweep): Promise<void> 
     )
     if (rows.length > 0)
       await db.run('UPDATE files SET deleted_at = ? WHERE id IN (?)', [now, rows.map(({ id }) => id)])
+    return Math.max(unused, begun, rows.length) >= limit
   })
 }
 

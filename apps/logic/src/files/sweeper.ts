@@ -28,6 +28,9 @@ const UPLOADED_MS = 2 * 60 * 60_000
 /** A deleted account is looked at for so long: files of before are gone by then. */
 const OWNERS_ENDED_MS = 30 * 24 * 60 * 60_000
 const AT_ONCE = 500
+/** So often at most, one after the other: nothing else is kept waiting by what has piled up, and MySQL has time for others. */
+const ROUNDS = 200
+const BETWEEN_ROUNDS_MS = 20
 
 export interface FileSweeperDeps {
   store: Store
@@ -43,10 +46,13 @@ export function startFileSweeper(deps: FileSweeperDeps): Stoppable {
   const everyMs = Math.min(MOST_EVERY_MS, Math.max(LEAST_EVERY_MS, orphanMs / 2))
   const stopper = new AbortController()
 
-  async function attempt(what: string, work: () => Promise<void>): Promise<void> {
-    if (stopper.signal.aborted) return
+  /** @param work says whether there may be more of it */
+  async function attempt(what: string, work: () => Promise<boolean>): Promise<void> {
     try {
-      await work()
+      for (let round = 0; round < ROUNDS && !stopper.signal.aborted; round++) {
+        if (!(await work())) return
+        await pause(BETWEEN_ROUNDS_MS, stopper.signal)
+      }
     } catch (error) {
       // Away is said by the stores themselves, and the next sweep tries it again.
       if (error instanceof AppError) log.debug({ err: error, what }, 'looking after the files failed')
@@ -83,9 +89,10 @@ export function startFileSweeper(deps: FileSweeperDeps): Stoppable {
 /**
  * Settles uses whose message shows their file where it is stored, and takes those back whose message is nowhere or shows it no more. Redis
  * is asked only for what MySQL does not say, and then MySQL again: what is stored in between is in one of the two.
+ * @returns whether there may be more of them
  * @throws AppError `unavailable`
  */
-export async function settleUses(deps: Pick<AccessDeps, 'store' | 'reader'>, before: Date): Promise<void> {
+export async function settleUses(deps: Pick<AccessDeps, 'store' | 'reader'>, before: Date): Promise<boolean> {
   const { store, reader } = deps
   const uses = await unprovenUses(store, before, AT_ONCE)
   const stored = byId(await findEntries(store, messagesOf(uses)))
@@ -104,6 +111,7 @@ export async function settleUses(deps: Pick<AccessDeps, 'store' | 'reader'>, bef
   await proveUses(store, proven, before)
   await postponeUses(store, waiting, before, now)
   await removeUses(store, [...gone], before, now)
+  return uses.length === AT_ONCE
 }
 
 const messagesOf = (uses: readonly FileUse[]): string[] => [...new Set(uses.map(({ message }) => message))]
