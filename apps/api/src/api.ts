@@ -111,13 +111,13 @@ export interface ApiSettings {
 
 /** Bounds of the server. Times are in milliseconds. */
 export interface ApiLimits {
-  /** From the first byte of a request to its last. */
+  /** From the first byte of a request to its last; uploads have their own. */
   requestMs: number
   headersMs: number
   keepAliveMs: number
   /** A socket on which nothing moves. */
   socketIdleMs: number
-  /** How often the two times above are checked. */
+  /** How often the times of requests, headers and uploads are checked. */
   checkEveryMs: number
   /** Requests in work from which on new ones are shed. */
   inFlight: number
@@ -126,6 +126,10 @@ export interface ApiLimits {
   /** as long as so many are in work: fewer are not what delays it, and shedding them would not help. */
   loopDelayInFlight: number
   connections: number
+  /** How long the sender of an upload may be waited for in any case, */
+  uploadGraceMs: number
+  /** and beyond that as long as so many bytes come in a second. */
+  uploadBytesPerS: number
   /** Slower answers are logged. */
   slowMs: number
 }
@@ -140,6 +144,8 @@ export const LIMITS: ApiLimits = {
   loopDelayMs: 200,
   loopDelayInFlight: 16,
   connections: 10_000,
+  uploadGraceMs: 20_000,
+  uploadBytesPerS: 4_096,
   slowMs: 1_000,
 }
 

@@ -5,8 +5,23 @@ import { AppError } from '@tidings/protocol'
 import { COMMON_HEADERS, requestIdOf } from './exchanges.js'
 import { PROBLEM_TYPE, problemOf } from './problem.js'
 
+const REQUEST_TIMEOUT = 'ERR_HTTP_REQUEST_TIMEOUT'
+
+const timedElsewhere = Symbol('timed elsewhere')
+interface Timed extends Socket {
+  [timedElsewhere]?: boolean
+}
+
+/** The server has one time for all requests: whoever looks after the time of the one that comes on a socket now says so, and when it is over. */
+export function timeElsewhere(socket: Socket, elsewhere: boolean): void {
+  const timed: Timed = socket
+  timed[timedElsewhere] = elsewhere
+}
+
 /** Answers once, and closes: what follows on this socket cannot be told apart from what was refused. */
-export function onClientError(error: Error & { code?: string }, socket: Socket): void {
+export function onClientError(error: Error & { code?: string }, socket: Timed): void {
+  // Told once for each request: nothing ends it, and the next one on this socket has its time again.
+  if (error.code === REQUEST_TIMEOUT && socket[timedElsewhere]) return
   if (error.code === 'ECONNRESET' || !socket.writable || answerHasBegun(socket)) {
     socket.destroy()
     return
@@ -28,7 +43,7 @@ export function onClientError(error: Error & { code?: string }, socket: Socket):
 }
 
 function toProblemError(code: string | undefined): AppError {
-  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return new AppError('request_timeout', 'Send the whole request sooner.')
+  if (code === REQUEST_TIMEOUT) return new AppError('request_timeout', 'Send the whole request sooner.')
   if (code === 'HPE_HEADER_OVERFLOW') return new AppError('headers_too_large', 'Send at most 16 KiB of headers.')
   return new AppError('invalid_request', 'This is not a valid HTTP request.')
 }

@@ -136,8 +136,7 @@ t.test('a ticket is good for its file and its user, for a while, and for nothing
 })
 
 t.test('uploads at once are bounded, by user and in all', async (t) => {
-  const told: boolean[] = []
-  const slots = createSlots((some) => told.push(some))
+  const slots = createSlots()
   const codeOf = (user: string): string | undefined => {
     try {
       slots.take(user)
@@ -149,39 +148,89 @@ t.test('uploads at once are bounded, by user and in all', async (t) => {
   const free = Array.from({ length: 4 }, () => slots.take('alice'))
   t.equal(codeOf('alice'), 'rate_limited')
   for (const one of free) one()
-  t.same(told, [true, false])
+  t.equal(slots.taken, 0)
   for (let i = 0; i < 64; i++) slots.take(`user-${i}`)
   t.equal(codeOf('somebody'), 'overloaded')
   t.equal(slots.taken, 64)
 })
 
-t.test('an upload may take longer than other requests, which are as long as ever when it is over', async (t) => {
-  const { listen, uploaded } = await world(t, { limits: { requestMs: 300, headersMs: 300, checkEveryMs: 30 } })
+/** A request whose body comes bit by bit. */
+function begin(port: number, path: string, type: string, as = 'alice'): ClientRequest {
+  const headers = { authorization: `Bearer ${tokenOf(as)}`, 'content-type': type, 'transfer-encoding': 'chunked' }
+  const call = request({ port, path: `/api/v1/${path}`, method: 'POST', headers })
+  // Whoever is cut after the answer.
+  call.on('error', () => undefined)
+  call.flushHeaders()
+  return call
+}
+
+async function answer(call: ClientRequest): Promise<{ status: number; code: string | undefined }> {
+  const [response] = (await once(call, 'response')) as [IncomingMessage]
+  let text = ''
+  for await (const chunk of response) text += String(chunk)
+  return { status: response.statusCode!, code: (JSON.parse(text) as { code?: string }).code }
+}
+
+/** Writes until somebody says that it is enough. */
+function drip(call: ClientRequest, bytes: string, everyMs: number): () => void {
+  const timer = setInterval(() => call.write(bytes), everyMs)
+  return () => clearInterval(timer)
+}
+
+const SOON = { requestMs: 300, headersMs: 300, checkEveryMs: 30 }
+
+t.test('an upload may take longer than other requests, which never may', async (t) => {
+  const { listen, uploaded } = await world(t, { limits: SOON })
   const port = await listen()
-  const begin = (path: string, type: string): ClientRequest => {
-    const headers = {
-      authorization: `Bearer ${tokenOf('alice')}`,
-      'content-type': type,
-      'transfer-encoding': 'chunked',
-    }
-    const call = request({ port, path: `/api/v1/${path}`, method: 'POST', headers })
-    call.flushHeaders()
-    return call
-  }
-  const answer = async (call: ClientRequest): Promise<number> => {
-    const [response] = (await once(call, 'response')) as [IncomingMessage]
-    response.resume()
-    return response.statusCode!
-  }
-  const upload = begin('files', 'text/plain')
+  const upload = begin(port, 'files', 'text/plain')
   const answered = answer(upload)
-  for (let i = 0; i < 20; i++) {
-    upload.write('x')
-    // Beyond the time of other requests, in all.
-    await new Promise((resolve) => setTimeout(resolve, 30))
+  const stop = drip(upload, 'x', 30)
+  const timedOut = { status: 408, code: 'request_timeout' }
+  for (let i = 0; i < 3; i++) {
+    const other = begin(port, 'messages', 'application/json')
+    const dripped = drip(other, ' ', 30)
+    t.match(await answer(other), timedOut, 'while the upload runs, and longer than it may')
+    dripped()
   }
+  stop()
   upload.end()
-  t.equal(await answered, 201)
-  t.same(uploaded.map(String), ['x'.repeat(20)])
-  t.equal(await answer(begin('messages', 'application/json')), 408, 'a body that does not come')
+  t.match(await answered, { status: 201 })
+  t.ok(uploaded[0]!.length > 20)
+  t.match(await answer(begin(port, 'messages', 'application/json')), timedOut, 'a body that does not come')
+})
+
+t.test('whoever sends next to nothing is not waited for, in whatever form, and gives the slot back', async (t) => {
+  const { listen, uploaded } = await world(t, { limits: { ...SOON, uploadGraceMs: 400, uploadBytesPerS: 200 } })
+  const port = await listen()
+  const steady = begin(port, 'files', 'text/plain', 'bob')
+  const answered = answer(steady)
+  // 500 bytes in a second, and so far more than 200.
+  const stop = drip(steady, 'x'.repeat(15), 30)
+  const types = ['text/plain', 'text/plain', 'multipart/form-data; boundary=b', 'multipart/form-data; boundary=b']
+  const slow = types.map((type) => begin(port, 'files', type))
+  const opening = '--b\r\ncontent-disposition: form-data; name="file"; filename="a.txt"\r\n\r\nx'
+  slow[1]!.write('x')
+  slow[3]!.write(opening)
+  const drips = [slow[0]!, slow[2]!].map((call) => drip(call, 'x', 200))
+  const answers = await Promise.all(slow.map(answer))
+  for (const each of drips) each()
+  t.match(answers, Array(4).fill({ status: 408, code: 'request_timeout' }))
+  stop()
+  steady.end()
+  t.match(await answered, { status: 201 })
+  const again = async (): Promise<number> => {
+    const call = begin(port, 'files', 'text/plain')
+    call.end('again')
+    return (await answer(call)).status
+  }
+  while ((await again()) !== 201) await new Promise((resolve) => setTimeout(resolve, 50))
+  t.same(uploaded.map(String).slice(1), ['again'], 'nothing is left of what came too slowly')
+})
+
+t.test('an upload may not take for ever, however fast it comes', async (t) => {
+  const { listen } = await world(t, { limits: SOON, uploadMs: 500 })
+  const upload = begin(await listen(), 'files', 'text/plain')
+  const stop = drip(upload, 'x', 30)
+  t.match(await answer(upload), { status: 408, code: 'request_timeout' })
+  stop()
 })

@@ -85,6 +85,7 @@ export interface WorldOptions {
   adminKeys?: AdminKey[]
   adminAddresses?: string[]
   limits?: Partial<ApiLimits>
+  uploadMs?: number
   rates?: Partial<Rates>
   tracing?: Tracing
   exports?: Exports
@@ -352,7 +353,7 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
     },
     flagged: { list: async (before, limit) => behind.flagged(before, limit) },
     eventLoop,
-    files: { blobs: inMemory(uploaded), maxBytes: 1_000, types: ['*/*'], uploadMs: 10_000 },
+    files: { blobs: inMemory(uploaded), maxBytes: 1_000, types: ['*/*'], uploadMs: options.uploadMs ?? 10_000 },
     isRevoked: (session) => revoked.has(session),
     logic: {
       register: noted('register', () => ({ grant: behind.grant() })),

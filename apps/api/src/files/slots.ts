@@ -11,8 +11,7 @@ export interface Slots {
   readonly taken: number
 }
 
-/** @param changed told how many are taken, when that changes between none and some */
-export function createSlots(changed: (some: boolean) => void): Slots {
+export function createSlots(): Slots {
   const byUser = new Map<string, number>()
   let taken = 0
   return {
@@ -31,12 +30,12 @@ export function createSlots(changed: (some: boolean) => void): Slots {
         throw new AppError('rate_limited', `At most ${OF_ONE} uploads at once: wait for one to end.`, { retryAfter: 1 })
       }
       byUser.set(user, own + 1)
-      if (++taken === 1) changed(true)
+      taken++
       return () => {
         const left = byUser.get(user)! - 1
         if (left === 0) byUser.delete(user)
         else byUser.set(user, left)
-        if (--taken === 0) changed(false)
+        taken--
       }
     },
   }

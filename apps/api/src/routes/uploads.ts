@@ -1,16 +1,19 @@
 /** Uploading files. */
+import type { IncomingMessage } from 'node:http'
 import multipart, { type Multipart } from '@fastify/multipart'
 import { AppError, FILES_PATH, type logicRpc, USER_ID } from '@tidings/protocol'
 import type { FastifyRequest, onRequestHookHandler } from 'fastify'
 import { Type } from 'typebox'
-import type { Api, ApiDeps } from '../api.js'
+import { type Api, type ApiDeps, LIMITS } from '../api.js'
 import { tooLarge } from '../files/inspect.js'
 import { declaredType } from '../files/media-type.js'
 import { fromHeader, safeName } from '../files/name.js'
+import { watchPace } from '../files/pace.js'
 import { receive, type Upload } from '../files/receive.js'
 import { createSlots } from '../files/slots.js'
 import { BODY_CODES, matching, problems, SIGNED_IN, TOKEN_CODES, UserId } from '../schemas.js'
 import { senderOf } from '../send.js'
+import { timeElsewhere } from '../socket-errors.js'
 import { validatorCompiler } from '../validate.js'
 
 const strict = { additionalProperties: false } as const
@@ -61,11 +64,9 @@ export function uploadRoutes(scope: Api, deps: ApiDeps, authenticate: onRequestH
 
 function uploadRoute(app: Api, deps: ApiDeps, authenticate: onRequestHookHandler): void {
   const { files } = deps
-  const { requestTimeout } = app.server
-  // The server has one time for all requests, and looks at it again and again.
-  const slots = createSlots((some) => {
-    app.server.requestTimeout = some ? Math.max(requestTimeout, files.uploadMs) : requestTimeout
-  })
+  const { uploadGraceMs: graceMs, uploadBytesPerS: bytesPerS, checkEveryMs } = { ...LIMITS, ...deps.limits }
+  const pace = { uploadMs: files.uploadMs, graceMs, bytesPerS, checkEveryMs }
+  const slots = createSlots()
 
   app.post(
     '/files',
@@ -111,19 +112,33 @@ function uploadRoute(app: Api, deps: ApiDeps, authenticate: onRequestHookHandler
       const owner = senderOf(request.query, request.identity)
       if (request.headers['content-encoding'] !== undefined)
         throw new AppError('unsupported_media_type', 'Send the file without a Content-Encoding.')
-      const free = slots.take(owner)
+      const { raw } = request
+      const watched = watchPace(raw, pace)
+      timeElsewhere(raw.socket, true)
       try {
-        const file = await (request.isMultipart() ? fromForm : fromBody)(request, owner)
+        // One that comes too slowly is answered while it still runs: with the cut, it ends and gives its slot back.
+        const file = await Promise.race([upload(request, owner), watched.tooSlow])
         return reply
           .code(201)
           .header('location', `${FILES_PATH}${file.id}`)
           .send({ file: fileJson(file) })
       } finally {
-        free()
-        readOn(request)
+        timeElsewhere(raw.socket, false)
+        watched.stop()
+        cutSoon(raw)
       }
     },
   )
+
+  async function upload(request: FastifyRequest, owner: string): Promise<logicRpc.StoredFile> {
+    const free = slots.take(owner)
+    try {
+      return await (request.isMultipart() ? fromForm : fromBody)(request, owner)
+    } finally {
+      free()
+      readOn(request.raw)
+    }
+  }
 
   const { maxBytes, types: allowed } = files
   type Uploading = FastifyRequest<{ Querystring: { name?: string } }>
@@ -181,11 +196,16 @@ async function endOf(parts: Parts): Promise<void> {
   while (await nextOf(parts));
 }
 
-/** What is left of a request that was refused half-way: without this the connection would be stuck. */
-function readOn({ raw }: FastifyRequest): void {
+/** What is left of a request that was refused half-way: without this the answer would not arrive. */
+function readOn(raw: IncomingMessage): void {
   if (raw.complete || raw.destroyed) return
   raw.unpipe()
   raw.resume()
+}
+
+/** And not for ever. */
+function cutSoon(raw: IncomingMessage): void {
+  if (raw.complete || raw.destroyed) return
   const cut = setTimeout(() => raw.destroy(), REFUSED_MS)
   cut.unref()
   raw.once('close', () => clearTimeout(cut))
