@@ -2,7 +2,8 @@
 
 import { once } from 'node:events'
 import { type ClientRequest, type IncomingMessage, request } from 'node:http'
-import type { AppError } from '@tidings/protocol'
+import { AppError } from '@tidings/protocol'
+import { createLogger } from '@tidings/service'
 import t from 'tap'
 import { imageSize } from '../src/files/image-size.js'
 import { inspect } from '../src/files/inspect.js'
@@ -10,6 +11,7 @@ import { decideType, declaredType, dispositionOf, requireAllowed } from '../src/
 import { fromHeader, safeName } from '../src/files/name.js'
 import { isKnown, rangeOf } from '../src/files/range.js'
 import { createSlots } from '../src/files/slots.js'
+import { startFileSweep } from '../src/files/sweep.js'
 import { createFileTickets } from '../src/files/tickets.js'
 import { tokenOf, world } from './world.js'
 
@@ -133,6 +135,49 @@ t.test('a ticket is good for its file and its user, for a while, and for nothing
     () => tickets.read('file-1', tickets.issue('file-1', { ...identity, expiresAt: Date.now() - 1 }).ticket),
   ]
   for (const read of forged) t.throws(read, { code: 'unauthenticated' })
+})
+
+t.test('a file that cannot be deleted keeps no other from it', async (t) => {
+  const left = new Set(['stuck', ...Array.from({ length: 250 }, (_, i) => `file-${i}`)])
+  const deleted = new Set<string>()
+  const lines: { file?: string; files?: number }[] = []
+  let asked = 0
+  const deps = {
+    logic: {
+      async deletedFiles({ limit = 0 }: { limit?: number }) {
+        asked++
+        return { ids: [...left].slice(0, limit) }
+      },
+      async forgetFiles({ ids = [] }: { ids?: readonly string[] }) {
+        for (const id of ids) if (deleted.has(id)) left.delete(id)
+        return {}
+      },
+    },
+    blobs: {
+      async delete(id: string) {
+        if (id === 'stuck') throw new AppError('unavailable')
+        deleted.add(id)
+      },
+    },
+    log: createLogger(
+      { app: 'api', instance: 'test', level: 'info' },
+      { write: (line) => void lines.push(JSON.parse(line) as object) },
+    ),
+    // The next sweep would be in a minute.
+    orphanMs: 3_600_000,
+  }
+  const sweep = startFileSweep(deps)
+  while (left.size > 1) await new Promise((resolve) => setTimeout(resolve, 5))
+  await sweep.stop()
+  t.same([...left], ['stuck'])
+  t.match(lines[0], { file: 'stuck', files: 1 })
+
+  asked = 0
+  for (let i = 0; i < 150; i++) left.add(`more-${i}`)
+  const none = startFileSweep({ ...deps, blobs: { delete: () => Promise.reject(new AppError('unavailable')) } })
+  while (lines.at(-1)?.files !== 100) await new Promise((resolve) => setTimeout(resolve, 5))
+  await none.stop()
+  t.equal(asked, 1, 'where nothing can be deleted, it is left for later')
 })
 
 t.test('uploads at once are bounded, by user and in all', async (t) => {

@@ -24,10 +24,27 @@ export function startFileSweep({ logic, blobs, log, orphanMs }: FileSweepDeps): 
   async function sweep(): Promise<void> {
     for (let more = true; more && !stopper.signal.aborted; ) {
       const { ids } = await logic.deletedFiles({ limit: AT_ONCE })
-      for (const id of ids) await blobs.delete(id)
-      await logic.forgetFiles({ ids })
-      more = ids.length === AT_ONCE
+      const gone = await deleteEach(ids)
+      if (gone.length > 0) await logic.forgetFiles({ ids: gone })
+      // Those that stay come first each time: when all of them do, it is the store for files that fails.
+      more = ids.length === AT_ONCE && gone.length > 0
     }
+  }
+
+  /** One that cannot be deleted does not keep the others. @returns those that are gone */
+  async function deleteEach(ids: readonly string[]): Promise<string[]> {
+    const gone: string[] = []
+    const failed: { file: string; err: unknown }[] = []
+    for (const file of ids) {
+      try {
+        await blobs.delete(file)
+        gone.push(file)
+      } catch (err) {
+        failed.push({ file, err })
+      }
+    }
+    if (failed.length > 0) log.warn({ ...failed[0], files: failed.length }, 'bytes of deleted files are still there')
+    return gone
   }
 
   async function run(): Promise<void> {
