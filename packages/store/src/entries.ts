@@ -52,6 +52,8 @@ const COLUMNS = `${ENTRY_COLUMNS}, void_from, options, reason`
 // Never IGNORE and never ON DUPLICATE KEY: both lose an entry silently when a seq was given out twice.
 const INSERT = `INSERT INTO entries (${COLUMNS}) VALUES ?`
 const INSERT_ENTRIES = `INSERT INTO entries (${ENTRY_COLUMNS}) VALUES ?`
+const INSERT_ALONE = `INSERT INTO entries (${ENTRY_COLUMNS}) SELECT ? FROM partition_fences
+  WHERE group_name = ? AND partition_no = ? AND fence <= ? LOCK IN SHARE MODE`
 const INSERT_WITH_OPTIONS = `INSERT INTO entries (${ENTRY_COLUMNS}, options) VALUES ?`
 
 const toValues = (entry: Entry, reason?: string): unknown[] => [
@@ -109,11 +111,9 @@ export async function insertEntries(
  */
 async function insertAlone(store: Store, { partition, fence, entry }: FencedEntry, group: string): Promise<boolean> {
   if (entry.type === 'void' || mayChange(entry)) return false
-  const statement = `INSERT INTO entries (${ENTRY_COLUMNS}${entry.options ? ', options' : ''}) SELECT ? FROM partition_fences
-    WHERE group_name = ? AND partition_no = ? AND fence <= ? LOCK IN SHARE MODE`
   const values = [asIs(valuesOf(entry)), group, partition, fence]
   try {
-    return (await store.use((db) => db.run(statement, values))) === 1
+    return (await store.use((db) => db.run(INSERT_ALONE, values))) === 1
   } catch (error) {
     if (error instanceof AppError && !mayPassNextTime(error.cause)) throw error
     return false

@@ -133,7 +133,7 @@ t.test('an entry that comes alone is one statement, and held to the same fence',
   t.same(await alone(at(1), 4), stored)
   t.ok(statements.length > 1, 'a fence that nobody had raised cannot be held')
   statements.length = 0
-  const second = at(2, { options: '{"priority":"high"}', content: `{"text":"it's \\\\ \u{1f600}"}` })
+  const second = at(2, { content: `{"text":"it's \\\\ \u{1f600}"}` })
   t.same(await alone(second, 4), stored)
   t.equal(statements.length, 1, statements.join('; '))
   t.same((await readEntries(store, 'dm:alice:alone', all))[1]!.entry, { ...second, clientId: 'c-2' })
