@@ -1,61 +1,59 @@
 /** Finding one entry by its id where MySQL does not know it yet: in the streams, around the time when it was accepted. */
-import type { Entry } from '@tidings/protocol'
+import { AppError, type Entry } from '@tidings/protocol'
 import { decodeEntry, PoisonError } from './entry.js'
 import { foldAll } from './folds.js'
 import type { Keys } from './keys.js'
-import { type Redis, redisAway } from './redis.js'
+import { type Redis, redisAway, together } from './redis.js'
+import { isBelow, parseStreamId } from './stream-id.js'
 
 /** Clocks of our machines, and the wait in an appender, may make this much of a difference. */
 const BEFORE_MS = 5_000
 const AFTER_MS = 30_000
-/** Entries that are looked at in each partition. */
-const MOST = 5_000
+/** Mostly it is less, so what is further back is looked at last. */
+const CLOSE_MS = 500
+/** Entries that are read at once of a partition, with all they hold. */
+const PAGE = 200
+/** Entries, of all partitions together, that are looked at in one stretch of time. */
+const MOST = 10_000
+
+/** A part of a partition's stream, both ends included. */
+interface Stretch {
+  partition: number
+  from: string
+  to: string
+}
+
+interface Found {
+  partition: number
+  streamId: string
+  fields: string[]
+}
 
 /**
+ * An entry that MySQL did not have when it was asked. What lies below persist's mark is not looked at, for MySQL has it: whoever finds nothing here
+ * asks MySQL once more, for it may have been stored in between.
  * @param atMs milliseconds since 1970 when the id was made
  * @returns the entry as readers see it, or undefined when no stream holds it
- * @throws AppError `unavailable`
+ * @throws AppError `unavailable`; `overloaded` when so much is not stored yet that it was not looked through
  */
 export async function findInStreams(redis: Redis, keys: Keys, id: string, atMs: number): Promise<Entry | undefined> {
   const partitions = Array.from({ length: keys.partitions }, (_, partition) => partition)
-  const found = await Promise.all(partitions.map((partition) => findIn(redis, keys, partition, id, atMs)))
-  return found.find((entry) => entry !== undefined)
-}
-
-async function findIn(
-  redis: Redis,
-  keys: Keys,
-  partition: number,
-  id: string,
-  atMs: number,
-): Promise<Entry | undefined> {
-  const row = await findRow(redis, keys, partition, id, atMs)
   try {
-    return row && (await foldAll(redis, keys, [decodeEntry(row[1], partition, keys.partitionOf)]))[0]
+    const marks = await together(redis, () =>
+      Promise.all(partitions.map((partition) => redis.get(keys.mark(partition, 'persist')))),
+    )
+    const found = await lookAround(redis, keys, id, atMs, new Map(partitions.map((p) => [p, marks[p] ?? '0-0'])))
+    if (found === 'unfinished')
+      throw new AppError('overloaded', 'Too much waits to be stored to find the message now.', { retryAfter: 2 })
+    return found && (await foldAll(redis, keys, [decodeEntry(found.fields, found.partition, keys.partitionOf)]))[0]
   } catch (error) {
     // Written by hand, and not as we do.
     if (error instanceof PoisonError) return undefined
-    throw redisAway(error)
+    throw error instanceof AppError ? error : redisAway(error)
   }
 }
 
-async function findRow(
-  redis: Redis,
-  keys: Keys,
-  partition: number,
-  id: string,
-  atMs: number,
-): Promise<[id: string, fields: string[]] | undefined> {
-  const from = String(Math.max(0, atMs - BEFORE_MS))
-  try {
-    const rows = await redis.xrange(keys.messages(partition), from, String(atMs + AFTER_MS), 'COUNT', MOST)
-    return rows.find(([, fields]) => fields[0] === 'id' && fields[1] === id)
-  } catch (error) {
-    throw redisAway(error)
-  }
-}
-
-/** @returns the id of the stream entry that holds it, or undefined when its stream does not @throws AppError `unavailable` */
+/** @returns the id of the stream entry that holds it, or undefined when it is not found in its stream @throws AppError `unavailable` */
 export async function findStreamId(
   redis: Redis,
   keys: Keys,
@@ -63,5 +61,61 @@ export async function findStreamId(
   id: string,
   atMs: number,
 ): Promise<string | undefined> {
-  return (await findRow(redis, keys, partition, id, atMs))?.[0]
+  try {
+    const found = await lookAround(redis, keys, id, atMs, new Map([[partition, '0-0']]))
+    return found === 'unfinished' ? undefined : found?.streamId
+  } catch (error) {
+    throw redisAway(error)
+  }
+}
+
+/** @param marks by partition that is looked at: below them nothing is looked for */
+async function lookAround(
+  redis: Redis,
+  keys: Keys,
+  id: string,
+  atMs: number,
+  marks: ReadonlyMap<number, string>,
+): Promise<Found | 'unfinished' | undefined> {
+  const closeMs = Math.max(0, atMs - CLOSE_MS)
+  const between = (fromMs: number, to: string): Stretch[] =>
+    [...marks].flatMap(([partition, mark]) => {
+      const from = later(`${fromMs}-0`, mark)
+      return isBelow(parseStreamId(from), parseStreamId(to)) ? [{ partition, from, to }] : []
+    })
+  const close = await look(redis, keys, id, between(closeMs, `${atMs + AFTER_MS}-0`))
+  if (close) return close
+  return look(redis, keys, id, between(Math.max(0, atMs - BEFORE_MS), `${closeMs}-0`))
+}
+
+const later = (a: string, b: string): string => (isBelow(parseStreamId(a), parseStreamId(b)) ? b : a)
+
+/** Looks at them side by side, a page of each at a time. */
+async function look(
+  redis: Redis,
+  keys: Keys,
+  id: string,
+  stretches: readonly Stretch[],
+): Promise<Found | 'unfinished' | undefined> {
+  let open = stretches
+  let seen = 0
+  while (open.length > 0) {
+    if (seen >= MOST) return 'unfinished'
+    const reading = open
+    const pages = await together(redis, () =>
+      Promise.all(
+        reading.map(({ partition, from, to }) => redis.xrange(keys.messages(partition), from, to, 'COUNT', PAGE)),
+      ),
+    )
+    const further: Stretch[] = []
+    for (const [i, rows] of pages.entries()) {
+      const stretch = reading[i]!
+      const row = rows.find(([, fields]) => fields[0] === 'id' && fields[1] === id)
+      if (row) return { partition: stretch.partition, streamId: row[0], fields: row[1] }
+      seen += rows.length
+      if (rows.length === PAGE) further.push({ ...stretch, from: `(${rows.at(-1)![0]}` })
+    }
+    open = further
+  }
+  return undefined
 }
