@@ -28,6 +28,7 @@ import { startForgetting } from './forget.js'
 import { startGenerations } from './generations.js'
 import { createListingCursors } from './listing-cursor.js'
 import { createLiveSessions } from './live-sessions.js'
+import { createLooks } from './message-state.js'
 import { createGenerationMetrics, createLogicMetrics } from './metrics.js'
 import { createOutbox } from './outbox.js'
 import { createPasswords } from './passwords.js'
@@ -143,6 +144,7 @@ export async function startLogic(
       log,
       passwords: await createPasswords(),
       search: createSearches(config.search),
+      looks: createLooks(),
       hooks: { ...config.hooks, served: () => notifyServed },
       registration: config.registration,
       refreshTokenS: config.refreshTokenS,

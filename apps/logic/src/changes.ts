@@ -18,7 +18,7 @@ export interface ChangeDeps extends FindDeps {
 
 /**
  * Whether the user may write there is asked by the permit, as for every send.
- * @throws AppError `message_not_found`, `message_not_changeable`, `forbidden`, `invalid_request`; `unavailable` when a source is away
+ * @throws AppError `message_not_found`, `message_not_changeable`, `forbidden`, `invalid_request`, `overloaded`; `unavailable` when a source is away
  */
 export async function authorizeChange(
   deps: ChangeDeps,

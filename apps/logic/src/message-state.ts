@@ -6,6 +6,7 @@ import { findInStreams, foldStored, readMembers } from '@tidings/stream'
 import type { Devices } from './devices.js'
 import { toHistoryEntry } from './history.js'
 import { userOf } from './input.js'
+import { createLine, type Line } from './line.js'
 import { type ReadDeps, readUpTo } from './reads.js'
 import { floorOf, type MembershipDeps } from './rooms/membership.js'
 
@@ -15,12 +16,21 @@ const MOST_TOLD = 100
 /** People who are looked up at the same time. */
 const AT_ONCE = 16
 
-export type FindDeps = MembershipDeps & { store: Store }
+export type FindDeps = MembershipDeps & { store: Store; looks: Line }
 export type MessageStateDeps = FindDeps & Omit<ReadDeps, 'reader'> & { devices: Devices }
+
+/** What MySQL does not have is looked for in all streams: anybody can make such an id up, and ask again and again. */
+export const createLooks = (): Line =>
+  createLine({
+    atOnce: 4,
+    inLine: 64,
+    perUser: 16,
+    refusal: 'Too many messages are looked for at once. Try again shortly.',
+  })
 
 const notFound = (): AppError => new AppError('message_not_found', 'There is no such message, or you may not read it.')
 
-/** @throws AppError `message_not_found`, `invalid_request`, `unavailable` when it is not found and a source is away */
+/** @throws AppError `message_not_found`, `invalid_request`, `overloaded`, `unavailable` when it is not found and a source is away */
 export async function getMessage(
   deps: MessageStateDeps,
   request: logicRpc.GetMessageRequest,
@@ -32,41 +42,57 @@ export async function getMessage(
 
 /**
  * A message that somebody may read.
- * @throws AppError `message_not_found`, `unavailable` when it is not found and a source is away
+ * @throws AppError `message_not_found`, `overloaded`, `unavailable` when it is not found and a source is away
  */
 export async function requireMessage(
   deps: FindDeps,
   user: string,
   id: string,
 ): Promise<{ entry: Entry; stored: boolean }> {
-  const found = await findMessage(deps, id)
+  const found = await findMessage(deps, user, id)
   await requireReader(deps, user, found.entry)
   return found
 }
 
-/** @throws AppError `message_not_found`, `unavailable` when it is not found and a source is away */
-export async function findMessage(deps: FindDeps, id: string): Promise<{ entry: Entry; stored: boolean }> {
-  const found = ID.test(id) ? await find(deps, id) : undefined
+/**
+ * @param user who looks for it, '' for an operator
+ * @throws AppError `message_not_found`, `overloaded`, `unavailable` when it is not found and a source is away
+ */
+export async function findMessage(
+  deps: FindDeps,
+  user: string,
+  id: string,
+): Promise<{ entry: Entry; stored: boolean }> {
+  const found = ID.test(id) ? await find(deps, user, id) : undefined
   if (!found) throw notFound()
   return found
 }
 
-/** MySQL first: what it has, is stored. What it does not have, or cannot be asked for, may be on its way there. */
-async function find({ redis, keys, store }: FindDeps, id: string) {
+/**
+ * MySQL first: what it has, is stored. What it does not have, or cannot be asked for, may be on its way there; and what is not found on the way may
+ * have arrived meanwhile.
+ */
+async function find(deps: FindDeps, user: string, id: string) {
   let away: AppError | undefined
   let row: Entry | undefined
   try {
-    row = await findEntry(store, id)
+    row = await findEntry(deps.store, id)
   } catch (error) {
     if (!(error instanceof AppError)) throw error
     away = error
   }
-  if (row) return { entry: (await foldStored(redis, keys, [row]))[0]!, stored: true }
-  const entry = await findInStreams(redis, keys, id, timeOfId(id))
+  if (row) return stored(deps, row)
+  const entry = await deps.looks.run(user, () => findInStreams(deps.redis, deps.keys, id, timeOfId(id)))
   if (entry) return { entry, stored: false }
   if (away) throw away
-  return undefined
+  row = await findEntry(deps.store, id)
+  return row && stored(deps, row)
 }
+
+const stored = async ({ redis, keys }: FindDeps, row: Entry) => ({
+  entry: (await foldStored(redis, keys, [row]))[0]!,
+  stored: true,
+})
 
 /** @throws AppError `message_not_found`, `unavailable` */
 async function requireReader(deps: FindDeps, user: string, { conversation, seq }: Entry): Promise<void> {

@@ -18,12 +18,12 @@ const APPENDED_WITHIN_MS = 30_000
 
 export type MessageTraceDeps = MessageStateDeps & { reader: LogReader; live: Pick<LiveSessions, 'of'>; log: Logger }
 
-/** @throws AppError `message_not_found`, `unavailable` */
+/** @throws AppError `message_not_found`, `overloaded`, `unavailable` */
 export async function inspectMessage(
   deps: MessageTraceDeps,
   request: logicRpc.InspectMessageRequest,
 ): Promise<logicRpc.InspectMessageResponse> {
-  const { entry, stored } = await findMessage(deps, request.id)
+  const { entry, stored } = await findMessage(deps, '', request.id)
   const { redis, keys, reader } = deps
   const { conversation, seq, id } = entry
   const partition = keys.partitionOf(conversation)

@@ -25,6 +25,7 @@ import type { Devices } from './devices.js'
 import { readHeads } from './heads.js'
 import { type HistoryDeps, toHistoryEntry } from './history.js'
 import { limitOf, seqOf, userOf } from './input.js'
+import { createLine } from './line.js'
 import { floorOf, membershipsOf } from './rooms/membership.js'
 import { findShown } from './shown.js'
 
@@ -39,6 +40,8 @@ const CHUNK = 500
 /** Searches at the same time in this process, and those in line: they must not take the connections of all else. */
 const AT_ONCE = 3
 const IN_LINE = 30
+/** Of one user: no one alone takes all. */
+const PER_USER = 2
 /** Of what is shown of a long text, and before the first word in it. */
 const SNIPPET = 200
 const LEAD = 50
@@ -53,28 +56,20 @@ export interface SearchDeps extends HistoryDeps {
 /** A line before the database. */
 export interface Searches {
   /** @throws AppError `not_found` where search is off, `overloaded` when the line is full */
-  run<T>(work: () => Promise<T>): Promise<T>
+  run<T>(user: string, work: () => Promise<T>): Promise<T>
 }
 
 export function createSearches(on: boolean): Searches {
-  let running = 0
-  const line: (() => void)[] = []
+  const line = createLine({
+    atOnce: AT_ONCE,
+    inLine: IN_LINE,
+    perUser: PER_USER,
+    refusal: 'Too many searches at once. Try again shortly.',
+  })
   return {
-    async run(work) {
+    async run(user, work) {
       if (!on) throw new AppError('not_found', 'Search is turned off here.')
-      if (running >= AT_ONCE) {
-        if (line.length >= IN_LINE)
-          throw new AppError('overloaded', 'Too many searches at once. Try again shortly.', { retryAfter: 2 })
-        // Whoever ends hands its place on.
-        await new Promise<void>((resolve) => line.push(resolve))
-      } else running++
-      try {
-        return await work()
-      } finally {
-        const next = line.shift()
-        if (next) next()
-        else running--
-      }
+      return line.run(user, work)
     },
   }
 }
@@ -96,7 +91,7 @@ export async function searchMessages(
     before: request.before === 0 ? undefined : seqOf('before', request.before),
     after: request.after === 0 ? undefined : seqOf('after', request.after),
   }
-  return deps.search.run(async () => {
+  return deps.search.run(user, async () => {
     const within = await searchedBy(deps, user, request.conversation)
     const complete = await isComplete(deps, within)
     const found = await searchAll(deps.store, within, { ...only, terms, upToId, limit: offset + limit + 1 })

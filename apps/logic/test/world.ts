@@ -24,6 +24,7 @@ import { openDevices } from '../src/cursors.js'
 import { createDevices } from '../src/devices.js'
 import { startGenerations } from '../src/generations.js'
 import { createListingCursors } from '../src/listing-cursor.js'
+import { createLooks } from '../src/message-state.js'
 import { createGenerationMetrics } from '../src/metrics.js'
 import { createOutbox, type OutboxDeps } from '../src/outbox.js'
 import { unwrap } from '../src/outcome.js'
@@ -160,6 +161,7 @@ export async function world(t: Test): Promise<World> {
     devices: createDevices({ redis, keys, store, broadcasts, writeBehind, log }),
     passwords: await createPasswords(),
     search: createSearches(true),
+    looks: createLooks(),
     registration: 'open',
     hooks: { allowPrivate: false, webPush: true, served: () => true },
     refreshTokenS: 3_600,
