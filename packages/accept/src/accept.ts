@@ -43,6 +43,8 @@ interface Open {
   attachment: Attachment | undefined
   /** What was found in it; undefined when it may pass as it is. */
   screened: Screened | undefined
+  /** Why it must not be accepted, unless it was before. */
+  refusal: AppError | undefined
 }
 
 /** What is being appended on one server. */
@@ -86,11 +88,7 @@ export function createAcceptor(deps: AcceptDeps): Acceptor {
     function known(screened: Screened | undefined): undefined | Promise<unknown> {
       one.screened = screened
       if (!screened) return open(draft, one)
-      if (screened.refusal) {
-        // With a clientId it may be a retry of what was accepted before: that is for the append to say.
-        if (draft.clientId === '') throw screened.refusal
-        return undefined
-      }
+      if (screened.refusal) return refuse(draft, one, screened.refusal)
       // The hook may have put other files in the place of the sender's.
       one.attachment = attachmentOf({ ...draft, content: screened.content }, nextId)
       return open(draft, one)
@@ -101,8 +99,23 @@ export function createAcceptor(deps: AcceptDeps): Acceptor {
   }
 
   /** Lets those who will read it find it, and read its files. */
-  function open({ conversation }: Draft, { attachment }: Open): undefined | Promise<unknown> {
-    return attachment ? attach(attachment).then(() => indexConversation(conversation)) : indexConversation(conversation)
+  function open(draft: Draft, one: Open): undefined | Promise<unknown> {
+    const { attachment } = one
+    if (!attachment) return indexConversation(draft.conversation)
+    return attach(attachment).then(
+      () => indexConversation(draft.conversation),
+      (error: unknown) => {
+        // A file may be gone, or full of uses, since a message with it was accepted.
+        if (error instanceof AppError && error.status < 500) return refuse(draft, one, error)
+        throw error
+      },
+    )
+  }
+
+  /** With a clientId it may be a retry of what was accepted before: that is for the append to say. @throws the error without one */
+  function refuse({ clientId }: Draft, one: Open, error: AppError): undefined {
+    one.refusal = error
+    if (clientId === '') throw error
   }
 
   /** Appends when all is known that must be, and behind what the same sender has sent there before. */
@@ -173,7 +186,7 @@ export function createAcceptor(deps: AcceptDeps): Acceptor {
       const { conversation } = draft
       const span = tracing.enabled ? tracing.start('accept', draft.trace, { conversation }) : undefined
       const at = appendingAt(appender.serverOf(conversation))
-      const one: Open = { since: began, attachment: undefined, screened: undefined }
+      const one: Open = { since: began, attachment: undefined, screened: undefined, refusal: undefined }
 
       function append(): Promise<Appended> {
         const trace = span ? span.traceparent : draft.trace
@@ -187,7 +200,7 @@ export function createAcceptor(deps: AcceptDeps): Acceptor {
           type,
           content,
           sent: screened && draft.content,
-          refusal: screened?.refusal,
+          refusal: one.refusal,
           clientId,
           sentAt: Date.now(),
           trace,
@@ -205,7 +218,7 @@ export function createAcceptor(deps: AcceptDeps): Acceptor {
       function failed(error: unknown): never {
         at.open.delete(one)
         // Perhaps in the order of the room's log the sender was not in it any more: the permit was older.
-        if (error instanceof AppError && error.status < 500 && error !== one.screened?.refusal)
+        if (error instanceof AppError && error.status < 500 && error !== one.refusal)
           permits.forget(draft.from, conversation)
         metrics.failed(error instanceof AppError ? error.code : 'internal')
         span?.end(error)

@@ -12,7 +12,10 @@ const draft = (over: Partial<Draft> = {}): Draft => ({
   ...over,
 })
 
-function acceptorWith(steps: string[], refuse: { permit?: boolean; file?: boolean } = {}) {
+function acceptorWith(
+  steps: string[],
+  refuse: { permit?: boolean; file?: boolean; away?: boolean; known?: string } = {},
+) {
   const attached: Attachment[] = []
   const appended: AppendItem[] = []
   let ids = 0
@@ -30,6 +33,7 @@ function acceptorWith(steps: string[], refuse: { permit?: boolean; file?: boolea
       steps.push('attach')
       attached.push(attachment)
       if (refuse.file) throw new AppError('file_not_found')
+      if (refuse.away) throw new AppError('unavailable')
     },
     ...unscreened,
     indexConversation: () => undefined,
@@ -40,8 +44,10 @@ function acceptorWith(steps: string[], refuse: { permit?: boolean; file?: boolea
       serverOf: () => 0,
       async append(item) {
         steps.push('append')
+        const known = item.clientId !== '' && item.clientId === refuse.known
+        if (item.refusal && !known) throw item.refusal
         appended.push(item)
-        const at = { sentAt: 0, streamId: '0-0', partition: 0, generation: 1, duplicate: false }
+        const at = { sentAt: 0, streamId: '0-0', partition: 0, generation: 1, duplicate: known }
         return { id: item.id, seq: appended.length, ...at }
       },
     },
@@ -93,4 +99,16 @@ t.test('what an edit shows belongs to its target, which is there already', async
   t.equal(appended[0]!.id, id, 'its entry is another one')
   await acceptor.accept(draft())
   t.equal(attached[1]!.target, undefined)
+})
+
+t.test('a retry of what was accepted is told so, though the file is gone by now', async (t) => {
+  const steps: string[] = []
+  const { acceptor } = acceptorWith(steps, { file: true, known: 'c-1' })
+  t.match(await acceptor.accept(draft({ clientId: 'c-1' })), { duplicate: true })
+  t.same(steps, ['permit', 'attach', 'append'], 'the append knows it')
+  await t.rejects(acceptor.accept(draft({ clientId: 'c-2' })), { code: 'file_not_found' })
+  const away = acceptorWith(steps, { away: true, known: 'c-1' })
+  steps.length = 0
+  await t.rejects(away.acceptor.accept(draft({ clientId: 'c-1' })), { code: 'unavailable' })
+  t.same(steps, ['permit', 'attach'], 'what is unknown is not a no')
 })
