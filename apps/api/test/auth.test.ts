@@ -34,7 +34,7 @@ test('without a valid token there is one answer, on every route that needs one (
     mint({ exp: soon() }),
     mint({ sub: 'a:b', exp: soon() }),
     mint({ sub: 'alice', exp: soon() - 120 }),
-    tokenOf('alice', { sid: 'gone' }),
+    tokenOf('alice', { iss: 'tidings', sid: 'gone' }),
     `${tokenOf('alice').slice(0, -4)}AAAA`,
   ]
   for (const token of bad) isProblem(t, await call('GET', 'me', { token }), 401, 'unauthenticated', token.slice(0, 60))
@@ -82,8 +82,8 @@ test('register, login and refresh answer with the grant and an access token of o
       .slice(0, 2)
       .map((part: string) => JSON.parse(Buffer.from(part, 'base64url').toString()))
     t.same(header, { alg: 'HS256', typ: 'at+jwt' })
-    t.same(Object.keys(claims).sort(), ['exp', 'iat', 'sid', 'sub'])
-    t.match(claims, { sub: 'alice', sid: 'session-1', exp: claims.iat + 600 })
+    t.same(Object.keys(claims).sort(), ['exp', 'iat', 'iss', 'sid', 'sub'])
+    t.match(claims, { iss: 'tidings', sub: 'alice', sid: 'session-1', exp: claims.iat + 600 })
     t.equal((await call('GET', 'me', { token: reply.body.accessToken })).status, 200, 'and it works')
   }
 })
@@ -139,7 +139,7 @@ test('the errors of logic keep their codes', async (t) => {
 
 test('logout ends the session of the token', async (t) => {
   const { call, calls } = await world(t)
-  const token = tokenOf('alice', { sid: 'session-9' })
+  const token = tokenOf('alice', { iss: 'tidings', sid: 'session-9' })
   for (const options of [{}, { headers: { 'content-type': 'application/json' } }]) {
     const reply = await call('POST', 'auth/logout', { token, ...options })
     t.same([reply.status, reply.text], [204, ''])
@@ -151,7 +151,7 @@ test('logout ends the session of the token', async (t) => {
 
 test('a ticket is issued for the identity of the token', async (t) => {
   const { call, ticketed } = await world(t)
-  const reply = await call('POST', 'auth/ws-ticket', { token: tokenOf('alice', { sid: 'session-9' }) })
+  const reply = await call('POST', 'auth/ws-ticket', { token: tokenOf('alice', { iss: 'tidings', sid: 'session-9' }) })
   t.equal(reply.status, 201)
   t.same(reply.body, { ticket: 'ticket-1', expiresIn: 60 })
   t.match(ticketed, [{ user: 'alice', sessionId: 'session-9' }])

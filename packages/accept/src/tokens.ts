@@ -18,6 +18,8 @@ import {
 import { LRUCache } from 'lru-cache'
 import type { Identity } from './types.js'
 
+/** `iss` of the tokens of our own sign-in. A team's backend signs with the same secret: its `sid` names a session of its own. */
+export const OWN_ISSUER = 'tidings'
 const MAX_KEPT = 20_000
 const MAX_TOKEN_LENGTH = 8_192
 /** Clocks of issuers may differ from ours by this much. */
@@ -74,12 +76,12 @@ export function createTokens(settings: TokenSettings, isRevoked: (sessionId: str
   }
 
   /** Who a token with a right signature stands for. */
-  function keep(token: string, { sub, exp, sid }: JWTPayload, own: boolean): Identity {
+  function keep(token: string, { iss, sub, exp, sid }: JWTPayload, own: boolean): Identity {
     if (typeof sub !== 'string' || !USER_ID.test(sub)) throw unauthenticated()
     const identity: Identity = {
       user: sub,
-      // An outside provider's sid names a session of its own.
-      sessionId: own && typeof sid === 'string' ? sid : undefined,
+      // Whoever else says sid means a session that is not known here, and of a user who perhaps is not, either.
+      sessionId: own && iss === OWN_ISSUER && typeof sid === 'string' ? sid : undefined,
       // The tolerance is for deciding whether it is valid, not for how long.
       expiresAt: exp! * 1_000,
       scopes: undefined,

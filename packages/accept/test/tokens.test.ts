@@ -39,8 +39,18 @@ const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 })
 
 t.test('HS256: a team mints tokens for its own users', async (t) => {
   const tokens = createTokens(settings(), never)
-  t.match(await verify(tokens, hmac(claims({ sid: 's1' }))), { user: 'alice', sessionId: 's1', scopes: undefined })
+  t.match(await verify(tokens, hmac(claims({ iss: 'tidings', sid: 's1' }))), {
+    user: 'alice',
+    sessionId: 's1',
+    scopes: undefined,
+  })
   t.match(await verify(tokens, hmac(claims())), { user: 'alice', sessionId: undefined })
+  for (const iss of [undefined, 'https://team.example'])
+    t.equal(
+      (await verify(tokens, hmac(claims({ iss, sid: 's1' })))).sessionId,
+      undefined,
+      'a session of a backend of its own',
+    )
   t.match(await verify(tokens, hmac(claims({ exp: now() - 20 }))), { user: 'alice' }, 'clocks may differ by 30 s')
 })
 
@@ -151,7 +161,7 @@ t.test('a JWKS document: keys by kid, and a provider that is away is no verdict'
 t.test('a kept verdict ends with the session', async (t) => {
   const revoked = new Set<string>()
   const tokens = createTokens(settings(), (id) => revoked.has(id))
-  const token = hmac(claims({ sid: 's9' }))
+  const token = hmac(claims({ iss: 'tidings', sid: 's9' }))
   await tokens.verify(token)
   t.notOk(tokens.verify(token) instanceof Promise, 'the second time it is known')
   revoked.add('s9')

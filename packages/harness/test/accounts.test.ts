@@ -135,6 +135,16 @@ t.test('a user of an outside provider deletes the account with a token that has 
   for (const node of [0, 1]) t.equal(await refusedSocket(w.token(alice, { jti: 'fresh' }), node), '4403 user_disabled')
 })
 
+t.test('a token of a team’s own backend that names a session of its own is like any other of it', async (t) => {
+  const [alice, bob] = [name(), await w.user()]
+  const token = w.token(alice, { sid: 'backend-1' })
+  for (const api of [0, 1]) t.equal(await statusOf(token, api), '200 ')
+  t.equal(await sending(bob.token, alice), '202', 'the user is there')
+  t.equal((await w.http('DELETE', 'me', { token })).status, 204)
+  for (const api of [0, 1]) await soon(t, 'refused', async () => (await statusOf(token, api)) === '403 user_disabled')
+  for (const node of [0, 1]) t.equal(await refusedSocket(token, node), '4403 user_disabled')
+})
+
 t.test('a user who is disabled is out within 5 s, and may sign in again when that is over', async (t) => {
   const logic = await logicOf(t, w)
   const [mallory, bob] = [await w.user(), await w.user()]

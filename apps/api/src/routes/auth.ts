@@ -1,5 +1,5 @@
 /** Signing in and out with a name and a password, and tickets for sockets. */
-import { TICKET_LIVES_S } from '@tidings/accept'
+import { OWN_ISSUER, TICKET_LIVES_S } from '@tidings/accept'
 import { AppError, DEVICE, type logicRpc } from '@tidings/protocol'
 import type { onRequestHookHandler } from 'fastify'
 import { Type } from 'typebox'
@@ -59,7 +59,7 @@ export function authRoutes(app: Api, deps: ApiDeps, authenticate: onRequestHookH
   function toReply(grant: logicRpc.Grant | undefined) {
     if (!grant?.user) throw new Error('logic answered without a grant')
     const { user, sessionId, refreshToken } = grant
-    const accessToken = app.jwt.sign({ sub: user.id, sid: sessionId }, { expiresIn })
+    const accessToken = app.jwt.sign({ iss: OWN_ISSUER, sub: user.id, sid: sessionId }, { expiresIn })
     return { user, accessToken, refreshToken, expiresIn }
   }
 
