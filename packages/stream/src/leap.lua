@@ -37,6 +37,9 @@ if to ~= '0' then
   redis.call('SET', KEYS[5], to)
   redis.call('SET', KEYS[6], string.format('%.0f', tonumber(to) - tonumber(n)))
   redis.call('PERSIST', KEYS[7])
+  -- The folds were given a time to live together with the log, and the next append does not look: the conversation is in `recent` by then.
+  -- Their name is made as append.lua makes it.
+  redis.call('PERSIST', string.sub(KEYS[7], 1, -#conversation - 5) .. 'fold:' .. conversation)
   redis.call('ZADD', KEYS[4], now, conversation)
 end
 for i = FIRST_KEYS + 1, #KEYS do

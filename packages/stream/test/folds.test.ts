@@ -241,6 +241,26 @@ t.test('an idle log goes before its folds, and both stay when somebody writes', 
   t.same([await redis.ttl(keys.log(DM)), await redis.ttl(keys.fold(DM))], [-1, -1])
 })
 
+t.test(
+  'an idle log that leaps because Redis came back as an older copy keeps its folds as long as itself',
+  async (t) => {
+    const given = await bench(t, 1)
+    const { redis, keys, reader, change, say } = await talk(t, given)
+    const target = await say()
+    await change(target, recall)
+    await redis.set(keys.mark(0, 'persist'), '9999999999999-0')
+    await redis.zadd(keys.recent(0), 1, DM)
+    await createJanitor(redis, keys).forgetIdle(0)
+    // The next generation, and a look at the conversation without an append, as logic does it after a loss.
+    await redis.set(keys.generation(0), `1 ${'a'.repeat(40)}`)
+    await given.generations.open(0)
+    await given.generations.leap(0, [DM])
+    t.same([await redis.ttl(keys.log(DM)), await redis.ttl(keys.fold(DM))], [-1, -1])
+    await say()
+    t.match(await reader.after(DM, 0, 1), [{ seq: target.seq, type: 'recalled', content: '' }])
+  },
+)
+
 t.test('folds are forgotten when neither the entry nor its changes are in the log', async (t) => {
   const { redis, keys, reader, change, say } = await talk(t)
   const [old, late] = [await say(), await say()]
