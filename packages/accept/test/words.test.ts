@@ -145,6 +145,8 @@ t.test('a document that is not right is refused, and says where', async (t) => {
     ['{"words":[{"word":"a","action":"ban"}]}', /^words\[0\].action must be one of flag, mask, reject/],
     ['{"words":[{"word":"a","whole":1}]}', /^words\[0\].whole must be true or false/],
     ['{"words":[],"wrods":[]}', /has no member wrods/],
+    ['{"words":["\\udc00"],"ignore":"all"}', /^words\[0\] has half of a surrogate pair/],
+    ['{"words":["ok","a\\ud83d"],"ignore":"punctuation"}', /^words\[1\] has half of a surrogate pair/],
     ['{"words":[],"ignore":"letters"}', /^ignore must be one of/],
     ['{"words":[],"rooms":[]}', /^rooms must be an object/],
     ['{"words":[],"rooms":{"lobby":{}}}', /^rooms.lobby is no room/],

@@ -178,6 +178,8 @@ t.test('a word is masked, refused or flagged on every way in, live, and by room'
     t.equal(await list.get(), JSON.stringify(document))
     const wrong = await operator(w, 'PUT', 'admin/words', { words: ['one', '\u200b'] })
     t.match(wrong, { status: 400, body: { code: 'invalid_request', detail: /^words\[1\] has nothing/ } })
+    const half = await operator(w, 'PUT', 'admin/words', { ignore: 'all', words: ['\udc00'] })
+    t.match(half, { status: 400, body: { code: 'invalid_request' } }, 'half of a character')
     t.same((await operator(w, 'GET', 'admin/words')).body, document)
     t.equal((await operator(w, 'DELETE', 'admin/words')).status, 204)
     await inForce(w, 0)

@@ -106,6 +106,8 @@ export function parseWords(text: string): WordList {
     const { word } = one as Members
     if (typeof word !== 'string' || word === '' || word.length > MAX_WORD_LENGTH)
       throw wrong(at, `must be a word of 1 to ${MAX_WORD_LENGTH} characters.`)
+    // No message has one, and it is no character.
+    if (/\p{Cs}/u.test(word)) throw wrong(at, 'has half of a surrogate pair in it.')
     return {
       at,
       text: word,
