@@ -129,12 +129,19 @@ test('changes count as sends', async (t) => {
 })
 
 test('a reply names a message', async (t) => {
-  const { send, drafts } = await world(t)
+  const { send, call, drafts } = await world(t)
   const to = { user: 'bob' }
   t.equal((await send({ to, content: { text: 'yes', replyTo: ID } })).status, 202)
   for (const replyTo of [7, '', '-1', '0', 'x', '12345678901234567890', null, {}])
     isProblem(t, await send({ to, content: { replyTo } }), 400, 'invalid_content', JSON.stringify(replyTo))
+  for (const name of ['reply\\u0054o', '\\u0072eplyTo']) {
+    const escaped = (id: string) => `{"to":{"user":"bob"},"content":{"text":"yes","${name}":"${id}"}}`
+    isProblem(t, await send(escaped('vile')), 400, 'invalid_content', name)
+    t.equal((await send(escaped(ID))).status, 202, name)
+    const edit = await call('PATCH', `messages/${ID}`, { body: `{"content":{"${name}":"vile"}}` })
+    isProblem(t, edit, 400, 'invalid_content', `${name} in an edit`)
+  }
   t.equal((await send({ to, content: { replyTo: {} }, type: 'x-mine' })).status, 202, "an application's own")
   t.equal((await send({ to, content: { deep: { replyTo: {} } } })).status, 202, 'further in')
-  t.equal(drafts.length, 3)
+  t.equal(drafts.length, 5)
 })

@@ -106,6 +106,7 @@ t.test('what is no answer counts as none: the set answer is given', async (t) =>
     ['no action', says({ action: 'perhaps' })],
     ['content that is none', says({ action: 'replace', content: 'text' })],
     ['no content', says({ action: 'replace' })],
+    ['a reply to no message', says({ action: 'replace', content: { replyTo: 'vile' } })],
     ['a key twice', says('{"action":"replace","content":{"a":1,"a":2}}')],
     ['content that is too large', says({ action: 'replace', content: { text: 'a'.repeat(17_000) } })],
     ['an answer that is too large', says({ action: 'allow', more: 'a'.repeat(70_000) })],

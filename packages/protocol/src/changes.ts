@@ -106,8 +106,8 @@ const REPLY_ID = /^[1-9]\d{0,18}$/
  * @throws AppError `invalid_content` when it is not the id of a message
  */
 export function checkReply(content: string): void {
-  // Most contents do not have the word.
-  if (!content.includes('"replyTo"')) return
+  // Most contents do not have the word, and nothing that may stand for a letter of it.
+  if (!content.includes('"replyTo"') && !content.includes('\\u')) return
   const raw = rawMembers(content).get('replyTo')
   if (raw === undefined) return
   const id = JSON.parse(raw) as unknown

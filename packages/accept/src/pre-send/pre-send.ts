@@ -2,7 +2,7 @@
  * The hook that an operator's own server answers before a message is accepted. It never holds a message for longer than its deadline:
  * where it fails, is slow, answers nonsense or has too much to do, the set answer is given instead.
  */
-import { AppError, MAX_CONTENT_DEPTH, rawMembers } from '@tidings/protocol'
+import { AppError, checkReply, MAX_CONTENT_DEPTH, rawMembers, SENDABLE_TYPES } from '@tidings/protocol'
 import { jitterSeconds, type Logger } from '@tidings/service'
 import type { Draft } from '../types.js'
 import { type HookAnswer, parseAnswer } from './answer.js'
@@ -77,7 +77,7 @@ export function createPreSend(config: PreSendConfig, metrics: PreSendMetrics, lo
     if (active < AT_ONCE) queue.shift()?.()
   }
 
-  async function call(body: string): Promise<HookAnswer | Failure> {
+  async function call(body: string, type: string): Promise<HookAnswer | Failure> {
     if (active >= AT_ONCE && queue.length >= MAX_QUEUED) return 'full'
     const signal = AbortSignal.timeout(config.deadlineMs)
     await turn(signal)
@@ -87,6 +87,7 @@ export function createPreSend(config: PreSendConfig, metrics: PreSendMetrics, lo
       // Asked when it is this one's turn: those before it may have found the hook to be dead.
       if (!breaker.admit()) return 'open'
       const answer = parseAnswer(await poster.post(body, signal))
+      if (answer.action === 'replace' && mayReply(type)) checkReply(answer.content)
       breaker.succeeded()
       return answer
     } catch (error) {
@@ -102,7 +103,7 @@ export function createPreSend(config: PreSendConfig, metrics: PreSendMetrics, lo
     async ask(draft, flagged) {
       const began = performance.now()
       const edited = draft.type === 'edit' ? editedIn(draft.content) : undefined
-      const answer = await call(bodyOf(draft, edited, flagged))
+      const answer = await call(bodyOf(draft, edited, flagged), draft.type)
       if (typeof answer === 'string') {
         metrics.asked(answer, performance.now() - began)
         if (config.onFailure === 'allow') return { action: 'allow' }
@@ -117,6 +118,9 @@ export function createPreSend(config: PreSendConfig, metrics: PreSendMetrics, lo
     stop: () => poster.stop(),
   }
 }
+
+/** An application's own types may mean something else by `replyTo`. */
+const mayReply = (type: string): boolean => SENDABLE_TYPES.has(type) || type === 'edit'
 
 /** The new content in the content of an edit, which is its last member, and what stands before it. */
 function editedIn(content: string): { head: string; content: string; target: unknown } | undefined {
