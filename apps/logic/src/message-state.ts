@@ -25,6 +25,7 @@ export const createLooks = (): Line =>
     atOnce: 4,
     inLine: 64,
     perUser: 16,
+    waitMs: 1_000,
     refusal: 'Too many messages are looked for at once. Try again shortly.',
   })
 

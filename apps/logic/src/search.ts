@@ -42,6 +42,9 @@ const AT_ONCE = 3
 const IN_LINE = 30
 /** Of one user: no one alone takes all. */
 const PER_USER = 2
+/** One waits for so long, and then takes so long, with all its statements. */
+const WAIT_MS = 2_000
+const SEARCH_MS = 2_000
 /** Of what is shown of a long text, and before the first word in it. */
 const SNIPPET = 200
 const LEAD = 50
@@ -64,6 +67,7 @@ export function createSearches(on: boolean): Searches {
     atOnce: AT_ONCE,
     inLine: IN_LINE,
     perUser: PER_USER,
+    waitMs: WAIT_MS,
     refusal: 'Too many searches at once. Try again shortly.',
   })
   return {
@@ -92,9 +96,10 @@ export async function searchMessages(
     after: request.after === 0 ? undefined : seqOf('after', request.after),
   }
   return deps.search.run(user, async () => {
+    const deadline = performance.now() + SEARCH_MS
     const within = await searchedBy(deps, user, request.conversation)
     const complete = await isComplete(deps, within)
-    const found = await searchAll(deps.store, within, { ...only, terms, upToId, limit: offset + limit + 1 })
+    const found = await searchAll(deps.store, within, deadline, { ...only, terms, upToId, limit: offset + limit + 1 })
     const page = found.slice(offset, offset + limit)
     const next = offset + limit
     return {
@@ -156,14 +161,19 @@ async function isComplete(deps: SearchDeps, within: readonly Searched[]): Promis
   return true
 }
 
+/** @param deadline by performance.now(), for all of it @throws AppError `unavailable`, also when it takes too long */
 async function searchAll(
   store: Store,
   within: readonly Searched[],
-  question: Omit<Parameters<typeof searchEntries>[1], 'within'>,
+  deadline: number,
+  question: Omit<Parameters<typeof searchEntries>[1], 'within' | 'giveUpMs'>,
 ): Promise<FoundEntry[]> {
   const found: FoundEntry[] = []
-  for (let at = 0; at < within.length; at += CHUNK)
-    found.push(...(await searchEntries(store, { ...question, within: within.slice(at, at + CHUNK) })))
+  for (let at = 0; at < within.length; at += CHUNK) {
+    const giveUpMs = Math.ceil(deadline - performance.now())
+    if (giveUpMs <= 0) throw new AppError('unavailable', 'The search takes too long.', { retryAfter: 2 })
+    found.push(...(await searchEntries(store, { ...question, giveUpMs, within: within.slice(at, at + CHUNK) })))
+  }
   return found.sort((a, b) => b.score - a.score || compareIds(b.id, a.id))
 }
 

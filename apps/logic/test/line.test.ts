@@ -10,7 +10,7 @@ function works() {
 }
 
 const turn = () => new Promise(setImmediate)
-const bounds = { atOnce: 2, inLine: 2, perUser: 3, refusal: 'Too much.' }
+const bounds = { atOnce: 2, inLine: 2, perUser: 3, waitMs: 60_000, refusal: 'Too much.' }
 
 t.test('so many run at once, so many wait, and the next is told that it is too much', async (t) => {
   const line = createLine(bounds)
@@ -48,4 +48,21 @@ t.test('one user has so many in it, and has them back when they have failed', as
       line.run('a', () => Promise.reject(wrong)),
       wrong,
     )
+})
+
+t.test('whoever waits for too long is told so, and nothing is done for them', async (t) => {
+  const line = createLine({ ...bounds, atOnce: 1, waitMs: 20 })
+  const { ends, work } = works()
+  const first = line.run('a', work)
+  let done = false
+  await t.rejects(
+    line.run('b', async () => {
+      done = true
+    }),
+    { code: 'overloaded' },
+  )
+  ends[0]!()
+  await first
+  t.notOk(done)
+  t.equal(await line.run('b', async () => 'mine'), 'mine', 'the place is free')
 })

@@ -3,9 +3,6 @@ import { createHash } from 'node:crypto'
 import type { Store } from './db.js'
 import type { Term } from './search-words.js'
 
-/** A search gives up after that: the words are too common. */
-const GIVE_UP_MS = 2_000
-
 /** A conversation that is searched. */
 export interface Searched {
   conversation: string
@@ -24,6 +21,8 @@ export interface SearchQuestion {
   /** Nothing newer than this id. */
   upToId: string
   limit: number
+  /** After so long the database gives up: the words are too common. */
+  giveUpMs: number
 }
 
 export interface FoundEntry {
@@ -45,15 +44,18 @@ const wordsFor = (terms: readonly Term[]): string =>
  * Index: search_entries_words, forced: for one conversation the server would rather go through all of it. The score is of the words alone: how rare a conversation is says nothing. MariaDB has its bound in a
  * comment of its own, MySQL in a hint.
  */
-const searchSql = (more: string): string => `/*M! SET STATEMENT max_statement_time=${GIVE_UP_MS / 1_000} FOR */
-  SELECT /*+ MAX_EXECUTION_TIME(${GIVE_UP_MS}) */ conversation, seq, id, MATCH(words) AGAINST (? IN BOOLEAN MODE) AS score
+const searchSql = (
+  giveUpMs: number,
+  more: string,
+): string => `/*M! SET STATEMENT max_statement_time=${giveUpMs / 1_000} FOR */
+  SELECT /*+ MAX_EXECUTION_TIME(${giveUpMs}) */ conversation, seq, id, MATCH(words) AGAINST (? IN BOOLEAN MODE) AS score
   FROM search_entries FORCE INDEX (search_entries_words)
   WHERE MATCH(words) AGAINST (? IN BOOLEAN MODE) AND conversation IN (?) AND id <= ?${more}
   ORDER BY score DESC, id DESC LIMIT ?`
 
 /** The best entries, of equals the newest. @throws AppError `unavailable`, also when it takes too long */
 export async function searchEntries(store: Store, question: SearchQuestion): Promise<FoundEntry[]> {
-  const { terms, within, from, before, after, upToId, limit } = question
+  const { terms, within, from, before, after, upToId, limit, giveUpMs } = question
   if (terms.length === 0 || within.length === 0) return []
   const conversations = within.map(({ conversation }) => conversation)
   const words = wordsFor(terms)
@@ -74,7 +76,10 @@ export async function searchEntries(store: Store, question: SearchQuestion): Pro
   for (const { conversation, floor } of within)
     if (floor > 0) add('NOT (conversation = ? AND seq <= ?)', conversation, floor)
   const rows = await store.use((db) =>
-    db.select<{ conversation: string; seq: string; id: string; score: number }>(searchSql(more), [...values, limit]),
+    db.select<{ conversation: string; seq: string; id: string; score: number }>(searchSql(giveUpMs, more), [
+      ...values,
+      limit,
+    ]),
   )
   return rows.map(({ conversation, seq, id, score }) => ({ conversation, seq: Number(seq), id: String(id), score }))
 }
@@ -93,4 +98,4 @@ export async function searchedUpTo(store: Store, conversations: readonly string[
 }
 
 /** For the test that reads EXPLAIN. */
-export const searchSqlForTests = searchSql('')
+export const searchSqlForTests = searchSql(2_000, '')

@@ -31,6 +31,7 @@ const found = async (q: string, ...conversations: string[]) =>
       within: conversations.map((conversation) => ({ conversation, floor: 0 })),
       upToId: HIGHEST,
       limit: 100,
+      giveUpMs: 2_000,
     })
   ).map(({ conversation, seq }) => `${conversation} ${seq}`)
 const job = (await claimJob(store, 'search', 'test'))!
@@ -75,7 +76,13 @@ t.test('what is asked for is a word, a conversation, a sender and a time, and al
   t.same((await found('pear', c)).sort(), [`${c} 1`, `${c} 2`, `${c} 3`], 'texts and names of files')
   t.same(await found('pear'), [], 'nowhere is nowhere')
   const ask = async (over: object) => {
-    const base = { terms: termsOf('pear'), within: [{ conversation: c, floor: 0 }], upToId: HIGHEST, limit: 10 }
+    const base = {
+      terms: termsOf('pear'),
+      within: [{ conversation: c, floor: 0 }],
+      upToId: HIGHEST,
+      limit: 10,
+      giveUpMs: 2_000,
+    }
     return (await searchEntries(store, { ...base, ...over })).map(({ seq }) => seq)
   }
   t.same(await ask({ from: 'bob' }), [1])
