@@ -31,12 +31,14 @@ const rawLine = (kind: string, name: string, json: string): string =>
 
 /**
  * @param running kept while it goes on, dropped at the end, also when nobody reads on
+ * @param requireSession asked before every page: an export may take long. Throws when the session or the user has ended
  * @throws AppError what logic throws, in the midst of it: then the last line is missing
  */
 export async function* exportLines(
   logic: LogicCalls,
   { user, all }: ExportOptions,
   running: RunningExport,
+  requireSession: () => undefined | Promise<void>,
 ): AsyncGenerator<string> {
   let lines = 0
   const counted = (text: string, count = 1): string => {
@@ -53,11 +55,13 @@ export async function* exportLines(
     for (const file of files) yield counted(line('file', file))
     for await (const blocked of blocks(logic, user)) yield counted(line('block', { user: blocked }))
     for await (const view of conversations(logic, user)) {
+      await patient(async () => requireSession())
       yield counted(rawLine('conversation', 'conversation', conversationJson(view)))
       const room = view.kind === 'room' ? await roomOf(logic, user, view.id) : undefined
       if (room) yield counted(line('room', { room: roomJson({ room }) }))
       for await (const page of messages(logic, user, view)) {
         await running.keep()
+        await patient(async () => requireSession())
         const said = all ? page : page.filter(({ from }) => from === user)
         if (said.length === 0) continue
         yield counted(said.map((entry) => rawLine('message', 'message', entryJson(entry))).join(''), said.length)

@@ -1,6 +1,6 @@
 /** One's own data as lines: what is in them, one at a time, and what becomes of it when somebody goes away. */
 import { request as httpRequest } from 'node:http'
-import { AppError, type logicRpc } from '@tidings/protocol'
+import { AppError, type logicRpc, revokedUser } from '@tidings/protocol'
 import { test } from 'tap'
 import type { Exports } from '../src/index.js'
 import { away, isProblem, ROOM, roomOf, SEND_TOKEN, tokenOf, world } from './world.js'
@@ -179,4 +179,22 @@ test('a client that reads no more is not written for; one that goes away ends it
   request.destroy()
   while (running.size > 0) await new Promise(setImmediate)
   t.ok(seq <= before + 400, 'a page in hand at most')
+})
+
+test('it ends with its session, and with its user', async (t) => {
+  const { exports, running } = exportsOf()
+  const { call, behind, revoked } = await world(t, { exports })
+  behind.listConversations = () => ({ conversations: [view('dm:alice:bob', 1_000)], nextCursor: '' })
+  const token = tokenOf('alice', { iss: 'tidings', sid: 's-1' })
+  for (const ended of ['s-1', revokedUser('alice')]) {
+    let reads = 0
+    behind.readHistory = () => {
+      if (++reads === 2) revoked.add(ended)
+      return { entries: [entry('dm:alice:bob', reads * 200, 'alice')], voids: [], head: 1_000, complete: true }
+    }
+    await t.rejects(call('GET', 'me/export', { token }), 'cut')
+    t.equal(reads, 2, 'nothing more was asked for')
+    t.equal(running.size, 0)
+    revoked.delete(ended)
+  }
 })

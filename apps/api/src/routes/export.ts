@@ -1,6 +1,7 @@
 /** One's own data, to take along. */
 import { Readable } from 'node:stream'
-import { toAppError } from '@tidings/protocol'
+import type { Identity } from '@tidings/accept'
+import { AppError, revokedUser, toAppError } from '@tidings/protocol'
 import type { onRequestHookHandler } from 'fastify'
 import { Type } from 'typebox'
 import type { Api, ApiDeps } from '../api.js'
@@ -13,10 +14,18 @@ const NDJSON = 'application/x-ndjson'
 
 export function exportRoutes(
   app: Api,
-  { logic, exports }: ApiDeps,
+  { logic, exports, seenUsers, isRevoked }: ApiDeps,
   authenticate: onRequestHookHandler,
   log: RequestLog,
 ): void {
+  /** The token itself may end meanwhile: it cannot be renewed in the midst of an answer. @throws AppError `unauthenticated`, `user_disabled`, `unavailable` */
+  function requireSession(identity: Identity): undefined | Promise<void> {
+    const { user, sessionId } = identity
+    if (isRevoked(revokedUser(user)) || (sessionId !== undefined && isRevoked(sessionId)))
+      throw new AppError('unauthenticated', 'The session has ended.')
+    return seenUsers.check(identity)
+  }
+
   app.get(
     '/me/export',
     {
@@ -42,7 +51,10 @@ export function exportRoutes(
     async (request, reply) => {
       const user = requireUser(request.identity)
       const running = await exports.take(user)
-      const lines = exportLines(logic, { user, all: request.query.all === '1' }, running)
+      const { identity } = request
+      const lines = exportLines(logic, { user, all: request.query.all === '1' }, running, () =>
+        requireSession(identity),
+      )
       // One page ahead of the reader. A cut connection ends it, and with it whatever is asked for.
       const body = Readable.from(lines, { highWaterMark: 1 })
       // Before that, the answer is a problem like others.
