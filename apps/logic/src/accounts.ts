@@ -47,7 +47,7 @@ export async function login(deps: AccountDeps, request: logicRpc.LoginRequest): 
  * @throws AppError `invalid_request`, `username_taken`, `overloaded`, `unavailable`
  */
 export async function makeUser(
-  { store, passwords }: Pick<AccountDeps, 'store' | 'passwords'>,
+  { store, passwords, broadcasts }: Pick<AccountDeps, 'store' | 'passwords' | 'broadcasts'>,
   request: logicRpc.MakeUserRequest,
 ): Promise<logicRpc.User> {
   const id = userOf(request.user)
@@ -56,6 +56,6 @@ export async function makeUser(
   if (await findUser(store, id)) throw taken()
   const passwordHash = password === undefined ? null : await passwords.hash(password)
   const user = { id, displayName, passwordHash, createdAt: new Date() }
-  if (!(await insertUser(store, user))) throw taken()
+  if (!(await insertUser(store, { ...user, feedStart: await broadcasts.head() }))) throw taken()
   return toUser({ ...user, disabledAt: null, deletedAt: null })
 }

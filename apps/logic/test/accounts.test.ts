@@ -1,6 +1,7 @@
+import { EVERYONE } from '@tidings/protocol'
 import { connectRedis } from '@tidings/stream'
 import t from 'tap'
-import { login, register } from '../src/accounts.js'
+import { login, makeUser, register } from '../src/accounts.js'
 import { unwrap } from '../src/outcome.js'
 import { createPasswords } from '../src/passwords.js'
 import { startRevocations } from '../src/revocations.js'
@@ -27,6 +28,23 @@ t.test('a name is given out once, and names are compared byte for byte', async (
   await t.rejects(login(deps, { username: 'Alice', password: PASSWORD, device: '' }), { code: 'invalid_credentials' })
   await t.rejects(getUser(store, { user: 'Alice' }), { code: 'user_not_found' })
 })
+
+t.test(
+  'a new account is shown nothing of what was said to everyone before, also where that is not stored yet',
+  async (t) => {
+    await redis.set(keys.seq(EVERYONE), 3)
+    await account('newcomer')
+    await makeUser(deps, { user: 'made', password: '', displayName: '' })
+    t.same(
+      await deps.broadcasts.startsOf(['newcomer', 'made']),
+      new Map([
+        ['newcomer', 3],
+        ['made', 3],
+      ]),
+    )
+    await redis.del(keys.seq(EVERYONE))
+  },
+)
 
 t.test('of many who register one name at once, one gets it', async (t) => {
   const answers = await Promise.allSettled(Array.from({ length: 8 }, () => account('racer')))
