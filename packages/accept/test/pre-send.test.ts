@@ -113,6 +113,11 @@ t.test('what is no answer counts as none: the set answer is given', async (t) =>
     ['a status', says({ action: 'allow' }, 500)],
     ['a redirect', (_, response) => void response.writeHead(302, { location: '/other' }).end()],
     ['a cut', (_, response) => void response.destroy()],
+    [
+      'another protocol',
+      (_, response) =>
+        void response.socket!.write('HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n'),
+    ],
   ]
   for (const [name, handle] of nonsense) {
     // One each: several failures in a row are the next test's.

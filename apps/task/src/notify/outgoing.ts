@@ -72,9 +72,15 @@ export function createPost(agents: Agents, withinMs = WITHIN_MS): Post {
       })
       // The one bound that holds for all of it: a socket that rests is but one way to be slow.
       const timer = setTimeout(() => request.destroy(new Error(`no answer within ${withinMs} ms`)), withinMs)
-      request.on('close', () => clearTimeout(timer))
+      let answered = false
+      request.on('close', () => {
+        clearTimeout(timer)
+        // A 101, which nobody asked for, is neither an answer nor an error to Node: the connection just closes.
+        if (!answered) reject(new Error('the connection closed without an answer'))
+      })
       request.on('error', (error) => reject(new Error(reasonOf(error), { cause: error })))
       request.on('response', (response) => {
+        answered = true
         readAway(response)
           .then(() => resolve({ status: response.statusCode ?? 0, retryAfterMs: retryAfterOf(response) }))
           .catch((error: unknown) => reject(error))

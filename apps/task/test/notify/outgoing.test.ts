@@ -102,6 +102,21 @@ t.test('a redirect is an answer, and a long answer is not read', async (t) => {
   t.ok(sent < 50_000_000, `${sent} bytes`)
 })
 
+t.test('a connection that is given to another protocol, or closed, is no answer, and is not waited for', async (t) => {
+  const port = await listen(
+    t,
+    createServer(({ url, socket }) => {
+      if (url === '/close') socket.destroy()
+      else socket.write('HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n')
+    }),
+  )
+  // Far beyond the test's own end: what is waited for is seen.
+  const post = open(t, true, 3_600_000)
+  const at = (path: string) => post({ url: `http://127.0.0.1:${port}${path}`, headers: {}, body: '{}' })
+  await t.rejects(at('/upgrade'), { message: 'the connection closed without an answer' })
+  await t.rejects(at('/close'))
+})
+
 t.test('Retry-After is read as seconds and as a date', async (t) => {
   const port = await listen(
     t,

@@ -36,8 +36,14 @@ export function createPoster(url: string, secret: string, connections: number): 
           'x-tidings-signature': createHmac('sha256', secret).update(`${timestamp}.${body}`).digest('hex'),
         },
       })
+      let answered = false
       request.on('error', (error) => reject(Object.assign(error, { reused: request.reusedSocket })))
+      // A 101, which nobody asked for, is neither an answer nor an error to Node: the connection just closes.
+      request.on('close', () => {
+        if (!answered) reject(new Error('the connection closed without an answer'))
+      })
       request.on('response', (response) => {
+        answered = true
         if (response.statusCode !== 200) {
           // Read to its end, or the connection would be of no use any more.
           response.resume()
