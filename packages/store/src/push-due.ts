@@ -175,6 +175,15 @@ export async function postponePush(store: Store, { user, device, conversation }:
   )
 }
 
+/** They are due later, though nobody has tried to send them. @throws AppError `unavailable` */
+export async function holdPushes(store: Store, pushes: readonly DuePush[], dueAt: Date): Promise<void> {
+  if (pushes.length === 0) return
+  const keys = pushes.map(({ user, device, conversation }) => [user, device, conversation])
+  await store.use((db) =>
+    db.run('UPDATE push_due SET due_at = ? WHERE (user, device, conversation) IN (?)', [dueAt, keys]),
+  )
+}
+
 /** When the next one is due. Index: push_due_due_at. @throws AppError `unavailable` */
 export async function nextPushDue(store: Store): Promise<Date | undefined> {
   const [row] = await store.use((db) => db.select<{ due: Date | null }>('SELECT MIN(due_at) AS due FROM push_due'))

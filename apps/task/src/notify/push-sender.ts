@@ -1,7 +1,8 @@
 /**
  * Pushes what is due to devices that have not acknowledged it. Promise: a device that has the entry, a person who has read it or muted
- * the conversation, whoever would hear of it after it has expired, and whoever is not in the room any more, are not pushed to; one push for a conversation and device at a time. It is a hint: what a service
- * refuses for a day is given up, for the entry waits for the device anyway.
+ * the conversation, whoever would hear of it after it has expired, and whoever is not in the room any more, are not pushed to; one push for a conversation and device at a time.
+ * A push service that is slow or dead holds up nobody but the devices that use it. It is a hint: what a service refuses for a day is given up,
+ * for the entry waits for the device anyway.
  */
 import { AppError, isRoom } from '@tidings/protocol'
 import { backoffMs, type Logger, type StageMetrics, type Stoppable } from '@tidings/service'
@@ -10,12 +11,14 @@ import {
   claimPushes,
   finishPush,
   forgetPushSubscription,
+  holdPushes,
   nextPushDue,
   postponePush,
   type Store,
 } from '@tidings/store'
 import { type Keys, type Redis, readMemberships, readPositions } from '@tidings/stream'
 import type { Post } from './outgoing.js'
+import { createPushHosts, IN_ALL } from './push-hosts.js'
 import { pushRequest, TTL_S, type Vapid } from './push-request.js'
 
 const LOOK_EVERY_MS = 500
@@ -26,6 +29,7 @@ const CLAIM_MS = 15_000
 const FINISH_MS = 1_500
 const RETRY = { firstMs: 2_000, maxMs: 3_600_000 }
 
+type Placed = ClaimedPush & { subscription: NonNullable<ClaimedPush['subscription']> }
 type Fate = 'pushed' | 'not_needed' | 'gone' | 'refused' | { again: number }
 
 export function startPushSender(deps: {
@@ -45,8 +49,16 @@ export function startPushSender(deps: {
 }): Stoppable {
   const { store, redis, keys, post, cut, vapid, afterMs, metrics, log } = deps
   const { lookEveryMs = LOOK_EVERY_MS, claimMs = CLAIM_MS } = deps
+  const hosts = createPushHosts()
+  /** Pushes on their way, and what became of them on its way into the store. */
+  const running = new Set<Promise<void>>()
   let stopped = false
   let looking: Promise<void> | undefined
+
+  function tell(error: unknown): void {
+    // Away is said by the stores; what is claimed comes back by itself.
+    if (!(error instanceof AppError)) log.error({ err: error }, 'pushes cannot be sent')
+  }
 
   /** Those that still need it. @throws AppError `unavailable` */
   async function needed(pushes: readonly ClaimedPush[]): Promise<Set<ClaimedPush>> {
@@ -69,14 +81,15 @@ export function startPushSender(deps: {
     return typeof membership === 'object' && seq > membership.floor
   }
 
-  async function send(push: ClaimedPush & { subscription: NonNullable<ClaimedPush['subscription']> }): Promise<Fate> {
-    const { subscription } = push
-    const { host } = new URL(subscription.endpoint)
+  async function send(push: Placed): Promise<Fate> {
+    const host = hostOf(push)
+    let well = false
     try {
       const { status, retryAfterMs } = await post(pushRequest(push, vapid))
+      well = status < 500
       if (status >= 200 && status < 300) return 'pushed'
       if (status === 404 || status === 410) {
-        await forgetPushSubscription(store, subscription.id)
+        await forgetPushSubscription(store, push.subscription.id)
         return 'gone'
       }
       if (status === 429 || status >= 500) return { again: Math.min(retryAfterMs, RETRY.maxMs) }
@@ -87,45 +100,83 @@ export function startPushSender(deps: {
       if (error instanceof AppError) throw error
       log.debug({ host, err: error instanceof Error ? error.message : error }, 'a push service was not reached')
       return { again: 0 }
+    } finally {
+      hosts.leave(host, well, Date.now())
     }
   }
 
-  async function settleOne(push: ClaimedPush, isNeeded: boolean): Promise<void> {
-    const began = performance.now()
-    const { subscription } = push
-    const fate = isNeeded && subscription ? await send({ ...push, subscription }) : 'not_needed'
+  /** @param began by `performance.now()` */
+  async function settleOne(push: ClaimedPush, fate: Fate, began: number): Promise<void> {
     const now = Date.now()
     if (typeof fate === 'object') {
-      const dueAt = now + Math.max(backoffMs(push.tries, RETRY), fate.again)
-      if (dueAt < push.createdAt.getTime() + TTL_S * 1_000) {
+      const dueAt = new Date(now + Math.max(backoffMs(push.tries, RETRY), fate.again))
+      if (!isTooLate(push, dueAt)) {
         metrics.failed('retry')
-        await postponePush(store, push, new Date(dueAt))
+        await postponePush(store, push, dueAt)
         return
       }
-      metrics.failed('given_up')
-    } else if (fate === 'pushed') metrics.done(performance.now() - began)
+      await giveUp(push)
+      return
+    }
+    if (fate === 'pushed') metrics.done(performance.now() - began)
     else metrics.failed(fate)
     await finishPush(store, push, new Date(now + afterMs))
   }
 
+  async function giveUp(push: ClaimedPush): Promise<void> {
+    metrics.failed('given_up')
+    await finishPush(store, push, new Date(Date.now() + afterMs))
+  }
+
+  /** Lets it run: nobody waits for it but `stop`. */
+  function start(work: () => Promise<void>): void {
+    const one = work()
+      .catch(tell)
+      .finally(() => running.delete(one))
+    running.add(one)
+  }
+
+  /** What their hosts have no place for is due later. That is no try, but it ends after a day, too. */
+  async function hold(pushes: readonly Placed[], dueAt: Date): Promise<void> {
+    await holdPushes(
+      store,
+      pushes.filter((push) => !isTooLate(push, dueAt)),
+      dueAt,
+    )
+    for (const push of pushes) if (isTooLate(push, dueAt)) await giveUp(push)
+  }
+
   async function look(): Promise<void> {
     while (!stopped) {
+      // Whoever ends makes room, and no further one is claimed before: it could not be sent.
+      while (running.size >= IN_ALL) await Promise.race(running)
       const due = await nextPushDue(store)
       const now = Date.now()
-      if (!due || due.getTime() > now) return
-      const pushes = await claimPushes(store, { limit: CLAIM, now: new Date(now), until: new Date(now + claimMs) })
+      if (stopped || !due || due.getTime() > now) return
+      const limit = Math.min(CLAIM, IN_ALL - running.size)
+      const pushes = await claimPushes(store, { limit, now: new Date(now), until: new Date(now + claimMs) })
       if (pushes.length === 0) return
       const stillNeeded = await needed(pushes)
-      await Promise.all(pushes.map((push) => settleOne(push, stillNeeded.has(push))))
+      const later = new Map<number, Placed[]>()
+      const began = performance.now()
+      for (const push of pushes) {
+        const { subscription } = push
+        if (!subscription || !stillNeeded.has(push)) {
+          start(() => settleOne(push, 'not_needed', began))
+          continue
+        }
+        const placed = { ...push, subscription }
+        const waitMs = hosts.enter(hostOf(placed), now)
+        if (waitMs > 0) later.set(waitMs, [...(later.get(waitMs) ?? []), placed])
+        else start(async () => settleOne(push, await send(placed), began))
+      }
+      for (const [waitMs, held] of later) await hold(held, new Date(now + waitMs))
     }
   }
 
   const timer = setInterval(() => {
     looking ??= look()
-      .catch((error: unknown) => {
-        // Away is said by the stores; what is claimed comes back by itself.
-        if (!(error instanceof AppError)) log.error({ err: error }, 'pushes cannot be sent')
-      })
+      .catch(tell)
       .finally(() => {
         looking = undefined
       })
@@ -137,7 +188,14 @@ export function startPushSender(deps: {
       clearInterval(timer)
       const later = setTimeout(cut, FINISH_MS)
       await looking
+      await Promise.all(running)
       clearTimeout(later)
     },
   }
 }
+
+const hostOf = ({ subscription }: Placed): string => new URL(subscription.endpoint).host
+
+/** Would nobody want it any more by then? */
+const isTooLate = ({ createdAt }: ClaimedPush, dueAt: Date): boolean =>
+  dueAt.getTime() >= createdAt.getTime() + TTL_S * 1_000

@@ -19,6 +19,8 @@ import { selfSigned } from './certificate.js'
 
 const log = createLogger({ app: 'task', instance: 'test', level: process.env.TEST_LOG ?? 'silent' })
 const CONVERSATION = 'dm:alice:bob'
+/** Of all push services here. */
+const { key, cert } = selfSigned()
 
 interface Received {
   path: string
@@ -32,10 +34,11 @@ interface Service {
   received: Received[]
   /** Answers of the next requests; then 201. */
   answers: { status: number; headers?: Record<string, string> }[]
+  /** It answers nothing. */
+  silent: boolean
 }
 
 async function pushService(t: Test): Promise<Service> {
-  const { key, cert } = selfSigned()
   const received: Received[] = []
   const answers: Service['answers'] = []
   const server = createServer({ key, cert }, (request, response) => {
@@ -43,6 +46,7 @@ async function pushService(t: Test): Promise<Service> {
     request.on('data', (chunk: Buffer) => chunks.push(chunk))
     request.on('end', () => {
       received.push({ path: request.url!, headers: request.headers, body: Buffer.concat(chunks) })
+      if (service.silent) return
       const { status, headers = {} } = answers.shift() ?? { status: 201 }
       response.writeHead(status, headers).end()
     })
@@ -54,7 +58,9 @@ async function pushService(t: Test): Promise<Service> {
     server.closeAllConnections()
     server.close()
   })
-  return { url: `https://127.0.0.1:${(server.address() as AddressInfo).port}`, agent, received, answers }
+  const url = `https://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const service: Service = { url, agent, received, answers, silent: false }
+  return service
 }
 
 /** A browser: its keys, and how it opens what it is sent (RFC 8291). */
@@ -120,6 +126,8 @@ interface Stage {
   device: ReturnType<typeof browser>
   /** Notes that bob's phone is due a push of this entry. */
   note(seq: number, over?: Partial<DuePush>, dueInMs?: number): Promise<void>
+  /** Another device of bob's, at another push service. */
+  subscribe(name: string, at: Service): Promise<void>
   due(): Promise<{ seq: string; tries: number; due_at: Date }[]>
   start(afterMs?: number): Stoppable
 }
@@ -129,21 +137,19 @@ async function stage(t: Test): Promise<Stage> {
   const service = await pushService(t)
   const vapid = vapidKeys()
   const device = browser()
-  const endpoint = `${service.url}/send/bob-phone`
   for (const id of ['alice', 'bob'])
     await w.store.use((db) =>
       db.run('INSERT INTO users (id, display_name, created_at) VALUES (?)', [[id, `${id}'s name`, new Date()]]),
     )
-  await putPushSubscription(
-    w.store,
-    {
-      ...{ user: 'bob', device: 'phone', endpoint, p256dh: device.p256dh, auth: device.auth, createdAt: new Date() },
-      endpointHash: createHash('sha256').update(endpoint).digest('hex'),
-    },
-    20,
-  )
+  async function subscribe(name: string, at: Service): Promise<void> {
+    const endpoint = `${at.url}/send/bob-${name}`
+    const row = { user: 'bob', device: name, endpoint, p256dh: device.p256dh, auth: device.auth, createdAt: new Date() }
+    const endpointHash = createHash('sha256').update(endpoint).digest('hex')
+    await putPushSubscription(w.store, { ...row, endpointHash }, 20)
+  }
+  await subscribe('phone', service)
   return {
-    ...{ w, service, vapid, device },
+    ...{ w, service, vapid, device, subscribe },
     note: (seq, over = {}, dueInMs = -1) =>
       transaction(w.store, (db) =>
         insertDuePushes(
@@ -160,7 +166,8 @@ async function stage(t: Test): Promise<Stage> {
     due: () => w.store.use((db) => db.select('SELECT seq, tries, due_at FROM push_due')),
     start(afterMs = 10_000) {
       const metrics = stageMetrics(createMetrics('task', 'test'), 'web_push')
-      const post = createPost({ http: undefined, https: service.agent })
+      // Longer than any test: what does not answer is waited for.
+      const post = createPost({ http: undefined, https: service.agent }, 60_000)
       const { store, redis, keys } = w
       const sender = startPushSender({
         store,
@@ -271,4 +278,23 @@ t.test('what comes while another one waits for its retry joins it', async (t) =>
   await note(2)
   await until('still one row, of the newer', async () => (await due())[0]?.seq === '2')
   t.equal((await due()).length, 1)
+})
+
+t.test('a push service that does not answer holds up nobody but the devices that use it', async (t) => {
+  const { w, service, note, subscribe, start } = await stage(t)
+  const slow = await pushService(t)
+  slow.silent = true
+  await subscribe('laptop', slow)
+  const many = Array.from({ length: 300 }, (_, i) => `dm:bob:u${i}`)
+  for (const conversation of many) await note(1, { conversation, device: 'laptop' }, -60_000)
+  start()
+  await until('it is asked', () => slow.received.length > 0)
+  // Due later than all of the other's, and before any of those has ended.
+  await note(1)
+  await until('the other is told', () => service.received.length === 1)
+  t.ok(slow.received.length <= 128, `${slow.received.length} requests wait for the one that is silent`)
+  const [failed] = await w.store.use((db) =>
+    db.select<{ n: string }>('SELECT COUNT(*) AS n FROM push_due WHERE tries > 0'),
+  )
+  t.equal(Number(failed!.n), 0, 'what waits for its turn was not tried')
 })
