@@ -164,6 +164,34 @@ t.test('what the device acknowledged in time is not pushed', async (t) => {
   })
 })
 
+t.test('what its sender has recalled by then is not pushed', async (t) => {
+  const w = await world(t, { env: ENV, count: { connect: 0 } })
+  const [alice, bob] = [await w.user('alice'), await w.user('bob')]
+  await subscribe(w, bob, { ...body('phone'), endpoint: 'https://push.invalid/send' })
+  let last = 0
+  await until('the phone is known', async () => {
+    last = (await alice.send(bob)).seq
+    return (await due(w)).length === 1
+  })
+  const isDue = async (seq: number) => (await due(w)).some((row) => Number(row.seq) === seq)
+  await until('up to the last one', () => isDue(last))
+  const now = () => w.store.use((db) => db.run('UPDATE push_due SET due_at = ?', [new Date()]))
+  const tried = async () => {
+    const rows = await w.store.use((db) => db.select<{ tries: number }>('SELECT tries FROM push_due'))
+    return rows.map(({ tries }) => tries > 0)
+  }
+  // A service that cannot be reached: what is tried there stays due.
+  await now()
+  await until('it was tried', async () => (await tried())[0] === true)
+  await w.store.use((db) => db.run('DELETE FROM push_due'))
+
+  const { id, seq } = await alice.send(bob)
+  await until('it is due', () => isDue(seq))
+  t.equal((await w.http('DELETE', `messages/${id}`, { token: alice.token })).status, 202)
+  await now()
+  await until('nothing is due', async () => (await due(w)).length === 0)
+})
+
 t.test('without keys there is no Web Push', async (t) => {
   const w = await world(t, { env: { TIDINGS_TASK_GROUPS: 'push,persist,notify' }, count: { connect: 0 } })
   const alice = await w.user()

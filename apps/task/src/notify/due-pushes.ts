@@ -1,8 +1,9 @@
 /** From an entry to the devices that are pushed unless they acknowledge it in time. */
-import { countsAsMessage, type Entry, isRoom, parseConversation, parseOptions, roomEventOf } from '@tidings/protocol'
+import { isRoom, parseConversation, parseOptions, roomEventOf } from '@tidings/protocol'
 import type { DuePush } from '@tidings/store'
 import { type Delivery, type Keys, type Redis, readMembers } from '@tidings/stream'
 import { LRUCache } from 'lru-cache'
+import { isForPeople, previewOf } from './pushable.js'
 import type { Subscribers } from './subscribers.js'
 
 /** In a larger room one message would be a row for each of thousands of devices. */
@@ -10,7 +11,6 @@ const LARGEST_ROOM = 1_000
 /** Members of all rooms that are kept. */
 const MOST_MEMBERS = 500_000
 const KEPT_MS = 600_000
-const PREVIEW = 200
 
 interface Room {
   /** Of the partition's ownership: what another owner has seen in between is not known here. */
@@ -80,14 +80,4 @@ export function createDuePushes(deps: {
       )
     },
   }
-}
-
-/** Is it something that a person reads, and not what happened to the room or to an earlier message? */
-const isForPeople = (entry: Entry): boolean => countsAsMessage(entry.type) && !roomEventOf(entry)
-
-function previewOf({ content }: Entry): string {
-  const { text } = JSON.parse(content) as { text?: unknown }
-  if (typeof text !== 'string') return ''
-  const whole = [...text.slice(0, 2 * PREVIEW)]
-  return whole.length > PREVIEW ? `${whole.slice(0, PREVIEW).join('')}…` : whole.join('')
 }

@@ -1,10 +1,11 @@
 /**
  * Pushes what is due to devices that have not acknowledged it. Promise: a device that has the entry, a person who has read it or muted
- * the conversation, whoever would hear of it after it has expired, and whoever is not in the room any more, are not pushed to; one push for a conversation and device at a time.
+ * the conversation, whoever would hear of it after it has expired or was taken back, and whoever is not in the room any more, are not pushed to
+ * (push-need.ts); one push for a conversation and device at a time.
  * A push service that is slow or dead holds up nobody but the devices that use it. It is a hint: what a service refuses for a day is given up,
  * for the entry waits for the device anyway.
  */
-import { AppError, isRoom } from '@tidings/protocol'
+import { AppError } from '@tidings/protocol'
 import { backoffMs, type Logger, type StageMetrics, type Stoppable } from '@tidings/service'
 import {
   type ClaimedPush,
@@ -16,9 +17,10 @@ import {
   postponePush,
   type Store,
 } from '@tidings/store'
-import { type Keys, type Redis, readMemberships, readPositions } from '@tidings/stream'
+import type { Keys, Redis } from '@tidings/stream'
 import type { Post } from './outgoing.js'
 import { createPushHosts, IN_ALL } from './push-hosts.js'
+import { createPushNeed } from './push-need.js'
 import { pushRequest, TTL_S, type Vapid } from './push-request.js'
 
 const LOOK_EVERY_MS = 500
@@ -50,6 +52,7 @@ export function startPushSender(deps: {
   const { store, redis, keys, post, cut, vapid, afterMs, metrics, log } = deps
   const { lookEveryMs = LOOK_EVERY_MS, claimMs = CLAIM_MS } = deps
   const hosts = createPushHosts()
+  const need = createPushNeed({ store, redis, keys })
   /** Pushes on their way, and what became of them on its way into the store. */
   const running = new Set<Promise<void>>()
   let stopped = false
@@ -58,27 +61,6 @@ export function startPushSender(deps: {
   function tell(error: unknown): void {
     // Away is said by the stores; what is claimed comes back by itself.
     if (!(error instanceof AppError)) log.error({ err: error }, 'pushes cannot be sent')
-  }
-
-  /** Those that still need it. @throws AppError `unavailable` */
-  async function needed(pushes: readonly ClaimedPush[]): Promise<Set<ClaimedPush>> {
-    const positions = await readPositions(redis, keys, pushes)
-    const waiting = pushes.filter(
-      ({ seq, subscription, muted, expiresAt }, i) =>
-        subscription &&
-        !muted &&
-        (expiresAt ?? Number.POSITIVE_INFINITY) > Date.now() &&
-        Math.max(positions[i]!.acknowledged, positions[i]!.read) < seq,
-    )
-    const inside = await Promise.all(waiting.map(mayRead))
-    return new Set(waiting.filter((_, i) => inside[i]))
-  }
-
-  /** Whoever has left a room in the meantime is told nothing of it. */
-  async function mayRead({ user, conversation, seq }: ClaimedPush): Promise<boolean> {
-    if (!isRoom(conversation)) return true
-    const [membership] = await readMemberships(redis, keys, user, [conversation])
-    return typeof membership === 'object' && seq > membership.floor
   }
 
   async function send(push: Placed): Promise<Fate> {
@@ -156,16 +138,16 @@ export function startPushSender(deps: {
       const limit = Math.min(CLAIM, IN_ALL - running.size)
       const pushes = await claimPushes(store, { limit, now: new Date(now), until: new Date(now + claimMs) })
       if (pushes.length === 0) return
-      const stillNeeded = await needed(pushes)
+      const needed = await need.of(pushes)
       const later = new Map<number, Placed[]>()
       const began = performance.now()
-      for (const push of pushes) {
+      for (const [i, push] of pushes.entries()) {
         const { subscription } = push
-        if (!subscription || !stillNeeded.has(push)) {
+        if (!subscription || !needed[i]) {
           start(() => settleOne(push, 'not_needed', began))
           continue
         }
-        const placed = { ...push, subscription }
+        const placed = { ...needed[i], subscription }
         const waitMs = hosts.enter(hostOf(placed), now)
         if (waitMs > 0) later.set(waitMs, [...(later.get(waitMs) ?? []), placed])
         else start(async () => settleOne(push, await send(placed), began))
