@@ -15,9 +15,9 @@ export interface DuePush {
   from: string
   /** The beginning of its text, or ''. */
   preview: string
-  /** Unix milliseconds from which on nobody wants to hear of it; null: never. */
+  /** Unix milliseconds from which on nobody wants to hear of any of its entries; null: never. */
   expiresAt: number | null
-  /** It was pushed with the priority `high`. */
+  /** One of them was pushed with the priority `high`. */
   urgent: boolean
   /** When the first entry that was not pushed came. */
   createdAt: Date
@@ -37,24 +37,26 @@ export interface ClaimedPush extends DuePush {
 
 const keyOf = ({ user, device, conversation }: DuePush): string => `${user} ${device} ${conversation}`
 
-/** Of several for one device and conversation, the newest counts. Sorted by key, against deadlocks. */
+/**
+ * Of several for one device and conversation, the newest counts; but one that is forgotten soon takes no earlier one with it. Sorted by
+ * key, against deadlocks.
+ */
 export async function insertDuePushes(db: Db, rows: readonly DuePush[], dueAt: Date): Promise<void> {
   const newest = new Map<string, DuePush>()
   for (const row of rows) {
     const known = newest.get(keyOf(row))
-    if (!known) newest.set(keyOf(row), row)
-    else if (row.seq > known.seq) newest.set(keyOf(row), { ...row, createdAt: known.createdAt })
+    newest.set(keyOf(row), known ? together(known, row) : row)
   }
   const sorted = [...newest].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, row]) => row)
-  // The seq last: the assignments run in order, and the others compare with the one before.
+  // The seq last: the assignments run in order, and the others compare with the one before. GREATEST of a NULL is NULL.
   await inChunks(sorted, (chunk) =>
     db.run(
       `INSERT INTO push_due (user, device, conversation, seq, id, from_user, preview, expires_at, urgent, created_at, due_at, tries) VALUES ?
         ON DUPLICATE KEY UPDATE id = IF(VALUES(seq) > seq, VALUES(id), id),
           from_user = IF(VALUES(seq) > seq, VALUES(from_user), from_user),
           preview = IF(VALUES(seq) > seq, VALUES(preview), preview),
-          expires_at = IF(VALUES(seq) > seq, VALUES(expires_at), expires_at),
-          urgent = IF(VALUES(seq) > seq, VALUES(urgent), urgent), seq = GREATEST(seq, VALUES(seq))`,
+          expires_at = GREATEST(expires_at, VALUES(expires_at)), urgent = urgent OR VALUES(urgent),
+          seq = GREATEST(seq, VALUES(seq))`,
       [
         chunk.map((row) => [
           ...[row.user, row.device, row.conversation, row.seq, row.id, row.from, row.preview],
@@ -63,6 +65,17 @@ export async function insertDuePushes(db: Db, rows: readonly DuePush[], dueAt: D
       ],
     ),
   )
+}
+
+/** What the statement makes of two for one device and conversation. @param first was noted first */
+function together(first: DuePush, second: DuePush): DuePush {
+  const never = first.expiresAt === null || second.expiresAt === null
+  return {
+    ...(second.seq > first.seq ? second : first),
+    expiresAt: never ? null : Math.max(first.expiresAt!, second.expiresAt!),
+    urgent: first.urgent || second.urgent,
+    createdAt: first.createdAt,
+  }
 }
 
 /**

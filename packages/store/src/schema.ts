@@ -436,9 +436,9 @@ export const pushDue = mysqlTable(
     from: userId('from_user').notNull(),
     /** The beginning of its text, where that may be shown; else ''. */
     preview: unicode('preview', { length: 255 }).notNull(),
-    /** Unix milliseconds from which on nobody wants to hear of it. */
+    /** Unix milliseconds from which on nobody wants to hear of any of its entries. */
     expiresAt: count('expires_at'),
-    /** It was pushed with the priority `high`. */
+    /** One of them was pushed with the priority `high`. */
     urgent: boolean('urgent').notNull().default(false),
     /** Of the first entry that was not pushed. */
     createdAt: moment('created_at').notNull(),

@@ -1,10 +1,10 @@
 /** Which of the pushes that are due somebody still needs, and what they may show by now: all of it is looked up as late as can be. */
-import { type Entry, isExpired, isRoom } from '@tidings/protocol'
+import { type Entry, expiryOf, isExpired, isRoom } from '@tidings/protocol'
 import { type ClaimedPush, findEntries, readEntries, type Store } from '@tidings/store'
-import { foldStored, type Keys, type Redis, readMemberships, readPositions } from '@tidings/stream'
+import { createLogReader, foldStored, type Keys, type Redis, readMemberships, readPositions } from '@tidings/stream'
 import { isForPeople, previewOf } from './pushable.js'
 
-/** Entries in which a message is looked for that counts, where the newest was taken back. */
+/** Entries in which a message is looked for that counts, where the newest was taken back or has expired. */
 const LOOK_BACK = 100
 
 export interface PushNeed {
@@ -16,6 +16,8 @@ export interface PushNeed {
 }
 
 export function createPushNeed({ store, redis, keys }: { store: Store; redis: Redis; keys: Keys }): PushNeed {
+  const log = createLogReader(redis, keys)
+
   /** Whoever has left a room in the meantime is told nothing of it. */
   async function mayRead({ user, conversation, seq }: ClaimedPush): Promise<boolean> {
     if (!isRoom(conversation)) return true
@@ -29,18 +31,23 @@ export function createPushNeed({ store, redis, keys }: { store: Store; redis: Re
     stored: Entry | undefined,
     position: number,
   ): Promise<ClaimedPush | undefined> {
-    const noted = stored ?? asNoted(push)
-    const [entry = noted] = await foldStored(redis, keys, [noted])
-    if (isForPeople(entry)) {
+    const [entry] = stored ? await foldStored(redis, keys, [stored]) : await fromLog(push)
+    // Nobody knows it any more: what was noted is all there is.
+    if (!entry) return push
+    if (isForPeople(entry) && !isExpired(entry, Date.now())) {
       const isEdited = entry.extra?.startsWith('"editedAt":')
-      return isEdited && push.preview !== '' ? { ...push, preview: previewOf(entry) } : push
+      const preview = isEdited && push.preview !== '' ? previewOf(entry) : push.preview
+      return { ...push, preview, expiresAt: expiryOf(entry) ?? null }
     }
     // What has taken its place is there to be read, and so may be what came before it.
     const isNeeded = entry.type === 'collapsed' || (await hasEarlier(push, position))
     return isNeeded ? { ...push, preview: '' } : undefined
   }
 
-  /** Is there a message that counts among those that came while the push was not sent, below the one that was taken back? */
+  /** What MySQL does not have yet. */
+  const fromLog = ({ conversation, seq }: ClaimedPush): Promise<Entry[]> => log.after(conversation, seq - 1, 1, seq)
+
+  /** Is there a message that counts among those that came while the push was not sent, below one that was taken back or has expired? */
   async function hasEarlier({ user, conversation, seq, createdAt }: ClaimedPush, position: number): Promise<boolean> {
     const rows = await readEntries(store, conversation, { before: seq, limit: LOOK_BACK })
     const entries = await foldStored(
@@ -72,9 +79,3 @@ export function createPushNeed({ store, redis, keys }: { store: Store; redis: Re
     },
   }
 }
-
-/** An entry that MySQL does not have yet, to ask Redis what was made of it: nothing else of it counts. */
-const asNoted = ({ id, conversation, seq, from, createdAt }: ClaimedPush): Entry => ({
-  ...{ id, conversation, seq, n: 0, from, type: 'text', content: '{}', clientId: '', trace: '' },
-  sentAt: createdAt.getTime(),
-})

@@ -1,5 +1,5 @@
 /** What becomes of a push between its noting and its sending. */
-import { applyChange, type Change, changeContent, foldText } from '@tidings/protocol'
+import { applyChange, type Change, changeContent, foldText, optionsText } from '@tidings/protocol'
 import type { ClaimedPush } from '@tidings/store'
 import type { Delivery } from '@tidings/stream'
 import t from 'tap'
@@ -75,6 +75,19 @@ t.test('where the newest was recalled, the earlier ones are worth a push without
   await redis.hset(keys.cursor('bob', 'phone'), c, 1)
   await change(one, 5, { type: 'recall' })
   t.same(await previews(pushOf(one, two)), [undefined], 'nor when they were recalled as well')
+})
+
+t.test('what has expired is not shown, and takes no earlier message with it', async (t) => {
+  const c = 'dm:bob:frank'
+  const now = Date.now()
+  const one = await append(c, 1, { sentAt: now - 3_000 })
+  const short = await append(c, 2, { sentAt: now - 2_000, options: optionsText({ expiresAt: now - 1 })! })
+  t.same(await previews(pushOf(short)), [undefined])
+  await persister.handle([one, short])
+  t.same(await previews(pushOf(one, short)), [''])
+  const long = await append(c, 3, { sentAt: now - 1_000, options: optionsText({ expiresAt: now + 60_000 })! })
+  const [push] = await need.of([pushOf(one, long)])
+  t.match(push, { preview: 'number 3', expiresAt: now + 60_000 }, 'a push service forgets it in time')
 })
 
 t.end()

@@ -232,6 +232,36 @@ t.test('nobody is pushed what has expired, and a push service keeps nothing for 
   t.equal(urgency, 'high')
 })
 
+t.test('one that is forgotten soon takes no earlier one with it, nor its priority', async (t) => {
+  const { w, service, device, note, due, start } = await stage(t)
+  const soon = Date.now() + 1
+  const [apart, together] = ['dm:bob:dora', 'dm:bob:erin'] as const
+  await note(5, { conversation: apart, urgent: true })
+  await note(6, { conversation: apart, expiresAt: soon })
+  const row = { user: 'bob', device: 'phone', from: 'alice', preview: '', urgent: false, createdAt: new Date() }
+  await transaction(w.store, (db) =>
+    insertDuePushes(
+      db,
+      [
+        { ...row, conversation: together, seq: 5, id: '5', expiresAt: null, urgent: true },
+        { ...row, conversation: together, seq: 6, id: '6', expiresAt: soon },
+      ],
+      new Date(),
+    ),
+  )
+  await note(5, { expiresAt: soon - 1 })
+  await note(6, { expiresAt: soon })
+  await until('the time of the short ones is over', () => Date.now() > soon)
+  start()
+  await until('all are done', async () => (await due()).length === 0)
+  const told = service.received.map(({ body, headers }) => ({
+    ...(device.open(body) as { conversation: string }),
+    ...headers,
+  }))
+  t.same(told.map(({ conversation }) => conversation).sort(), [apart, together])
+  t.match(told, [{ urgency: 'high' }, { urgency: 'high' }])
+})
+
 t.test('who has it, has read it, has muted it, or is not in the room any more, is not pushed to', async (t) => {
   const { w, service, note, due, start } = await stage(t)
   const { redis, keys } = w
