@@ -78,9 +78,14 @@ export function startWebhookSender(deps: {
     return breaker
   }
 
-  /** How many deliveries of the webhook may be claimed now: no more than can be sent at once. */
+  /**
+   * How many deliveries of the webhook may be claimed now: no more than can be sent at once. The more webhooks are waited for, the less
+   * each may have: when all of them are slow, there is room for one more.
+   */
   function freeFor(hook: WebhookRow, host: string): number {
-    const most = Math.min(PER_HOOK, PER_HOST - (toHost.get(host) ?? 0), IN_ALL - inAll)
+    const pumped = pumping.size + (pumping.has(hook.id) ? 0 : 1)
+    const share = Math.max(1, Math.min(PER_HOOK, Math.floor(IN_ALL / (pumped + 1))))
+    const most = Math.min(share, PER_HOST - (toHost.get(host) ?? 0), IN_ALL - inAll)
     return breakerOf(hook.id).allows(Date.now(), Math.max(0, most))
   }
 

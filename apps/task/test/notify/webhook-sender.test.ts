@@ -1,0 +1,77 @@
+/** Deliveries, to endpoints that answer when the test says. */
+import { createLogger, createMetrics, stageMetrics } from '@tidings/service'
+import { allWebhooks, insertDeliveries, insertWebhook, transaction, type WebhookRow } from '@tidings/store'
+import t, { type Test } from 'tap'
+import type { Answer } from '../../src/notify/outgoing.js'
+import { startWebhookSender } from '../../src/notify/webhook-sender.js'
+import { world } from '../world.js'
+
+const log = createLogger({ app: 'task', instance: 'test', level: process.env.TEST_LOG ?? 'silent' })
+
+async function stage(t: Test) {
+  const { store } = await world(t)
+  const hooks = new Map<string, WebhookRow>()
+  /** Requests that wait for an answer, by the host of their endpoint. */
+  const waiting: { host: string; answer(answer: Answer): void }[] = []
+  const sender = startWebhookSender({
+    ...{ store, hooks, log, retryForMs: 3_600_000, lookEveryMs: 20 },
+    post: ({ url }) => new Promise((resolve) => waiting.push({ host: new URL(url).host, answer: resolve })),
+    cut: () => undefined,
+    metrics: stageMetrics(createMetrics('task', 'test'), 'webhook'),
+  })
+  const answerAll = () => {
+    for (const { answer } of waiting.splice(0)) answer({ status: 200, retryAfterMs: 0 })
+  }
+  t.teardown(async () => {
+    const answering = setInterval(answerAll, 10)
+    await sender.stop()
+    clearInterval(answering)
+  })
+  return {
+    ...{ store, waiting, answerAll },
+    async hook(id: string): Promise<WebhookRow> {
+      const row: WebhookRow = {
+        ...{ id, url: `https://${id}.example.com/`, events: ['message'], rooms: [], users: [] },
+        ...{ secret: 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw', createdBy: 'test', createdAt: new Date() },
+        ...{ disabledAt: null, disabledBecause: null, dropped: 0 },
+      }
+      await insertWebhook(store, row, 100)
+      hooks.set(id, row)
+      return row
+    },
+    due: (webhook: string, events: number) =>
+      transaction(store, (db) =>
+        insertDeliveries(
+          db,
+          Array.from({ length: events }, (_, i) => ({ webhook, eventId: `evt_${i}`, body: '{}' })),
+          new Date(),
+        ),
+      ),
+    rows: () => allWebhooks(store),
+    asked: (id: string) => waiting.some(({ host }) => host.startsWith(`${id}.`)),
+  }
+}
+
+async function until(what: string, check: () => unknown): Promise<void> {
+  const end = performance.now() + 10_000
+  while (!(await check())) {
+    if (performance.now() > end) throw new Error(`never came true: ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}
+
+t.test('however many webhooks are slow and have much to be told, there is room for one more', async (t) => {
+  const { hook, due, asked, answerAll, waiting } = await stage(t)
+  const slow = Array.from({ length: 10 }, (_, i) => `slow${i}`)
+  for (const id of slow) {
+    await hook(id)
+    await due(id, 200)
+  }
+  await until('all of them are asked', () => slow.filter(asked).length >= 8)
+  answerAll()
+  await until('and again', () => slow.filter(asked).length >= 8)
+  await hook('quick')
+  await due('quick', 1)
+  await until('the quick one is asked beside them', () => asked('quick'))
+  t.ok(waiting.length <= 256, `${waiting.length} requests are on their way`)
+})
