@@ -14,10 +14,17 @@ export interface Reader extends Stoppable {
 
 /**
  * Resolves when it was read once, or could not be: then nothing is known until it can.
+ * @param tidy what else is done every second, after a reading; `again` does not wait for it
  * @param what in the log
  */
-export async function startReader(deps: { read(): Promise<void>; what: string; log: Logger }): Promise<Reader> {
-  const { read, what, log } = deps
+export async function startReader(deps: {
+  read(): Promise<void>
+  tidy?(): Promise<void>
+  what: string
+  log: Logger
+}): Promise<Reader> {
+  const { read, tidy, what, log } = deps
+  let ticking: Promise<void> | undefined
   let running: Promise<void> | undefined
   let next: Promise<void> | undefined
 
@@ -44,19 +51,28 @@ export async function startReader(deps: { read(): Promise<void>; what: string; l
   async function regularly(): Promise<void> {
     try {
       await (next ?? running ?? start())
+      await tidy?.()
     } catch (error) {
       // Away is said by the store itself; what was known last counts.
       if (!(error instanceof AppError)) log.error({ err: error }, `${what} cannot be read`)
     }
   }
 
-  await regularly()
-  const timer = setInterval(() => void regularly(), READ_EVERY_MS)
+  function tick(): Promise<void> {
+    ticking ??= regularly().finally(() => {
+      ticking = undefined
+    })
+    return ticking
+  }
+
+  await tick()
+  const timer = setInterval(() => void tick(), READ_EVERY_MS)
   return {
     again,
     async stop() {
       clearInterval(timer)
       await (next ?? running)?.catch(() => undefined)
+      await ticking
     },
   }
 }
