@@ -103,7 +103,7 @@ export async function startNotify(
   async function startWebPush(vapid: Vapid) {
     const subscribers = await watchSubscribers({ store, log })
     life.add('push subscribers', () => subscribers.stop())
-    const due = createDuePushes({ redis, keys, subscribers, withText: config.webPushContent })
+    const due = createDuePushes({ store, redis, keys, subscribers, withText: config.webPushContent })
     let waiting = 0
     const timer = setInterval(() => {
       countPushes(store).then(

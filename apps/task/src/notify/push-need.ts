@@ -1,6 +1,6 @@
 /** Which of the pushes that are due somebody still needs, and what they may show by now: all of it is looked up as late as can be. */
-import { type Entry, expiryOf, isExpired, isRoom } from '@tidings/protocol'
-import { type ClaimedPush, findEntries, readEntries, type Store } from '@tidings/store'
+import { type Entry, expiryOf, isExpired, parseConversation } from '@tidings/protocol'
+import { type ClaimedPush, findEntries, findMember, findRoom, readEntries, type Store } from '@tidings/store'
 import { createLogReader, foldStored, type Keys, type Redis, readMemberships, readPositions } from '@tidings/stream'
 import { isForPeople, previewOf } from './pushable.js'
 
@@ -20,9 +20,18 @@ export function createPushNeed({ store, redis, keys }: { store: Store; redis: Re
 
   /** Whoever has left a room in the meantime is told nothing of it. */
   async function mayRead({ user, conversation, seq }: ClaimedPush): Promise<boolean> {
-    if (!isRoom(conversation)) return true
+    const parsed = parseConversation(conversation)
+    if (parsed?.kind !== 'room') return true
     const [membership] = await readMemberships(redis, keys, user, [conversation])
+    if (membership === 'unknown') return mayReadByRow(parsed.room, user, seq)
     return typeof membership === 'object' && seq > membership.floor
+  }
+
+  /** Redis has lost who is in the room: MySQL has the same, written before. */
+  async function mayReadByRow(id: string, user: string, seq: number): Promise<boolean> {
+    const [room, member] = await Promise.all([findRoom(store, id), findMember(store, id, user)])
+    if (!room || !member || member.joinedSeq === 0) return false
+    return room.history === 'all' || seq >= member.joinedSeq
   }
 
   /** @param position up to where the device has it, or its person has read it */

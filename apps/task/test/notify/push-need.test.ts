@@ -1,8 +1,9 @@
 /** What becomes of a push between its noting and its sending. */
 import { applyChange, type Change, changeContent, foldText, optionsText } from '@tidings/protocol'
-import type { ClaimedPush } from '@tidings/store'
+import { type ClaimedPush, insertRoom } from '@tidings/store'
 import type { Delivery } from '@tidings/stream'
 import t from 'tap'
+import { createDuePushes } from '../../src/notify/due-pushes.js'
 import { createPushNeed } from '../../src/notify/push-need.js'
 import { world } from '../world.js'
 
@@ -88,6 +89,34 @@ t.test('what has expired is not shown, and takes no earlier message with it', as
   const long = await append(c, 3, { sentAt: now - 1_000, options: optionsText({ expiresAt: now + 60_000 })! })
   const [push] = await need.of([pushOf(one, long)])
   t.match(push, { preview: 'number 3', expiresAt: now + 60_000 }, 'a push service forgets it in time')
+})
+
+t.test('who is in a room is asked of MySQL where Redis has lost it', async (t) => {
+  const [open, closed, left] = ['a234567890123456', 'b234567890123456', 'c234567890123456'] as const
+  for (const id of [open, closed, left]) {
+    const about = { name: 'R', kind: 'permanent', visibility: 'private', createdBy: 'alice', endsAt: null }
+    const add = id === left ? [] : [{ user: 'bob', role: 'member' as const, mutedUntil: 0 }]
+    const entry = { clientId: 'room.1', type: 'system', content: '{}', change: '{}' }
+    await insertRoom(
+      store,
+      { ...about, id, history: id === closed ? 'joined' : 'all' },
+      { by: 'alice', now: new Date(), add, entry },
+      async () => undefined,
+    )
+  }
+  await store.use((db) => db.run('UPDATE conversation_members SET joined_seq = 2'))
+  const due = createDuePushes({
+    ...{ store, redis, keys, withText: true },
+    subscribers: { size: 1, devicesOf: () => [{ device: 'phone', since: 0 }] },
+  })
+  const of = async (room: string, seq: number): Promise<[noted: string[], needed: (string | undefined)[]]> => {
+    const entry = await append(`room:${room}`, seq)
+    return [(await due.of(entry)).map(({ user }) => user), await previews(pushOf(entry))]
+  }
+  t.same(await of(open, 1), [['bob'], ['number 1']], 'he may read what was before him')
+  t.same(await of(closed, 1), [['bob'], [undefined]], 'here he may not')
+  t.same(await of(closed, 2), [['bob'], ['number 2']])
+  t.same(await of(left, 1), [[], [undefined]])
 })
 
 t.end()
