@@ -192,6 +192,24 @@ t.test('what its sender has recalled by then is not pushed', async (t) => {
   await until('nothing is due', async () => (await due(w)).length === 0)
 })
 
+t.test('with an account go its subscriptions, and what was due to them', async (t) => {
+  const w = await world(t, { env: ENV, count: { connect: 0 } })
+  const [alice, bob] = [await w.user('alice'), await w.user('bob')]
+  for (const user of [alice, bob]) await subscribe(w, user, body('phone'))
+  await until('both are due something', async () => {
+    await alice.send(bob)
+    await bob.send(alice)
+    return (await due(w)).length === 2
+  })
+  t.equal((await w.http('DELETE', 'me', { token: bob.token })).status, 204)
+  const left = await w.store.use((db) => db.select<{ user: string }>('SELECT user FROM push_subscriptions'))
+  t.same(left, [{ user: 'alice' }])
+  // A message that was on its way may be noted after that, by a worker that has not heard of it; it is not pushed to anybody.
+  const bobs = () => w.store.use((db) => db.run('UPDATE push_due SET due_at = ? WHERE user = ?', [new Date(), 'bob']))
+  await until('nothing is due to him', async () => (await bobs()) === 0)
+  t.ok((await due(w)).every(({ user }) => user === 'alice'))
+})
+
 t.test('without keys there is no Web Push', async (t) => {
   const w = await world(t, { env: { TIDINGS_TASK_GROUPS: 'push,persist,notify' }, count: { connect: 0 } })
   const alice = await w.user()

@@ -120,7 +120,7 @@ export async function setDisplayName(store: Store, id: string, displayName: stri
 }
 
 /**
- * Ends an account for good, with all its sessions and what it had set for itself; the row stays, so that nobody else gets the name. The first time counts.
+ * Ends an account for good, with all its sessions, what it had set for itself and where its devices were pushed to; the row stays, so that nobody else gets the name. The first time counts.
  * @param displayName what others are shown from now on
  * @returns the sessions whose tokens may still be about; undefined when there is no such user
  * @throws AppError `unavailable`
@@ -139,6 +139,9 @@ export async function deleteUser(
     )
     if (ended === 0) return undefined
     await db.run('DELETE FROM conversation_flags WHERE user = ?', [id])
+    // Indexes: push_subscriptions_device, push_due_pk.
+    await db.run('DELETE FROM push_subscriptions WHERE user = ?', [id])
+    await db.run('DELETE FROM push_due WHERE user = ?', [id])
     return revokeAllSessions(db, id, now)
   })
 }
