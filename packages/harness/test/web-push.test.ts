@@ -104,6 +104,27 @@ t.test('a subscription is one’s own: made, listed and ended, and nobody else s
   t.equal((await w.http('GET', 'me/push-subscriptions')).status, 401)
 })
 
+t.test('calls at once for a device, or for a browser, are all taken, and one of them counts', async (t) => {
+  const w = await world(t, { env: ENV, count: { connect: 0 } })
+  const [alice, bob] = [await w.user('alice'), await w.user('bob')]
+  const first = body('phone')
+  t.equal((await subscribe(w, alice, first)).status, 201)
+  for (let round = 0; round < 5; round++) {
+    const { endpoint } = body('phone')
+    const replies = await Promise.all([
+      ...Array.from({ length: 4 }, () => subscribe(w, alice, { ...first, endpoint })),
+      subscribe(w, alice, body('phone')),
+      ...Array.from({ length: 3 }, () => subscribe(w, bob, { ...first, endpoint })),
+    ])
+    t.same(
+      replies.map(({ status }) => status),
+      Array(8).fill(201),
+    )
+  }
+  const rows = await w.store.use((db) => db.select<{ user: string }>('SELECT user FROM push_subscriptions'))
+  t.ok(rows.length <= 2 && new Set(rows.map(({ user }) => user)).size === rows.length, 'one of each')
+})
+
 t.test(
   'a message is due to the devices of those who get it, once for a conversation, and never to its sender',
   async (t) => {

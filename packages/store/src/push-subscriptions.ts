@@ -1,7 +1,12 @@
 /** Where devices are reached by Web Push while they are not connected. */
+import { AppError } from '@tidings/protocol'
 import { and, asc, eq, gt, ne, sql } from 'drizzle-orm'
+import { ER_DUPLICATE, errnoOf } from './away.js'
 import { type Store, transaction } from './db.js'
 import { pushSubscriptions } from './schema.js'
+
+/** Calls at once for a device or a browser: each time round, one of them is done. */
+const ATTEMPTS = 10
 
 export type PushSubscriptionRow = typeof pushSubscriptions.$inferSelect
 export type NewPushSubscription = Omit<PushSubscriptionRow, 'id'>
@@ -13,6 +18,22 @@ export type NewPushSubscription = Omit<PushSubscriptionRow, 'id'>
  * @returns false when the user has as many on other devices @throws AppError `unavailable`: repeat it
  */
 export async function putPushSubscription(store: Store, row: NewPushSubscription, most: number): Promise<boolean> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await put(store, row, most)
+    } catch (error) {
+      // Another call for the device or the browser has put its own between our removing and our writing: it came first.
+      if (errnoOf(error) !== ER_DUPLICATE) throw error
+      if (attempt === ATTEMPTS)
+        throw new AppError('unavailable', 'This subscription is given by many at once. Try again shortly.', {
+          cause: error,
+          retryAfter: 1,
+        })
+    }
+  }
+}
+
+function put(store: Store, row: NewPushSubscription, most: number): Promise<boolean> {
   return transaction(store, async ({ orm }) => {
     const { user, device, endpointHash } = row
     const [others] = await orm
