@@ -59,9 +59,16 @@ export async function updateWebhook(store: Store, id: string, change: WebhookCha
   await store.use(({ orm }) => orm.update(webhooks).set(toColumns(change)).where(eq(webhooks.id, id)))
 }
 
-/** The endpoint has said that it is gone for good. @throws AppError `unavailable` */
-export async function disableGoneWebhook(store: Store, id: string, now: Date): Promise<void> {
-  await updateWebhook(store, id, { disabledAt: now, disabledBecause: 'gone' })
+/**
+ * The endpoint has said that it is gone for good.
+ * @param url of that endpoint: the webhook may have been given another one since
+ * @returns false when it has @throws AppError `unavailable`
+ */
+export async function disableGoneWebhook(store: Store, id: string, url: string, now: Date): Promise<boolean> {
+  const disabled = await store.use((db) =>
+    db.run("UPDATE webhooks SET disabled_at = ?, disabled_because = 'gone' WHERE id = ? AND url = ?", [now, id, url]),
+  )
+  return disabled > 0
 }
 
 /** Counts events that were not taken. @throws AppError `unavailable` */

@@ -159,9 +159,9 @@ export function startWebhookSender(deps: {
     }
   }
 
-  async function disable({ id }: WebhookRow): Promise<void> {
-    log.warn({ webhook: id }, 'a webhook answers 410 Gone and is told nothing more')
-    await disableGoneWebhook(store, id, new Date())
+  async function disable({ id, url }: WebhookRow): Promise<void> {
+    if (await disableGoneWebhook(store, id, url, new Date()))
+      log.warn({ webhook: id }, 'a webhook answers 410 Gone and is told nothing more')
   }
 
   async function failed(hook: WebhookRow, delivery: ClaimedDelivery, reason: string, after: number): Promise<void> {

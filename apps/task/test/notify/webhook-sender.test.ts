@@ -1,6 +1,13 @@
 /** Deliveries, to endpoints that answer when the test says. */
 import { createLogger, createMetrics, stageMetrics } from '@tidings/service'
-import { allWebhooks, insertDeliveries, insertWebhook, transaction, type WebhookRow } from '@tidings/store'
+import {
+  allWebhooks,
+  insertDeliveries,
+  insertWebhook,
+  transaction,
+  updateWebhook,
+  type WebhookRow,
+} from '@tidings/store'
 import t, { type Test } from 'tap'
 import type { Answer } from '../../src/notify/outgoing.js'
 import { startWebhookSender } from '../../src/notify/webhook-sender.js'
@@ -29,6 +36,11 @@ async function stage(t: Test) {
   })
   return {
     ...{ store, waiting, answerAll },
+    /** The webhook goes to another endpoint from now on. */
+    async move(id: string, url: string): Promise<void> {
+      await updateWebhook(store, id, { url })
+      hooks.set(id, { ...hooks.get(id)!, url })
+    },
     async hook(id: string): Promise<WebhookRow> {
       const row: WebhookRow = {
         ...{ id, url: `https://${id}.example.com/`, events: ['message'], rooms: [], users: [] },
@@ -48,7 +60,7 @@ async function stage(t: Test) {
         ),
       ),
     rows: () => allWebhooks(store),
-    asked: (id: string) => waiting.some(({ host }) => host.startsWith(`${id}.`)),
+    asked: (id: string) => waiting.some(({ host }) => host === `${id}.example.com`),
   }
 }
 
@@ -74,4 +86,17 @@ t.test('however many webhooks are slow and have much to be told, there is room f
   await due('quick', 1)
   await until('the quick one is asked beside them', () => asked('quick'))
   t.ok(waiting.length <= 256, `${waiting.length} requests are on their way`)
+})
+
+t.test('an endpoint that is gone ends the webhook, unless that goes elsewhere by now', async (t) => {
+  const { hook, due, asked, move, rows, waiting } = await stage(t)
+  await hook('old')
+  await due('old', 2)
+  await until('the old one is asked', () => waiting.length === 2)
+  await move('old', 'https://new.example.com/')
+  for (const { answer } of waiting.splice(0)) answer({ status: 410, retryAfterMs: 0 })
+  await until('the new one is asked', () => asked('new'))
+  t.match(await rows(), [{ url: 'https://new.example.com/', disabledAt: null, disabledBecause: null }])
+  for (const { answer } of waiting.splice(0)) answer({ status: 410, retryAfterMs: 0 })
+  await until('it is ended', async () => (await rows())[0]!.disabledBecause === 'gone')
 })
