@@ -71,6 +71,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): TaskConfig {
     notify: {
       allowPrivate: env.TIDINGS_HOOKS_ALLOW_PRIVATE === 'on',
       retryForMs: env.TIDINGS_HOOKS_RETRY_FOR_S * 1_000,
+      retentionDays: env.TIDINGS_RETENTION_DAYS,
       vapid: vapidOf(env.TIDINGS_VAPID_PUBLIC_KEY, env.TIDINGS_VAPID_PRIVATE_KEY, env.TIDINGS_VAPID_SUBJECT),
       webPushAfterMs: env.TIDINGS_WEB_PUSH_AFTER_S * 1_000,
       webPushContent: env.TIDINGS_WEB_PUSH_CONTENT === 'on',

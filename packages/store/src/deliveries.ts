@@ -167,11 +167,18 @@ export async function retryDeliveries(
   )
 }
 
-/**
- * Forgets dead letters that are older than that, or beyond the newest `most` of a webhook, and rows of webhooks that are gone.
- * @throws AppError `unavailable`
- */
-export async function forgetDeliveries(store: Store, before: Date, most: number): Promise<void> {
+/** Which dead letters are forgotten. */
+export interface Forgotten {
+  /** Those that were given up until then. */
+  deadUntil: Date
+  /** Those of events that were noted until then; undefined: however old. */
+  notedUntil: Date | undefined
+  /** Those beyond the newest so many of a webhook. */
+  most: number
+}
+
+/** Forgets dead letters, and rows of webhooks that are gone. @throws AppError `unavailable` */
+export async function forgetDeliveries(store: Store, { deadUntil, notedUntil, most }: Forgotten): Promise<void> {
   const webhooks = await store.use((db) =>
     db.select<{ webhook: string; known: string | null }>(
       `SELECT d.webhook AS webhook, w.id AS known FROM (SELECT DISTINCT webhook FROM deliveries) AS d
@@ -191,9 +198,16 @@ export async function forgetDeliveries(store: Store, before: Date, most: number)
         [webhook, most],
       ),
     )
-    const from = beyond && beyond.deadAt > before ? beyond.deadAt : before
+    const from = beyond && beyond.deadAt > deadUntil ? beyond.deadAt : deadUntil
     await store.use((db) =>
       db.run('DELETE FROM deliveries WHERE webhook = ? AND dead_at <= ? LIMIT ?', [webhook, from, SWEEP]),
+    )
+    if (notedUntil === undefined) continue
+    // Index: deliveries_dead, all of the webhook: there are no more than `most`.
+    await store.use((db) =>
+      db.run('DELETE FROM deliveries WHERE webhook = ? AND dead_at IS NOT NULL AND created_at <= ? LIMIT ?', [
+        ...[webhook, notedUntil, SWEEP],
+      ]),
     )
   }
 }

@@ -7,6 +7,7 @@ import {
   parseConversation,
   type ReceiptEvent,
   roomEventOf,
+  seenNow,
 } from '@tidings/protocol'
 
 /** The word of an event, as `events` of a webhook names it. */
@@ -26,9 +27,10 @@ export interface HookEvent {
   body: string
 }
 
-/** The event of an entry, undefined for a void: nothing happened there. */
-export function eventOf(entry: Entry): HookEvent | undefined {
-  if (entry.type === 'void') return undefined
+/** The event of an entry as it may be shown now, undefined for a void: nothing happened there. */
+export function eventOf(given: Entry): HookEvent | undefined {
+  if (given.type === 'void') return undefined
+  const entry = seenNow(given)
   const name = roomEventOf(entry) ? 'room' : 'message'
   // The same whenever the entry comes, so that the endpoint and the table of deliveries know it again.
   const eventId = `evt_${entry.id}`

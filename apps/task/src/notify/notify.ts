@@ -45,6 +45,8 @@ export interface NotifyConfig {
   allowPrivate: boolean
   /** How long a webhook's deliveries are tried again. */
   retryForMs: number
+  /** Messages are kept for so many days, 0: for ever. */
+  retentionDays: number
   /** Undefined: no Web Push. */
   vapid: Vapid | undefined
   webPushAfterMs: number
@@ -86,7 +88,10 @@ export async function startNotify(
     'Deliveries that wait for webhooks, by the last count.',
     () => hooks.due,
   )
-  const sender = startWebhookSender({ store, hooks, post, cut, retryForMs: config.retryForMs, metrics: ofHooks, log })
+  const { retryForMs, retentionDays } = config
+  const sender = startWebhookSender({
+    ...{ store, hooks, post, cut, retryForMs, retentionDays, metrics: ofHooks, log },
+  })
   life.add('webhook sender', () => sender.stop(), STOP_MS)
   const ephemeral = startEphemeralEvents({
     ...{ store, hooks, keys, log, owns: deps.owns },

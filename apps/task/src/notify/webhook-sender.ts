@@ -35,7 +35,8 @@ const CLAIM_MS = 15_000
 const RETRY = { firstMs: 1_000, maxMs: 3_600_000 }
 /** Requests that run when the worker stops may take this long. */
 const FINISH_MS = 1_500
-const DEAD_KEPT_MS = 30 * 24 * 3_600_000
+const DAY_MS = 24 * 3_600_000
+const DEAD_KEPT_MS = 30 * DAY_MS
 const MOST_DEAD = 10_000
 const GONE = 410
 
@@ -52,12 +53,15 @@ export function startWebhookSender(deps: {
   cut(): void
   /** How long a delivery is tried again. */
   retryForMs: number
+  /** Messages are kept for so many days, 0: for ever. A dead letter is not kept longer. */
+  retentionDays: number
   metrics: StageMetrics
   log: Logger
   lookEveryMs?: number
   claimMs?: number
 }): WebhookSender {
-  const { store, hooks, post, cut, retryForMs, metrics, log, lookEveryMs = LOOK_EVERY_MS, claimMs = CLAIM_MS } = deps
+  const { store, hooks, post, cut, retryForMs, retentionDays, metrics, log } = deps
+  const { lookEveryMs = LOOK_EVERY_MS, claimMs = CLAIM_MS } = deps
   const breakers = new Map<string, Breaker>()
   /** Requests on their way, by host. */
   const toHost = new Map<string, number>()
@@ -201,7 +205,11 @@ export function startWebhookSender(deps: {
     }
     if (performance.now() - forgotAt > FORGET_EVERY_MS) {
       for (const id of [...breakers.keys()]) if (!hooks.get(id)) breakers.delete(id)
-      await forgetDeliveries(store, new Date(now - DEAD_KEPT_MS), MOST_DEAD)
+      await forgetDeliveries(store, {
+        deadUntil: new Date(now - DEAD_KEPT_MS),
+        notedUntil: retentionDays > 0 ? new Date(now - retentionDays * DAY_MS) : undefined,
+        most: MOST_DEAD,
+      })
       forgotAt = performance.now()
     }
   }

@@ -21,7 +21,7 @@ async function stage(t: Test) {
   /** Requests that wait for an answer, by the host of their endpoint. */
   const waiting: { host: string; answer(answer: Answer): void }[] = []
   const sender = startWebhookSender({
-    ...{ store, hooks, log, retryForMs: 3_600_000, lookEveryMs: 20 },
+    ...{ store, hooks, log, retryForMs: 3_600_000, retentionDays: 0, lookEveryMs: 20 },
     post: ({ url }) => new Promise((resolve) => waiting.push({ host: new URL(url).host, answer: resolve })),
     cut: () => undefined,
     metrics: stageMetrics(createMetrics('task', 'test'), 'webhook'),
