@@ -68,6 +68,8 @@ export function startWebhookSender(deps: {
   const pumping = new Map<string, Promise<void>>()
   /** Something became due while it was pumped. */
   const again = new Set<string>()
+  /** Webhooks for which there was no room when something was due to them. */
+  const crowdedOut = new Set<string>()
   let inAll = 0
   let stopped = false
   let buriedAt = performance.now()
@@ -87,8 +89,10 @@ export function startWebhookSender(deps: {
    * each may have: when all of them are slow, there is room for one more.
    */
   function freeFor(hook: WebhookRow, host: string): number {
-    const pumped = pumping.size + (pumping.has(hook.id) ? 0 : 1)
-    const share = Math.max(1, Math.min(PER_HOOK, Math.floor(IN_ALL / (pumped + 1))))
+    if (inAll >= IN_ALL) crowdedOut.add(hook.id)
+    else crowdedOut.delete(hook.id)
+    const wanting = new Set([...pumping.keys(), ...crowdedOut, hook.id]).size
+    const share = Math.max(1, Math.min(PER_HOOK, Math.floor(IN_ALL / (wanting + 1))))
     const most = Math.min(share, PER_HOST - (toHost.get(host) ?? 0), IN_ALL - inAll)
     return breakerOf(hook.id).allows(Date.now(), Math.max(0, most))
   }
@@ -198,6 +202,7 @@ export function startWebhookSender(deps: {
   async function look(): Promise<void> {
     const now = Date.now()
     const due = await nextDue(store)
+    for (const id of crowdedOut) if (!due.has(id) || hooks.get(id)?.disabledAt !== null) crowdedOut.delete(id)
     for (const [id, first] of due) if (first.getTime() <= now) kick(id)
     if (performance.now() - buriedAt > BURY_EVERY_MS) {
       await buryAll(due.keys(), now)
