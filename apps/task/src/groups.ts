@@ -96,6 +96,7 @@ export const groups: Record<Group, GroupRow> = {
       if (config.search) {
         const index = startSearchIndex({
           ...{ store, log, perS: config.search.perS, owner: config.instance },
+          stored: () => persister.stored,
           indexed: createSearchMetrics(metrics),
         })
         life.add('index of words', () => index.stop())

@@ -39,6 +39,8 @@ export interface Persister extends Handler {
    * @throws AppError `unavailable`: the next time does it
    */
   compare(owner: Owner, quiet: () => boolean): Promise<boolean>
+  /** Entries that it has finished with so far. */
+  readonly stored: number
   /** Rejects for a while after entries were found to be lost. */
   checkLost(): Promise<void>
 }
@@ -56,6 +58,7 @@ export function createPersister(deps: {
   const metrics: StageMetrics = stageMetrics(deps.metrics, 'persist')
   /** Fence under which this process has raised its claim in MySQL, by partition. */
   const raised = new Map<number, number>()
+  let stored = 0
   const holes = createHoles({ store, redis, keys, reader, log, metrics: createHoleMetrics(deps.metrics) })
 
   /** Before the first row under a new fence: from here on an older owner's transactions fail. */
@@ -106,6 +109,7 @@ export function createPersister(deps: {
         for (const [partition, newer] of result.fenced) fenced.set(partition, newer)
       }
       metrics.done(performance.now() - began, batch.length)
+      stored += batch.length
       if (poisoned.length > 0) metrics.failed('poison', poisoned.length)
       for (const span of spans) span.end()
       // Only a matter of memory: whatever comes of it, the entries are stored.
@@ -137,6 +141,9 @@ export function createPersister(deps: {
         if (!(error instanceof AppError)) log.error({ err: error, ...owner }, 'heads cannot be compared with rows')
         throw error
       }
+    },
+    get stored() {
+      return stored
     },
     checkLost: () => holes.check(),
   }

@@ -30,6 +30,9 @@ const LOOK_BACK_EVERY_MS = 10_000
 const LOOK_BACK_MS = 30_000
 /** After a failure, and when another worker had the job. */
 const LOOK_FAR_BACK_MS = 15 * 60_000
+/** What storing has left is looked at over so long; a tenth is always left. */
+const PACED_OVER_MS = 500
+const LEAST_SHARE = 10
 /** Every conversation is compared: when it begins, and so often. */
 const COMPARE_EVERY_MS = 6 * 60 * 60_000
 const COMPARED_AT_ONCE = 500
@@ -38,8 +41,10 @@ const REMEMBERED = 50_000
 export interface SearchIndexDeps {
   store: Store
   owner: string
-  /** Entries a second, at most; it takes half of the time at most, too. */
+  /** Entries a second, at most; it takes half of the time at most, too. Less while this process stores many. */
   perS: number
+  /** Entries that this process has stored so far. */
+  stored(): number
   /** Entries that were read for the index. */
   indexed(entries: number): void
   log: Logger
@@ -52,7 +57,8 @@ export function startSearchIndex(deps: SearchIndexDeps): Stoppable {
 }
 
 /** @returns `run`, one turn: until it has come to the newest row. False when the job is another's */
-export function createIndexer({ store, perS, indexed, log }: SearchIndexDeps) {
+export function createIndexer({ store, perS, stored, indexed, log }: SearchIndexDeps) {
+  const pace = createPace(perS, stored)
   /** Up to where the index of a conversation reaches, as this owner has seen it. */
   const heads = new LRUCache<string, number>({ max: REMEMBERED })
   let fence = -1
@@ -79,7 +85,7 @@ export function createIndexer({ store, perS, indexed, log }: SearchIndexDeps) {
   /** As long as the work took, and longer where that was too fast. */
   async function rest(began: number, entries: number, signal: AbortSignal): Promise<void> {
     const took = performance.now() - began
-    await pause(Math.max(took, (entries * 1_000) / perS - took), signal)
+    await pause(Math.max(took, (entries * 1_000) / pace() - took), signal)
   }
 
   /** Those of the places that the index does not reach to. */
@@ -160,6 +166,26 @@ export function createIndexer({ store, perS, indexed, log }: SearchIndexDeps) {
         throw error
       }
     },
+  }
+}
+
+/**
+ * What storing leaves: an entry costs the index more than storing it did, so where many are stored nearly all of it waits for a quieter
+ * time. Two for each that is stored, so that what is left still keeps up with up to a third of `perS`.
+ * @returns asks for entries a second
+ */
+export function createPace(perS: number, stored: () => number): () => number {
+  const least = perS / LEAST_SHARE
+  let { at, before } = { at: performance.now(), before: stored() }
+  let allowed = perS
+  return () => {
+    const elapsed = performance.now() - at
+    if (elapsed < PACED_OVER_MS) return allowed
+    const storedPerS = ((stored() - before) * 1_000) / elapsed
+    at += elapsed
+    before = stored()
+    allowed = Math.max(least, perS - 2 * storedPerS)
+    return allowed
   }
 }
 

@@ -543,7 +543,7 @@ export const settings = {
   )({
     default: 2_000,
     example: '1 to 1000000',
-    desc: 'Stored messages per second that the index of words takes in, at most; it rests as long as it works, too.',
+    desc: 'Stored messages per second that the index of words takes in, at most: two less for each that is stored meanwhile, but a tenth always. It rests as long as it works, too.',
   }),
   TIDINGS_NODE_LEASE_S: int(
     2,
