@@ -33,6 +33,7 @@ import { createPresence } from './presence.js'
 import { createPushService } from './push-service.js'
 import { createReceipts } from './receipts.js'
 import { createRooms } from './rooms.js'
+import { createRouted } from './routed.js'
 import type { Session } from './session.js'
 import { createSessions } from './sessions.js'
 import { createSlots } from './slots.js'
@@ -133,11 +134,13 @@ export async function startConnect(
     life.add('heartbeat', () => heartbeat.stop())
 
     const stage = stageMetrics(metrics, 'deliver')
-    const deliver = createDeliver({ sessions, catchUp, sweep, metrics: stage, tracing })
+    const routed = createRouted()
+    const deliver = createDeliver({ sessions, catchUp, sweep, routed, metrics: stage, tracing })
+    const service = createPushService({ deliver, sessions, acks, sweep, routed, metrics: stage })
     const rpc = await startRpcServer({
       ...config.rpc,
       token,
-      services: [serve(nodeRpc.NodeDefinition, createPushService({ deliver, sessions, acks, sweep, metrics: stage }))],
+      services: [serve(nodeRpc.NodeDefinition, service)],
       onInternalError: (path, err) => log.error({ err, path }, 'a call failed'),
     })
     life.add('rpc server', () => rpc.stop())

@@ -13,7 +13,8 @@ const PART = 500
 const MAX_WAITING = 64
 
 export interface Broadcast {
-  add(entry: PushEntry): void
+  /** @returns whether it was taken */
+  add(entry: PushEntry): boolean
 }
 
 export function createBroadcast(deps: {
@@ -50,12 +51,14 @@ export function createBroadcast(deps: {
     add(entry) {
       if (waiting.length >= MAX_WAITING) {
         missed()
-        return
+        return false
       }
       waiting.push(entry)
-      if (running) return
-      running = true
-      goOn()
+      if (!running) {
+        running = true
+        goOn()
+      }
+      return true
     },
   }
 }

@@ -8,6 +8,7 @@ import { EVERYONE, endsFor, type PushEntry, type RoomEvent, roomEventIn } from '
 import type { StageMetrics, Tracing } from '@tidings/service'
 import { createBroadcast } from './broadcast.js'
 import type { CatchUp } from './catch-up.js'
+import type { Routed } from './routed.js'
 import type { Session } from './session.js'
 import type { Sessions } from './sessions.js'
 import type { Sweep } from './sweep.js'
@@ -20,15 +21,16 @@ export function createDeliver(deps: {
   sessions: Sessions
   catchUp: Pick<CatchUp, 'repairSoon'>
   sweep: Pick<Sweep, 'soon'>
+  routed: Pick<Routed, 'note'>
   metrics: StageMetrics
   tracing: Tracing
 }): Deliver {
-  const { sessions, catchUp, metrics, tracing } = deps
+  const { sessions, catchUp, routed, metrics, tracing } = deps
   const broadcast = createBroadcast({ sessions, push, missed: () => deps.sweep.soon(0) })
   const fences = new Map<number, number>()
 
   return (entry) => {
-    const { partition, fence, conversation, seq, users } = entry
+    const { partition, fence, conversation, seq, frame, users } = entry
     const known = fences.get(partition) ?? 0
     if (fence < known) {
       metrics.failed('fenced')
@@ -36,11 +38,21 @@ export function createDeliver(deps: {
     }
     if (fence > known) fences.set(partition, fence)
     const span = tracing.enabled ? tracing.start('deliver', entry.trace, { conversation, seq }) : undefined
-    if (conversation === EVERYONE) broadcast.add(entry)
-    else if (users.length === 0) toRoom(entry)
-    else for (const user of users) for (const session of sessions.of(user)) push(session, entry)
+    if (conversation === EVERYONE) routed.note(frame, broadcast.add(entry) ? sessions.size : 0)
+    else routed.note(frame, users.length === 0 ? toRoom(entry) : toUsers(entry))
     span?.end()
     return undefined
+  }
+
+  /** @returns the number of sessions that it was put to */
+  function toUsers(entry: PushEntry): number {
+    let put = 0
+    for (const user of entry.users) {
+      const all = sessions.of(user)
+      for (const session of all) push(session, entry)
+      put += all.length
+    }
+    return put
   }
 
   function push(session: Session, { conversation, seq, frame, fleeting }: PushEntry): void {
@@ -50,16 +62,20 @@ export function createDeliver(deps: {
     if (behind) catchUp.repairSoon(session, conversation)
   }
 
-  function toRoom(entry: PushEntry): void {
+  /** @returns the number of sessions that it was put to */
+  function toRoom(entry: PushEntry): number {
     const { conversation, seq, members, frame } = entry
     const event = members ? roomEventIn(frame) : undefined
     if (event) letIn(conversation, seq, event)
+    let put = 0
     for (const session of sessions.concerned(conversation)) {
       const last = event !== undefined && endsFor(event, session.user)
       if (last) session.flow(conversation).endAt(seq)
       push(session, entry)
       if (last && session.flow(conversation).over) sessions.leaveRoom(session, conversation)
+      put++
     }
+    return put
   }
 
   function letIn(room: string, seq: number, { joined = [] }: RoomEvent): void {

@@ -1,10 +1,14 @@
-/** What workers and fellow nodes call: the stream of pushes, and the end of a session that moved. */
+/** What workers, fellow nodes and logic call: the stream of pushes, the end of a session that moved, and what was pushed. */
 import { AppError, Close, EVERYONE, isRoom, type nodeRpc, type PushEntry, unpackPushes } from '@tidings/protocol'
 import type { StageMetrics } from '@tidings/service'
 import type { Acks } from './ack.js'
 import type { Deliver } from './deliver.js'
+import type { Routed } from './routed.js'
 import type { Sessions } from './sessions.js'
 import type { Sweep } from './sweep.js'
+
+/** Ids of one question: each is looked for among all that is remembered. */
+const MOST_IDS = 16
 
 /** gRPC implementation. A batch is confirmed when its frames are in the sockets' hands, or dropped with their sessions. */
 export function createPushService(deps: {
@@ -12,9 +16,10 @@ export function createPushService(deps: {
   sessions: Sessions
   acks: Acks
   sweep: Sweep
+  routed: Pick<Routed, 'of' | 'since'>
   metrics: StageMetrics
 }): nodeRpc.NodeServiceImplementation {
-  const { deliver, sessions, acks, sweep, metrics } = deps
+  const { deliver, sessions, acks, sweep, routed, metrics } = deps
   return {
     async *push(requests) {
       for await (const { number, recheck, ...packed } of requests) {
@@ -39,6 +44,14 @@ export function createPushService(deps: {
       session.close(code, code === Close.Kicked ? 'ended by somebody else' : 'ended by another node')
       await acks.flush()
       return told
+    },
+    async routed({ ids }) {
+      if (ids.length > MOST_IDS) throw new AppError('invalid_request', `At most ${MOST_IDS} ids are asked for at once.`)
+      const entries = ids.flatMap((id) => {
+        const found = routed.of(id)
+        return found ? [{ id, ...found }] : []
+      })
+      return { entries, since: routed.since }
     },
   }
 }

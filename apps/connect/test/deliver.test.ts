@@ -3,6 +3,7 @@ import { createMetrics, noTracing, stageMetrics } from '@tidings/service'
 import t from 'tap'
 import { createDeliver } from '../src/deliver.js'
 import { createPushService } from '../src/push-service.js'
+import { createRouted } from '../src/routed.js'
 import { Session } from '../src/session.js'
 import { createSessions } from '../src/sessions.js'
 import type { SendResult, Socket } from '../src/transport.js'
@@ -47,11 +48,13 @@ function setUp() {
   const sessions = createSessions()
   const repairs: string[] = []
   let looked = 0
+  const routed = createRouted()
   const metrics = stageMetrics(createMetrics('test', 'test'), 'deliver')
   const deliver = createDeliver({
     sessions,
     catchUp: { repairSoon: (session, conversation) => repairs.push(`${session.user} ${conversation}`) },
     sweep: { soon: () => void looked++ },
+    routed,
     metrics,
     tracing: noTracing,
   })
@@ -63,7 +66,7 @@ function setUp() {
     sessions.add(session)
     return { reader, session }
   }
-  return { sessions, deliver, join, repairs, metrics, looks: () => looked }
+  return { sessions, deliver, join, repairs, metrics, routed, looks: () => looked }
 }
 
 t.test('promise 4: an entry goes to the sessions of its users and to nobody else', (t) => {
@@ -127,10 +130,11 @@ t.test('a dropped frame ends the session with 4508', (t) => {
 })
 
 t.test('a pushed void, which has no frame, is confirmed with the rest of its batch and tells its seq', async (t) => {
-  const { deliver, join, repairs, sessions, metrics } = setUp()
+  const { deliver, join, repairs, sessions, metrics, routed } = setUp()
   const { reader, session } = join('bob')
   const acks = { add() {}, flush: async () => undefined, waiting: 0, stop: async () => undefined }
-  const service = createPushService({ deliver, sessions, acks, sweep: { soon() {}, stop: acks.stop }, metrics })
+  const sweep = { soon() {}, stop: acks.stop }
+  const service = createPushService({ deliver, sessions, acks, sweep, routed, metrics })
   async function* requests() {
     const entries = [
       { ...entry({ seq: 1_000 }), frame: '' },
@@ -180,6 +184,20 @@ t.test('a broadcast comes to all sessions in order, a part of them in each turn'
   t.ok(all.every(({ reader }) => reader.frames.join() === 'b1,b2,b3'))
   t.same([late.reader.frames, opening.reader.frames], [[], []])
   t.same(opening.session.open(), ['feed:*'], 'who was opening knows that there is something')
+})
+
+t.test('what was pushed is remembered with the sessions that it was put to; what was refused is not', async (t) => {
+  const { deliver, join, routed } = setUp()
+  for (const user of ['alice', 'bob', 'bob', 'eve']) join(user)
+  const frame = (id: string) => Buffer.from(`{"op":"message","message":{"id":"${id}"}}`)
+  deliver(entry({ fence: 9, users: ['alice', 'bob'], frame: frame('11') }))
+  deliver(entry({ fence: 9, users: ['nobody'], conversation: 'dm:alice:nobody', frame: frame('12') }))
+  deliver(entry({ fence: 9, users: [], conversation: 'feed:*', frame: frame('13') }))
+  deliver(entry({ fence: 8, seq: 2, frame: frame('14') }))
+  t.same(
+    ['11', '12', '13', '14'].map((id) => routed.of(id)?.sessions),
+    [3, 0, 4, undefined],
+  )
 })
 
 t.test('more broadcasts than may wait are found by looking at the heads', async (t) => {

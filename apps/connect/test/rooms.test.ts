@@ -90,7 +90,9 @@ function setUp(t: Test) {
     log,
   })
   const metrics = stageMetrics(createMetrics('test', 'test'), 'deliver')
-  const deliver = createDeliver({ sessions, catchUp, sweep: { soon: () => {} }, metrics, tracing: noTracing })
+  const deliver = createDeliver({
+    ...{ sessions, catchUp, sweep: { soon: () => {} }, routed: { note() {} }, metrics, tracing: noTracing },
+  })
   const rooms = createRooms({
     ...{ sessions, catchUp, openings: createSlots(4, 4), log },
     logic: { openDevice: async ({ user }) => ({ positions: positions.get(user!) ?? [] }) },

@@ -31,6 +31,9 @@ async function node(t: Test) {
         async closeSession() {
           return { found: false }
         },
+        async routed() {
+          return {}
+        },
       }),
     ],
     onInternalError: (_path, error) => t.fail(String(error)),

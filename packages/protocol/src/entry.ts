@@ -39,8 +39,13 @@ export function messageJson(entry: Entry): string {
   )
 }
 
+const FRAME_BEGINS = '{"op":"message","message":'
+
 /** The frame that delivers an entry to a device. */
-export const messageFrame = (entry: Entry): string => `{"op":"message","message":${messageJson(entry)}}`
+export const messageFrame = (entry: Entry): string => `${FRAME_BEGINS}${messageJson(entry)}}`
+
+/** Where the first digit of the entry's id stands in every such frame: who counts frames need not parse them. */
+export const FRAME_ID_AT = FRAME_BEGINS.length + '{"id":"'.length
 
 /** Seqs, both ends included. */
 export interface SeqRange {

@@ -939,6 +939,15 @@ export interface GetMessageResponse {
   stored: boolean;
   /** Others in the conversation, for its sender, of rooms up to 100 members; else none. */
   others: Reached[];
+  /** For its sender; left out when no connect node that answers remembers it. */
+  routed: RoutedSum | undefined;
+}
+
+export interface RoutedSum {
+  nodes: number;
+  sessions: number;
+  /** the first push of it */
+  at: number;
 }
 
 export interface Reached {
@@ -1076,6 +1085,19 @@ export interface InspectMessageResponse {
   allPeople: boolean;
   /** etcd could be asked for the nodes */
   nodesKnown: boolean;
+  /** by name of the node */
+  routed: RoutedTo[];
+  /** Connect nodes that are too new, or have seen too much since, to remember it. */
+  forgotten: string[];
+  /** Connect nodes that could not be asked. */
+  unanswered: string[];
+}
+
+/** A push brought it to this connect node. */
+export interface RoutedTo {
+  node: string;
+  at: number;
+  sessions: number;
 }
 
 export interface Recipient {
@@ -11849,7 +11871,7 @@ export const GetMessageRequest: MessageFns<GetMessageRequest> = {
 };
 
 function createBaseGetMessageResponse(): GetMessageResponse {
-  return { entry: undefined, stored: false, others: [] };
+  return { entry: undefined, stored: false, others: [], routed: undefined };
 }
 
 export const GetMessageResponse: MessageFns<GetMessageResponse> = {
@@ -11862,6 +11884,9 @@ export const GetMessageResponse: MessageFns<GetMessageResponse> = {
     }
     for (const v of message.others) {
       Reached.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.routed !== undefined) {
+      RoutedSum.encode(message.routed, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -11903,6 +11928,14 @@ export const GetMessageResponse: MessageFns<GetMessageResponse> = {
             message.others.push(Reached.decode(reader, reader.uint32()));
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.routed = RoutedSum.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -11925,6 +11958,88 @@ export const GetMessageResponse: MessageFns<GetMessageResponse> = {
       : undefined;
     message.stored = object.stored ?? false;
     message.others = object.others?.map((e) => Reached.fromPartial(e)) || [];
+    message.routed = (object.routed !== undefined && object.routed !== null)
+      ? RoutedSum.fromPartial(object.routed)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseRoutedSum(): RoutedSum {
+  return { nodes: 0, sessions: 0, at: 0 };
+}
+
+export const RoutedSum: MessageFns<RoutedSum> = {
+  encode(message: RoutedSum, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nodes !== 0) {
+      writer.uint32(8).uint32(message.nodes);
+    }
+    if (message.sessions !== 0) {
+      writer.uint32(16).uint32(message.sessions);
+    }
+    if (message.at !== 0) {
+      writer.uint32(24).uint64(message.at);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RoutedSum {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRoutedSum();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.nodes = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.sessions = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.at = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RoutedSum>): RoutedSum {
+    return RoutedSum.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RoutedSum>): RoutedSum {
+    const message = createBaseRoutedSum();
+    message.nodes = object.nodes ?? 0;
+    message.sessions = object.sessions ?? 0;
+    message.at = object.at ?? 0;
     return message;
   },
 };
@@ -13332,6 +13447,9 @@ function createBaseInspectMessageResponse(): InspectMessageResponse {
     people: [],
     allPeople: false,
     nodesKnown: false,
+    routed: [],
+    forgotten: [],
+    unanswered: [],
   };
 }
 
@@ -13363,6 +13481,15 @@ export const InspectMessageResponse: MessageFns<InspectMessageResponse> = {
     }
     if (message.nodesKnown !== false) {
       writer.uint32(80).bool(message.nodesKnown);
+    }
+    for (const v of message.routed) {
+      RoutedTo.encode(v!, writer.uint32(90).fork()).join();
+    }
+    for (const v of message.forgotten) {
+      writer.uint32(98).string(v!);
+    }
+    for (const v of message.unanswered) {
+      writer.uint32(106).string(v!);
     }
     return writer;
   },
@@ -13452,6 +13579,30 @@ export const InspectMessageResponse: MessageFns<InspectMessageResponse> = {
             message.nodesKnown = reader.bool();
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.routed.push(RoutedTo.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.forgotten.push(reader.string());
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.unanswered.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -13480,6 +13631,88 @@ export const InspectMessageResponse: MessageFns<InspectMessageResponse> = {
     message.people = object.people?.map((e) => Recipient.fromPartial(e)) || [];
     message.allPeople = object.allPeople ?? false;
     message.nodesKnown = object.nodesKnown ?? false;
+    message.routed = object.routed?.map((e) => RoutedTo.fromPartial(e)) || [];
+    message.forgotten = object.forgotten?.map((e) => e) || [];
+    message.unanswered = object.unanswered?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseRoutedTo(): RoutedTo {
+  return { node: "", at: 0, sessions: 0 };
+}
+
+export const RoutedTo: MessageFns<RoutedTo> = {
+  encode(message: RoutedTo, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.node !== "") {
+      writer.uint32(10).string(message.node);
+    }
+    if (message.at !== 0) {
+      writer.uint32(16).uint64(message.at);
+    }
+    if (message.sessions !== 0) {
+      writer.uint32(24).uint32(message.sessions);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RoutedTo {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRoutedTo();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.node = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.at = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.sessions = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RoutedTo>): RoutedTo {
+    return RoutedTo.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RoutedTo>): RoutedTo {
+    const message = createBaseRoutedTo();
+    message.node = object.node ?? "";
+    message.at = object.at ?? 0;
+    message.sessions = object.sessions ?? 0;
     return message;
   },
 };

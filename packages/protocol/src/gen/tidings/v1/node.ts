@@ -48,6 +48,26 @@ export interface CloseSessionResponse {
   signIn: string;
 }
 
+export interface RoutedRequest {
+  /** at most 16 */
+  ids: string[];
+}
+
+export interface RoutedResponse {
+  /** Those of them that it remembers. */
+  entries: RoutedEntry[];
+  /** It remembers everything that came later than this, milliseconds since 1970 by its clock. */
+  since: number;
+}
+
+export interface RoutedEntry {
+  id: string;
+  /** when a push brought it first */
+  at: number;
+  /** that it was put to */
+  sessions: number;
+}
+
 function createBasePushRequest(): PushRequest {
   return { number: 0, recheck: false, heads: "", frames: Buffer.alloc(0) };
 }
@@ -407,6 +427,207 @@ export const CloseSessionResponse: MessageFns<CloseSessionResponse> = {
   },
 };
 
+function createBaseRoutedRequest(): RoutedRequest {
+  return { ids: [] };
+}
+
+export const RoutedRequest: MessageFns<RoutedRequest> = {
+  encode(message: RoutedRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.ids) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RoutedRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRoutedRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.ids.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RoutedRequest>): RoutedRequest {
+    return RoutedRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RoutedRequest>): RoutedRequest {
+    const message = createBaseRoutedRequest();
+    message.ids = object.ids?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseRoutedResponse(): RoutedResponse {
+  return { entries: [], since: 0 };
+}
+
+export const RoutedResponse: MessageFns<RoutedResponse> = {
+  encode(message: RoutedResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.entries) {
+      RoutedEntry.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.since !== 0) {
+      writer.uint32(16).uint64(message.since);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RoutedResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRoutedResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.entries.push(RoutedEntry.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.since = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RoutedResponse>): RoutedResponse {
+    return RoutedResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RoutedResponse>): RoutedResponse {
+    const message = createBaseRoutedResponse();
+    message.entries = object.entries?.map((e) => RoutedEntry.fromPartial(e)) || [];
+    message.since = object.since ?? 0;
+    return message;
+  },
+};
+
+function createBaseRoutedEntry(): RoutedEntry {
+  return { id: "", at: 0, sessions: 0 };
+}
+
+export const RoutedEntry: MessageFns<RoutedEntry> = {
+  encode(message: RoutedEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.at !== 0) {
+      writer.uint32(16).uint64(message.at);
+    }
+    if (message.sessions !== 0) {
+      writer.uint32(24).uint32(message.sessions);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RoutedEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRoutedEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.at = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.sessions = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RoutedEntry>): RoutedEntry {
+    return RoutedEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RoutedEntry>): RoutedEntry {
+    const message = createBaseRoutedEntry();
+    message.id = object.id ?? "";
+    message.at = object.at ?? 0;
+    message.sessions = object.sessions ?? 0;
+    return message;
+  },
+};
+
 /** What a connect node offers to the workers and to its fellow nodes. */
 export type NodeDefinition = typeof NodeDefinition;
 export const NodeDefinition = {
@@ -434,6 +655,15 @@ export const NodeDefinition = {
       responseStream: false,
       options: {},
     },
+    /** What this node remembers of entries that pushes brought it. */
+    routed: {
+      name: "Routed",
+      requestType: RoutedRequest as typeof RoutedRequest,
+      requestStream: false,
+      responseType: RoutedResponse as typeof RoutedResponse,
+      responseStream: false,
+      options: {},
+    },
   },
 } as const;
 
@@ -451,6 +681,8 @@ export interface NodeServiceImplementation<CallContextExt = {}> {
     request: CloseSessionRequest,
     context: CallContext & CallContextExt,
   ): Promise<DeepPartial<CloseSessionResponse>>;
+  /** What this node remembers of entries that pushes brought it. */
+  routed(request: RoutedRequest, context: CallContext & CallContextExt): Promise<DeepPartial<RoutedResponse>>;
 }
 
 export interface NodeClient<CallOptionsExt = {}> {
@@ -467,6 +699,8 @@ export interface NodeClient<CallOptionsExt = {}> {
     request: DeepPartial<CloseSessionRequest>,
     options?: CallOptions & CallOptionsExt,
   ): Promise<CloseSessionResponse>;
+  /** What this node remembers of entries that pushes brought it. */
+  routed(request: DeepPartial<RoutedRequest>, options?: CallOptions & CallOptionsExt): Promise<RoutedResponse>;
 }
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | undefined;
