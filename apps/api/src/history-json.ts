@@ -5,9 +5,10 @@ import { type logicRpc, messageJson } from '@tidings/protocol'
 export const entryJson = (entry: logicRpc.HistoryEntry): string => messageJson({ ...entry, trace: '' })
 
 /** The message, and beside its own members what has become of it. */
-export function messageStateJson({ entry, stored, others }: logicRpc.GetMessageResponse): string {
+export function messageStateJson({ entry, stored, others, routed }: logicRpc.GetMessageResponse): string {
   const by = (kind: 'delivered' | 'read'): string[] => others.flatMap((one) => (one[kind] ? [one.user] : []))
-  const state = JSON.stringify({ accepted: true, stored, delivered: by('delivered'), read: by('read') })
+  const told = { delivered: by('delivered'), read: by('read'), routed: routed ?? null }
+  const state = JSON.stringify({ accepted: true, stored, ...told })
   return `${entryJson(entry!).slice(0, -1)},"state":${state}}`
 }
 

@@ -178,7 +178,8 @@ test('an account and a message show all that is known', async (t) => {
   w.behind.inspectMessage = () => ({
     ...{ entry, partition: 1, streamId: '', logged: true, stored: false, settledBy: ['push'] },
     people: [{ user: 'bob', read: false, readAt: 0, devices: [device] }],
-    ...{ allPeople: true, nodesKnown: false },
+    ...{ allPeople: true, nodesKnown: false, forgotten: ['connect-2'], unanswered: ['connect-3'] },
+    routed: [{ node: 'connect-1', at: 5, sessions: 2 }],
   })
   const reply = await w.admin('GET', 'admin/messages/7')
   t.ok(reply.text.includes(content), 'the very text')
@@ -186,6 +187,10 @@ test('an account and a message show all that is known', async (t) => {
     message: { id: '7', seq: 2, from: 'alice' },
     place: { partition: 1, streamId: null, logged: true, stored: false },
     groups: { push: true, persist: false },
+    routed: {
+      nodes: [{ node: 'connect-1', at: 5, sessions: 2 }],
+      ...{ forgotten: ['connect-2'], unanswered: ['connect-3'] },
+    },
     people: [{ user: 'bob', read: false, readAt: null, devices: [{ ...device, movedAt: null, node: null }] }],
     ...{ allPeople: true, nodesKnown: false },
   })

@@ -64,6 +64,7 @@ test('a server with the scope read reads as somebody; nobody else does', async (
     },
     stored: true,
     others: [],
+    routed: undefined,
   })
   for (const [path, method] of reads) {
     t.equal((await w.call('GET', `${path}?as=bob`, { token: READ_TOKEN })).status, 200, path)

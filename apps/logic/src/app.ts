@@ -1,14 +1,7 @@
 /** Puts a logic process together, and takes it apart in order. */
 import { randomUUID } from 'node:crypto'
 import { logicRpc, rpcToken, serve, startRpcServer } from '@tidings/protocol'
-import {
-  claimWorkerId,
-  connectRegistry,
-  createIds,
-  createLiveDevices,
-  createRoomNotices,
-  type NodeInfo,
-} from '@tidings/registry'
+import { claimWorkerId, connectRegistry, createIds, createLiveDevices, createRoomNotices } from '@tidings/registry'
 import { ConfigError, Lifecycle, type Logger, type MetricsRegistry, startOps, type Tracing } from '@tidings/service'
 import { connectStore, fixPartitions, isAway, type Store } from '@tidings/store'
 import {
@@ -22,6 +15,7 @@ import {
 } from '@tidings/stream'
 import { createBroadcasts } from './broadcasts.js'
 import type { LogicConfig } from './config.js'
+import { createConnectNodes } from './connect-nodes.js'
 import { createDevices } from './devices.js'
 import { startFileSweeper } from './files/sweeper.js'
 import { startForgetting } from './forget.js'
@@ -36,6 +30,7 @@ import { createReceipts } from './receipts.js'
 import { startRevocations } from './revocations.js'
 import { startRoomSweeper } from './rooms/sweeper.js'
 import { createTurns } from './rooms/turns.js'
+import { createRouted } from './routed.js'
 import { createSearches } from './search.js'
 import { createLogicService } from './server.js'
 import { startWriteBehind } from './write-behind.js'
@@ -104,11 +99,9 @@ export async function startLogic(
     })
     const worker = await claimWorkerId(registry, config.instance, log)
     life.add('worker id', () => worker.stop())
-    const nodes = new Map<string, NodeInfo>()
-    await registry.watchNodes('connect', (listed) => {
-      nodes.clear()
-      for (const [name, info] of listed) nodes.set(name, info)
-    })
+    const nodes = createConnectNodes(rpcToken(config.jwtSecret))
+    life.add('connect nodes', () => nodes.stop())
+    await registry.watchNodes('connect', nodes.set)
     const notices = createRoomNotices(registry, log)
     life.add('room notices', () => notices.stop())
     const outbox = createOutbox({
@@ -135,7 +128,8 @@ export async function startLogic(
       writeBehind,
       receipts,
       liveDevices: createLiveDevices(registry),
-      live: createLiveSessions({ registry, nodes, rpcToken: rpcToken(config.jwtSecret) }),
+      live: createLiveSessions({ registry, nodes }),
+      routed: createRouted(nodes, log),
       generations,
       outbox,
       turns: createTurns(),

@@ -1,6 +1,7 @@
 /** The live sessions of a user: etcd lists them, and the connect nodes that hold them end them. */
-import { AppError, Close, connectRpc, nodeRpc } from '@tidings/protocol'
-import { type NodeInfo, type Registry, readSessions } from '@tidings/registry'
+import { AppError, Close, type nodeRpc } from '@tidings/protocol'
+import { type Registry, readSessions } from '@tidings/registry'
+import type { ConnectNodes } from './connect-nodes.js'
 
 /** Acks are flushed before a node answers. */
 const BOUND_MS = 1_500
@@ -23,23 +24,18 @@ export interface LiveSessions {
   kick(live: LiveSession): Promise<void>
 }
 
-/** @param nodes the connect nodes, by instance, as they are now */
 export function createLiveSessions(deps: {
   registry: Pick<Registry, 'etcd' | 'keys'>
-  nodes: ReadonlyMap<string, NodeInfo>
-  rpcToken: string
+  nodes: Pick<ConnectNodes, 'client'>
 }): LiveSessions {
   async function ask({ node, session }: LiveSession, code: number): Promise<nodeRpc.CloseSessionResponse> {
-    const info = deps.nodes.get(node)
+    const client = deps.nodes.client(node)
     // Its listing goes with its lease, shortly.
-    if (!info) throw new AppError('unavailable', `The node ${node} is not there now.`, { retryAfter: 2 })
-    const rpc = connectRpc(nodeRpc.NodeDefinition, info.address, deps.rpcToken)
+    if (!client) throw new AppError('unavailable', `The node ${node} is not there now.`, { retryAfter: 2 })
     try {
-      return await rpc.client.closeSession({ session, code }, { deadlineMs: BOUND_MS })
+      return await client.closeSession({ session, code }, { deadlineMs: BOUND_MS })
     } catch (cause) {
       throw new AppError('unavailable', `The node ${node} does not answer now.`, { cause, retryAfter: 2 })
-    } finally {
-      rpc.close()
     }
   }
 

@@ -9,6 +9,7 @@ import { userOf } from './input.js'
 import { createLine, type Line } from './line.js'
 import { type ReadDeps, readUpTo } from './reads.js'
 import { floorOf, type MembershipDeps } from './rooms/membership.js'
+import { type AskRouted, sumOf } from './routed.js'
 
 const ID = /^[1-9]\d{0,18}$/
 /** In larger rooms nobody is told who has read what. */
@@ -17,7 +18,7 @@ const MOST_TOLD = 100
 const AT_ONCE = 16
 
 export type FindDeps = MembershipDeps & { store: Store; looks: Line }
-export type MessageStateDeps = FindDeps & Omit<ReadDeps, 'reader'> & { devices: Devices }
+export type MessageStateDeps = FindDeps & Omit<ReadDeps, 'reader'> & { devices: Devices; routed: AskRouted }
 
 /** What MySQL does not have is looked for in all streams: anybody can make such an id up, and ask again and again. */
 export const createLooks = (): Line =>
@@ -38,7 +39,10 @@ export async function getMessage(
 ): Promise<logicRpc.GetMessageResponse> {
   const user = userOf(request.user)
   const { entry, stored } = await requireMessage(deps, user, request.id)
-  return { entry: toHistoryEntry(entry), stored, others: user === entry.from ? await reached(deps, entry) : [] }
+  const shown = { entry: toHistoryEntry(entry), stored }
+  if (user !== entry.from) return { ...shown, others: [], routed: undefined }
+  const [others, routed] = await Promise.all([reached(deps, entry), deps.routed(entry.id)])
+  return { ...shown, others, routed: sumOf(routed) }
 }
 
 /**

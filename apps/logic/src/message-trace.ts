@@ -27,10 +27,11 @@ export async function inspectMessage(
   const { redis, keys, reader } = deps
   const { conversation, seq, id } = entry
   const partition = keys.partitionOf(conversation)
-  const [streamId, [newest], people] = await Promise.all([
+  const [streamId, [newest], people, routed] = await Promise.all([
     findStreamId(redis, keys, partition, id, timeOfId(id)),
     reader.before(conversation, seq + 1, 1),
     peopleOf(deps, entry),
+    deps.routed(id),
   ])
   // What was trimmed is placed by its time: then it takes longer until it is surely settled.
   const place = { streamId: streamId ?? `${timeOfId(id) + APPENDED_WITHIN_MS}-0`, exact: streamId !== undefined }
@@ -51,6 +52,9 @@ export async function inspectMessage(
     people: recipients,
     allPeople: people.all,
     nodesKnown: live !== undefined,
+    routed: routed.nodes,
+    forgotten: routed.forgotten,
+    unanswered: routed.unanswered,
   }
 }
 

@@ -3,6 +3,7 @@ import { AppError, startRpcServer } from '@tidings/protocol'
 import { connectRegistry } from '@tidings/registry'
 import { revokedSince } from '@tidings/store'
 import { test } from 'tap'
+import { createConnectNodes } from '../src/connect-nodes.js'
 import { listDevices, removeDevice } from '../src/device-list.js'
 import { createLiveSessions, type LiveSession, type LiveSessions } from '../src/live-sessions.js'
 import { endSessions, listSessions } from '../src/session-ends.js'
@@ -116,8 +117,10 @@ test('a node that does not answer, or is not listed, is not passed over', async 
     onInternalError: () => {},
   })
   await stopped.stop()
-  const nodes = new Map([['dead', { address: stopped.address, version: '', bootId: '' }]])
-  const live = createLiveSessions({ registry, nodes, rpcToken: 'x' })
+  const nodes = createConnectNodes('x')
+  t.teardown(() => nodes.stop())
+  nodes.set(new Map([['dead', { address: stopped.address, version: '', bootId: '' }]]))
+  const live = createLiveSessions({ registry, nodes })
   t.same(await live.of('nobody'), [])
   for (const node of ['dead', 'unknown']) {
     await t.rejects(live.kick({ session: 's', node, device: 'd' }), { code: 'unavailable' }, node)

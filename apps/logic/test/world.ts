@@ -172,6 +172,7 @@ export async function world(t: Test): Promise<World> {
     turns: createTurns(),
     liveDevices: { of: async (users) => users.map((user) => online.get(user) ?? 0) },
     receipts: createReceipts({ redis, keys, publish: (event) => void told.push(event), log }),
+    routed: async () => ({ nodes: [], forgotten: [], unanswered: [] }),
     live: { of: async () => [], signInOf: async () => undefined, kick: async () => {} },
   }
   return {

@@ -35,6 +35,31 @@ const Trace = Type.Object(
       },
       strict,
     ),
+    routed: Type.Object(
+      {
+        nodes: Type.Array(
+          Type.Object(
+            {
+              node: Type.String({ description: 'A connect node that a push brought it to.' }),
+              at: Type.Integer({ description: 'When the first push of it came, by the clock of the node.' }),
+              sessions: Type.Integer({ description: 'Live sessions that it was put to there.' }),
+            },
+            strict,
+          ),
+        ),
+        forgotten: Type.Array(Type.String(), {
+          description:
+            'Nodes that cannot know: it is older than the newest 65,536 entries that came to them, or than they are.',
+        }),
+        unanswered: Type.Array(Type.String(), { description: 'Nodes that are listed and did not answer.' }),
+      },
+      {
+        description:
+          'What the connect nodes that are there now remember of pushing it. A node in no list knows that it did not come to it by a push. ' +
+          'What a session read from the log is not counted.',
+        ...strict,
+      },
+    ),
     groups: Type.Object(
       Object.fromEntries(
         GROUPS.map((group) => [group, Type.Boolean({ description: 'The group is surely through with it.' })]),
@@ -106,7 +131,7 @@ export function adminInspectRoutes(app: Api, { logic }: ApiDeps): void {
         tags,
         summary: 'A message, and all that is known of it',
         description:
-          'Where it lies, which groups are through with it, and what each device of each person has of it. It shows what somebody wrote: the call is noted in the log.',
+          'Where it lies, which groups are through with it, to which connect nodes it was pushed, and what each device of each person has of it. It shows what somebody wrote: the call is noted in the log.',
         security: SIGNED,
         params: Type.Object({
           id: Type.String({ pattern: '^[1-9]\\d{0,18}$', description: 'The id of the message.' }),
@@ -121,9 +146,10 @@ export function adminInspectRoutes(app: Api, { logic }: ApiDeps): void {
 
 /** The message as everywhere, its content as the very text that it is. */
 function traceJson({ entry, ...trace }: logicRpc.InspectMessageResponse): string {
-  const { partition, streamId, logged, stored, settledBy, people, allPeople, nodesKnown } = trace
+  const { partition, streamId, logged, stored, settledBy, people, allPeople, nodesKnown, ...of } = trace
   const rest = JSON.stringify({
     place: { partition, streamId: orNull(streamId), logged, stored },
+    routed: { nodes: of.routed, forgotten: of.forgotten, unanswered: of.unanswered },
     groups: Object.fromEntries(GROUPS.map((group) => [group, settledBy.includes(group)])),
     people: people.map(({ user, read, readAt, devices }) => ({
       ...{ user, read, readAt: orNull(readAt) },
