@@ -40,8 +40,11 @@ export async function checkEtcd(etcd: Etcd3): Promise<void> {
   await etcd.get('health').exec()
 }
 
+/** The lease was lost, and there is no new one yet. */
+export class NoLeaseError extends Error {}
+
 export interface HeldLease {
-  /** The id of the lease that lives now. @throws while there is none */
+  /** The id of the lease that lives now. @throws NoLeaseError while there is none */
   readonly id: string
   /** Milliseconds since etcd last confirmed it. */
   readonly ageMs: number
@@ -139,7 +142,7 @@ export async function holdLease(options: {
   await grant()
   return {
     get id() {
-      if (id === undefined) throw new Error('etcd has granted no lease')
+      if (id === undefined) throw new NoLeaseError('etcd has granted no lease')
       return id
     },
     get ageMs() {

@@ -2,8 +2,18 @@
 import { hostname } from 'node:os'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger, Stoppable } from '@tidings/service'
-import type { IKeyValue } from 'etcd3'
-import { atOnce, checkEtcd, connectEtcd, type Etcd3, type HeldLease, holdLease, type Mirror, mirror } from './etcd.js'
+import { EtcdLeaseInvalidError, type IKeyValue } from 'etcd3'
+import {
+  atOnce,
+  checkEtcd,
+  connectEtcd,
+  type Etcd3,
+  type HeldLease,
+  holdLease,
+  type Mirror,
+  mirror,
+  NoLeaseError,
+} from './etcd.js'
 import { type AppName, createRegistryKeys, type RegistryKeys } from './keys.js'
 
 /** Name and process of a listing, so that a successor on the same machine sees that its predecessor is dead. */
@@ -102,6 +112,17 @@ export async function connectRegistry(options: {
     return (await etcd.if(key, 'Mod', '==', other.mod_revision).then(put).commit()).succeeded
   }
 
+  /** @returns undefined when it is ours now, else who has it */
+  async function claim(key: string, value: string): Promise<string | undefined> {
+    const { succeeded, responses } = await etcd
+      .if(key, 'Mod', '==', 0)
+      .then(etcd.put(key).value(value).lease(lease.id))
+      .else(etcd.get(key))
+      .commit()
+    const other = responses[0]?.response_range?.kvs[0]
+    return succeeded || (other && (await replaceDead(key, value, other))) ? undefined : (other?.value.toString() ?? '')
+  }
+
   let stopped: Promise<void> | undefined
   return {
     etcd,
@@ -112,14 +133,9 @@ export async function connectRegistry(options: {
       const value = JSON.stringify({ ...info, ...SELF })
       const patience = performance.now() + options.leaseSeconds * 1_000 + 2_000
       for (;;) {
-        const claim = await etcd
-          .if(key, 'Mod', '==', 0)
-          .then(etcd.put(key).value(value).lease(lease.id))
-          .else(etcd.get(key))
-          .commit()
-        const other = claim.responses[0]?.response_range?.kvs[0]
-        if (claim.succeeded || (other && (await replaceDead(key, value, other)))) break
-        if (performance.now() > patience) throw taken(app, instance, other?.value.toString() ?? '')
+        const other = await claim(key, value).catch(leaseLost)
+        if (other === undefined) break
+        if (performance.now() > patience) throw other instanceof Error ? other : taken(app, instance, other)
         await delay(LISTING_POLL_MS)
       }
       listed = { key, value }
@@ -202,6 +218,12 @@ function isDead(value: string): boolean {
   } catch (error) {
     return error instanceof Error && 'code' in error && error.code === 'ESRCH'
   }
+}
+
+/** A process that starts on a busy machine may stand still for longer than a short lease lives. It is granted anew. */
+function leaseLost(error: unknown): Error {
+  if (error instanceof EtcdLeaseInvalidError || error instanceof NoLeaseError) return error
+  throw error
 }
 
 const taken = (app: AppName, instance: string, value: string): Error => {

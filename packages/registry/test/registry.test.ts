@@ -42,6 +42,16 @@ t.test('a lease that etcd lost is granted anew and everything is listed again', 
   t.not(one.lease.id, before)
 })
 
+t.test('a process whose lease was lost before it is listed is listed with the next one', async (t) => {
+  const b = await bench(t)
+  const one = await b.registry(2)
+  const before = one.lease.id
+  await b.etcd.leaseClient.leaseRevoke({ ID: before })
+  await one.announce('api', 'api-1', info('a'))
+  t.not(one.lease.id, before)
+  t.same([...(await readAll(b.etcd, `/${b.namespace}/`)).all.keys()], [`/${b.namespace}/nodes/api/api-1`])
+})
+
 t.test('who stops while a new lease is being granted leaves none behind', async (t) => {
   const b = await bench(t)
   const registry = await b.registry(2)
