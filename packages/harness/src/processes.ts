@@ -1,7 +1,6 @@
 /** The apps as processes of their own, for tests that kill them. */
 import { type ChildProcess, spawn } from 'node:child_process'
-import type { AddressInfo } from 'node:net'
-import { createServer } from 'node:net'
+import { PortPicker } from '@tidings/infra'
 import { until } from './until.js'
 
 const READY_MS = 20_000
@@ -19,18 +18,14 @@ export interface AppProcess {
   stop(): Promise<number | null>
 }
 
-export async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as AddressInfo
-  await new Promise((resolve) => server.close(resolve))
-  return port
-}
+/** One for all: none of them is given out twice, and outgoing connections take none while a process is down. */
+const ports = new PortPicker()
 
 /** Starts `apps/<app>` with these settings and waits until it is ready. */
 export async function startProcess(app: string, instance: string, env: Record<string, string>): Promise<AppProcess> {
   const main = new URL(`../../../../apps/${app}/dist/src/main.js`, import.meta.url).pathname
-  const [opsPort, port] = await Promise.all([freePort(), freePort()])
+  const opsPort = await ports.any()
+  const port = await ports.any()
   const settings = {
     ...env,
     TIDINGS_INSTANCE: instance,
