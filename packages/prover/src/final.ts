@@ -1,12 +1,15 @@
 /** After the last fault: until everything is through, and then what every place holds. */
 
+import { parseFold } from '@tidings/protocol'
 import { logOf } from './cluster/app.js'
 import type { Cluster } from './cluster/cluster.js'
-import { type History, hashOf } from './history.js'
-import type { Conversation, Crowd } from './load/crowd.js'
+import type { Row } from './cluster/mysql.js'
+import type { History } from './history.js'
+import type { Crowd } from './load/crowd.js'
 import { Device } from './load/device.js'
 import { readPage } from './load/http.js'
 import { CANARY } from './load/message.js'
+import { type ShownEntry, shownOf } from './load/shown.js'
 import type { Target } from './load/target.js'
 import { within } from './until.js'
 
@@ -65,7 +68,9 @@ export async function settle(cluster: Cluster, withinMs: number): Promise<string
 export async function readAll(cluster: Cluster, crowd: Crowd, target: Target, history: History, withinMs: number) {
   for (const device of crowd.devices) device.stay()
   await Promise.all(
-    crowd.conversations.flatMap((one) => one.users.map((user) => readHistory(target, history, one, user, withinMs))),
+    [...crowd.conversations, ...crowd.feeds].flatMap(({ conv, users }) =>
+      users.map((user) => readHistory(target, history, conv, user, withinMs)),
+    ),
   )
   await readMysql(cluster, crowd, history)
   await readDead(cluster, history)
@@ -87,7 +92,7 @@ const headsOf = ({ events }: History): Map<string, number> => {
 async function readHistory(
   target: Target,
   history: History,
-  { conv }: Conversation,
+  conv: string,
   user: string,
   withinMs: number,
 ): Promise<void> {
@@ -105,9 +110,9 @@ async function readHistory(
     if (typeof page === 'number') break
     head = page.head
     for (const range of page.void) history.record({ proc, user, type: 'ok', f: 'void', conv, range })
-    for (const { id, seq, from, clientId = '', content } of page.messages) {
-      const bodyHash = hashOf(JSON.stringify(content))
-      history.record({ proc, user, type: 'ok', f: 'read', conv, seq, id, from, clientId, bodyHash })
+    for (const message of page.messages) {
+      const { id, seq, from, clientId = '' } = message
+      history.record({ proc, user, type: 'ok', f: 'read', conv, seq, id, from, clientId, ...shownOf(message) })
     }
     const last = Math.max(page.messages.at(-1)?.seq ?? 0, page.void.at(-1)?.[1] ?? 0)
     more = last > after && last < head
@@ -116,11 +121,11 @@ async function readHistory(
   history.record({ proc, user, type: 'ok', f: 'head', conv, seq: head })
 }
 
-async function readMysql(cluster: Cluster, { conversations }: Crowd, history: History): Promise<void> {
+async function readMysql(cluster: Cluster, { conversations, feeds }: Crowd, history: History): Promise<void> {
   const proc = 'mysql'
-  for (const { conv } of conversations) {
+  for (const { conv } of [...conversations, ...feeds]) {
     const rows = await cluster.sql(
-      'SELECT seq, id, from_user, type, content, client_id, void_from FROM entries WHERE conversation = ? ORDER BY seq',
+      'SELECT seq, id, from_user, type, content, client_id, void_from, fold FROM entries WHERE conversation = ? ORDER BY seq',
       [conv],
     )
     for (const row of rows) {
@@ -137,11 +142,24 @@ async function readMysql(cluster: Cluster, { conversations }: Crowd, history: Hi
           id: String(row.id),
           from: String(row.from_user),
           clientId: String(row.client_id),
-          bodyHash: hashOf(String(row.content)),
+          ...shownOf(fromRow(row)),
         })
     }
     history.record({ proc, type: 'ok', f: 'head', conv, seq: Number(rows.at(-1)?.seq ?? 0) })
   }
+}
+
+/** A row as it says itself what it is. A text that stands there is seen, whatever the fold says: it should be gone from the row. */
+function fromRow({ type, content, fold }: Row): ShownEntry {
+  const shown: ShownEntry = {
+    type: String(type),
+    ...(content !== null && content !== '' && { content: JSON.parse(String(content)) as unknown }),
+  }
+  const { gone, reactions } = parseFold(String(fold ?? ''))
+  if (gone) shown.type = gone.as
+  if (reactions.size > 0)
+    shown.reactions = Object.fromEntries([...reactions].map(([emoji, users]) => [emoji, { users: [...users] }]))
+  return shown
 }
 
 async function readDead({ redis, keys, partitions }: Cluster, history: History): Promise<void> {
@@ -207,8 +225,8 @@ function relabelled(history: History, proc: string): Pick<History, 'record'> {
 }
 
 /** Text of a conversation in a log or among the metrics. */
-function lookForCanaries({ apps }: Cluster, { conversations }: Crowd, history: History): void {
-  const owners = new Map(conversations.map(({ canary, conv }) => [canary, conv]))
+function lookForCanaries({ apps }: Cluster, { conversations, feeds }: Crowd, history: History): void {
+  const owners = new Map([...conversations, ...feeds].map(({ canary, conv }) => [canary, conv]))
   for (const app of apps.values())
     for (const canary of new Set(logOf(app).match(CANARY) ?? [])) {
       const conv = owners.get(canary)

@@ -15,7 +15,7 @@ import { run } from './run.js'
 import { printSimulated, SIMULATORS, simulate } from './simulators.js'
 
 const USAGE =
-  'npm run prove -- [--minutes 5] [--faults all|none|1,5-9] [--schedules n] [--seed n] [--rate n] [--pace n] [--plant bug] [--markdown] [--list] [--check history.jsonl]'
+  'npm run prove -- [--minutes 5] [--faults all|none|1,5-9] [--schedules n] [--seed n] [--rate n] [--changes n] [--pace n] [--plant bug] [--markdown] [--list] [--check history.jsonl]'
 const FINISH_MS = 60_000
 /** A run of many faults proves little with fewer; a short one is asked for less. */
 const LEAST_ACCEPTED = 500
@@ -48,6 +48,7 @@ export async function prove(args: string[]): Promise<number> {
     seed,
     minutes: numberOf('minutes', given.minutes),
     rate: numberOf('rate', given.rate),
+    changes: numberOf('changes', given.changes),
     conversations: 6,
     count: { api: 2, logic: 2, task: 2, connect: 2 },
     pace: numberOf('pace', given.pace),
@@ -102,6 +103,7 @@ function read(args: string[]) {
     schedules: { type: 'string' },
     seed: { type: 'string' },
     rate: { type: 'string', default: '60' },
+    changes: { type: 'string', default: '4' },
     pace: { type: 'string', default: '1' },
     plant: { type: 'string' },
     markdown: { type: 'boolean', default: false },

@@ -12,9 +12,24 @@ export interface Plan {
   tailLost: boolean
   /** So many accepted sends make a run that proves something. */
   leastAccepted: number
+  /** So many accepted changes and pushes do; none where there are none. */
+  leastChanges?: number
   /** Measured recovery times may exceed the bounds by this factor: 1 on a machine of one's own. */
   slack: number
 }
+
+/** What is tried, where it is no message of a user: what a line of `send` carries beside the entry. */
+export type Doing =
+  | {
+      what: 'edit' | 'recall' | 'add' | 'remove'
+      /** The message that is to be changed, by what its sender calls it: its seq may be another after a lost tail. */
+      target: { from: string; clientId: string }
+      /** Of a reaction. */
+      emoji?: string
+      /** Whoever tries this may not. */
+      forbidden?: true
+    }
+  | { what: 'push'; ttl?: number; collapseKey?: string }
 
 /** What the fault lines carry beside the name. */
 export interface FaultLine {

@@ -54,11 +54,12 @@ export function print(result: RunResult, options: { markdown: boolean; write(lin
   write(line(rows[0]!))
   if (options.markdown) write(`| ${widths.map((width) => '-'.repeat(width)).join(' | ')} |`)
   for (const row of rows.slice(1)) write(line(row))
-  const { tried, accepted, refused, unknown, shown, repeats, places, pages } = figures
+  const { tried, accepted, refused, unknown, changes, pushes, changesRefused, shown, repeats, places, pages } = figures
   write('')
   write(
     `${tried} messages: ${accepted} accepted, ${refused} refused, ${unknown} unknown to the end; shown ${shown} times, ${repeats} repeats dropped; ${places} places and ${pages} pages compared`,
   )
+  if (changes + pushes > 0) write(`${changes} changes and ${pushes} pushes accepted, ${changesRefused} refused`)
   for (const { rule, text } of violations.slice(0, SHOWN_VIOLATIONS)) write(`BROKEN ${rule}: ${text}`)
   if (violations.length > SHOWN_VIOLATIONS) write(`and ${violations.length - SHOWN_VIOLATIONS} more`)
   write(violations.length === 0 ? 'every promise was kept' : `${violations.length} breaches`)

@@ -23,6 +23,8 @@ export interface RunOptions {
   /** Messages a second. */
   rate: number
   conversations: number
+  /** Changes and pushes a second, beside the messages; none when left out. */
+  changes?: number
   count: Record<AppName, number>
   redis?: RedisKind
   env?: Record<string, string>
@@ -52,6 +54,8 @@ export interface RunResult {
 }
 
 const CALM_MS = 1_000
+/** Few, for a run may be short. */
+const LEAST_CHANGES = 5
 const SAMPLE_MS = 1_000
 /** What is sent again may itself be forgotten. */
 const RESEND_ROUNDS = 3
@@ -92,6 +96,7 @@ export async function proveOn(cluster: Cluster, options: ProveOptions): Promise<
     name,
     conversations,
     rate,
+    changes: options.changes ?? 0,
     tailLost,
     still: options.still ?? false,
   })
@@ -100,6 +105,7 @@ export async function proveOn(cluster: Cluster, options: ProveOptions): Promise<
       voids: tailLost || faults.some((fault) => fault.voids),
       tailLost,
       leastAccepted: options.leastAccepted,
+      leastChanges: options.changes ? LEAST_CHANGES : 0,
       slack: options.slack,
     })
   const sampling = setInterval(() => sample(cluster, history), SAMPLE_MS)

@@ -1,5 +1,18 @@
 /** The rules about entries: what must be where, once, whole, in order, and nowhere else. Pure. */
-import { groupBy, type Holding, holesIn, type Indexed, keyOf, type Place, type Seen, told, userOf } from './indexed.js'
+import { isShort } from '../load/pusher.js'
+import { matcher } from './changes.js'
+import {
+  groupBy,
+  type Holding,
+  holesIn,
+  type Indexed,
+  keyOf,
+  type Place,
+  type Seen,
+  type Send,
+  told,
+  userOf,
+} from './indexed.js'
 import type { Rule } from './rule.js'
 
 /** Everything of a conversation that a place should hold. */
@@ -20,21 +33,42 @@ export const accepted: Rule = {
   name: 'accepted',
   promise: 'what was accepted is on every device, in MySQL, and in every history',
   *check(indexed) {
+    const isGivenUp = givenUp(indexed)
     const byConv = groupBy(
-      [...indexed.sends.values()].filter((send) => send.accepted.length > 0),
+      [...indexed.sends.values()].filter((send) => send.accepted.length > 0 && !isGivenUp(send)),
       ({ conv }) => conv,
     )
     for (const { place, conv, held, start } of entitled(indexed)) {
       const there = new Set(held.entries.map((seen) => keyOf(conv, seen.from, seen.clientId)))
       const missing = (byConv.get(conv) ?? []).filter(
         ({ key, accepted }) =>
-          !there.has(key) && accepted.every(({ seq }) => seq > start && !indexed.poison.has(`${conv} ${seq}`)),
+          // Of a push that is nowhere nobody knows the seq.
+          !there.has(key) && accepted.every(({ seq }) => !(seq <= start) && !indexed.poison.has(`${conv} ${seq}`)),
       )
       if (missing.length === 0) continue
       const seqs = missing.map((send) => send.accepted.at(-1)!.seq).sort((a, b) => a - b)
+      const nowhere = missing.filter(({ accepted }) => Number.isNaN(accepted.at(-1)!.seq))
+      if (nowhere.length > 0) {
+        yield `${place.name} lacks ${nowhere.map(({ clientId }) => clientId).join(', ')} of ${conv}, accepted and nowhere to be found`
+        continue
+      }
       yield `${place.name} lacks ${missing.length} accepted entries of ${conv}: seq ${told(seqs.map((seq) => ({ from: seq, to: seq })))}`
     }
   },
+}
+
+/**
+ * What a lost tail took and nobody can put back: a change of what was recalled meanwhile, or that is so already, when it is tried again; a
+ * push that was meant for some seconds.
+ */
+function givenUp(indexed: Indexed): (send: Send) => boolean {
+  if (!indexed.plan.tailLost) return () => false
+  const names = new Map([...allSeen(indexed)].map(({ seen }) => [seen.id, keyOf(seen.conv, seen.from, seen.clientId)]))
+  return ({ key, doing, refused, accepted }) => {
+    if (!doing) return false
+    if (doing.what === 'push') return isShort(doing)
+    return refused > 0 || (names.get(accepted.at(-1)!.id) ?? key) !== key
+  }
 }
 
 export const refused: Rule = {
@@ -53,11 +87,12 @@ export const expected: Rule = {
   name: 'expected',
   promise: 'there is no entry that nobody sent, and none with other content',
   *check(indexed) {
+    const isAsSent = matcher(indexed)
     for (const { place, seen } of allSeen(indexed)) {
       const send = indexed.sends.get(keyOf(seen.conv, seen.from, seen.clientId))
       const what = `${place.name} has ${seen.clientId || seen.id} of ${seen.conv} at ${seen.seq}`
       if (!send) yield `${what}, which nobody sent`
-      else if (send.bodyHash !== seen.bodyHash) yield `${what} with other content`
+      else if (!isAsSent(send, seen)) yield `${what} with other content`
     }
   },
 }
@@ -75,7 +110,7 @@ export const once: Rule = {
     }
     // After a lost tail an older answer, and what a device saw, may name the lost place: then only the final reads must agree.
     for (const { key, accepted } of indexed.sends.values())
-      if (!indexed.plan.tailLost) for (const { id, seq } of accepted) tell(key, id, seq, 'the sender')
+      if (!indexed.plan.tailLost) for (const { id, seq } of accepted) if (id !== '') tell(key, id, seq, 'the sender')
     for (const { place, seen } of allSeen(indexed))
       if (!indexed.plan.tailLost || place.kind === 'final')
         tell(keyOf(seen.conv, seen.from, seen.clientId), seen.id, seen.seq, place.name)

@@ -29,8 +29,8 @@ export const recovery: Rule = {
 export const available: Rule = {
   name: 'available',
   promise: 'sends are accepted during a fault that must not stop them',
-  *check({ faults, sends }) {
-    const times = [...sends.values()].flatMap(({ accepted }) => accepted.map(({ mono }) => mono))
+  *check({ faults, messages }) {
+    const times = messages.flatMap(({ accepted }) => accepted.map(({ mono }) => mono))
     for (const { row, name, available, injectedAt, recoveredAt } of faults)
       if (available && recoveredAt !== undefined && !times.some((at) => at > injectedAt && at < recoveredAt))
         yield `nothing was accepted during ${row} ${name}`
@@ -40,9 +40,12 @@ export const available: Rule = {
 export const notVacuous: Rule = {
   name: 'not vacuous',
   promise: 'enough was accepted and shown for the run to prove anything',
-  *check({ sends, places, plan }) {
-    const count = [...sends.values()].filter(({ accepted }) => accepted.length > 0).length
+  *check({ sends, messages, places, plan }) {
+    const count = messages.filter(({ accepted }) => accepted.length > 0).length
     if (count < plan.leastAccepted) yield `only ${count} sends were accepted, and ${plan.leastAccepted} are asked for`
+    const changes = [...sends.values()].filter(({ doing, accepted }) => doing && accepted.length > 0).length
+    if (changes < (plan.leastChanges ?? 0))
+      yield `only ${changes} changes and pushes were accepted, and ${plan.leastChanges} are asked for`
     const devices = places.filter(({ kind }) => kind === 'device')
     if (!devices.some(({ holdings }) => [...holdings.values()].some(({ entries }) => entries.length > 0)))
       yield 'no device showed anything'

@@ -1,7 +1,8 @@
 /** A history by conversation and by place, made once for all rules. Pure. */
 import { rangesBetween, type SeqRange } from '@tidings/protocol'
 import type { HistoryEvent } from '../history.js'
-import type { FaultLine, Plan } from '../plan.js'
+import type { ShownLine } from '../load/shown.js'
+import type { Doing, FaultLine, Plan } from '../plan.js'
 
 /** An entry as one place holds it. */
 export interface Seen {
@@ -10,21 +11,35 @@ export interface Seen {
   id: string
   from: string
   clientId: string
+  /** Of its text; '' where there is none. */
   bodyHash: string
+  /** `text`, if nothing else is said. */
+  shown: ShownLine
 }
 
-/** One message of one sender, over all its attempts. */
+/** One message, change or push of one sender, over all its attempts. */
 export interface Send {
   key: string
+  /** Undefined for a message. */
+  doing: Doing | undefined
   conv: string
   from: string
   clientId: string
   bodyHash: string
   /** When it was first tried. */
   invokedAt: number
-  accepted: { mono: number; id: string; seq: number }[]
+  accepted: Accepted[]
   refused: number
   unknown: number
+  /** Codes of the refusals. */
+  codes: string[]
+}
+
+export interface Accepted {
+  mono: number
+  id: string
+  /** Of a push: where the final reads have it, for its answer does not tell. NaN when they do not. */
+  seq: number
 }
 
 /** What a place holds of one conversation. */
@@ -65,6 +80,8 @@ export interface Indexed {
   plan: Plan
   events: readonly HistoryEvent[]
   sends: Map<string, Send>
+  /** The same, without changes and pushes. */
+  messages: Send[]
   places: Place[]
   /** The highest seq that anything told of, by conversation. */
   heads: Map<string, number>
@@ -86,6 +103,7 @@ export function indexHistory(events: readonly HistoryEvent[]): Indexed {
     plan,
     events,
     sends: new Map(),
+    messages: [],
     places: [],
     heads: new Map(),
     faults: [],
@@ -102,6 +120,9 @@ export function indexHistory(events: readonly HistoryEvent[]): Indexed {
   }
   for (const event of events) add(indexed, places, event)
   indexed.places = [...places.values()]
+  indexed.messages = [...indexed.sends.values()].filter(({ doing }) => doing === undefined)
+  nameStubs(indexed)
+  placePushes(indexed)
   for (const place of indexed.places) if (plan.devices[place.name] === 'later') setStarts(indexed, place)
   return indexed
 }
@@ -135,13 +156,34 @@ function holding(places: Map<string, Place>, event: HistoryEvent, kind: Place['k
   return held
 }
 
-const seenOf = ({ conv, seq, id, from, clientId, bodyHash }: HistoryEvent): Seen => ({
+/** What has expired does not tell its key: whoever saw it before does, and MySQL. */
+function nameStubs({ places }: Indexed): void {
+  const entries = places.flatMap(({ holdings }) => [...holdings.values()].flatMap(({ entries }) => entries))
+  const names = new Map(entries.filter(({ clientId }) => clientId !== '').map(({ id, clientId }) => [id, clientId]))
+  for (const seen of entries) if (seen.clientId === '') seen.clientId = names.get(seen.id) ?? ''
+}
+
+/** Where a push stands is told by the final reads. */
+function placePushes({ sends, places }: Indexed): void {
+  const found = new Map<string, Seen>()
+  for (const { kind, holdings } of places)
+    if (kind === 'final')
+      for (const { entries } of holdings.values())
+        for (const seen of entries) found.set(keyOf(seen.conv, seen.from, seen.clientId), seen)
+  for (const { key, doing, accepted } of sends.values()) {
+    const seen = doing?.what === 'push' ? found.get(key) : undefined
+    if (seen) for (const one of accepted) Object.assign(one, { id: seen.id, seq: seen.seq })
+  }
+}
+
+const seenOf = ({ conv, seq, id, from, clientId, bodyHash, data }: HistoryEvent): Seen => ({
   conv: conv!,
   seq: seq!,
   id: id!,
   from: from ?? '',
   clientId: clientId ?? '',
   bodyHash: bodyHash ?? '',
+  shown: (data as ShownLine | undefined) ?? { type: 'text' },
 })
 
 function raise(indexed: Indexed, conv: string, seq: number): void {
@@ -150,19 +192,23 @@ function raise(indexed: Indexed, conv: string, seq: number): void {
 
 function addSend(indexed: Indexed, event: HistoryEvent): void {
   const { conv = '', from = '', clientId = '', bodyHash = '', type, mono } = event
+  const doing = event.data as Doing | undefined
   const key = keyOf(conv, from, clientId)
   let send = indexed.sends.get(key)
   if (!send) {
-    send = { key, conv, from, clientId, bodyHash, invokedAt: mono, accepted: [], refused: 0, unknown: 0 }
+    const told = { accepted: [], refused: 0, unknown: 0, codes: [] }
+    send = { key, doing, conv, from, clientId, bodyHash, invokedAt: mono, ...told }
     indexed.sends.set(key, send)
   }
   if (type === 'ok') {
-    send.accepted.push({ mono, id: event.id!, seq: event.seq! })
-    raise(indexed, conv, event.seq!)
-  } else if (type === 'fail') send.refused++
-  else if (type === 'info') send.unknown++
+    send.accepted.push({ mono, id: event.id ?? '', seq: event.seq ?? Number.NaN })
+    raise(indexed, conv, event.seq ?? 0)
+  } else if (type === 'fail') {
+    send.refused++
+    send.codes.push(event.detail ?? '')
+  } else if (type === 'info') send.unknown++
   const fault = indexed.faults.at(-1)
-  if (!fault || fault.recoveryMs !== undefined) return
+  if (!fault || fault.recoveryMs !== undefined || doing) return
   if (type === 'ok') fault.sends.ok++
   else if (type === 'info') fault.sends.unknown++
 }

@@ -11,12 +11,12 @@ export const rising: Rule = {
       for (const [conv, { entries }] of holdings) {
         const shown = new Set<string>()
         let last = 0
-        for (const { seq, from, clientId } of entries) {
+        for (const { seq, id, from, clientId } of entries) {
+          const message = `${from} ${clientId || id}`
           if (seq <= last) yield `${name} showed ${conv} ${seq} after ${last}`
           last = Math.max(last, seq)
-          if (shown.has(`${from} ${clientId}`))
-            yield `${name} showed ${clientId} of ${conv} twice, the second at ${seq}`
-          shown.add(`${from} ${clientId}`)
+          if (shown.has(message)) yield `${name} showed ${clientId} of ${conv} twice, the second at ${seq}`
+          shown.add(message)
         }
       }
     }
@@ -30,7 +30,8 @@ export const realTime: Rule = {
     // What a lost tail took is sent again, behind what came meanwhile.
     if (plan.tailLost) return
     const byConv = groupBy(
-      [...sends.values()].filter(({ accepted }) => accepted.length > 0),
+      // A push that is nowhere has no place.
+      [...sends.values()].filter(({ accepted }) => accepted.length > 0 && !Number.isNaN(accepted[0]!.seq)),
       ({ conv }) => conv,
     )
     for (const [conv, ofConv] of byConv) {

@@ -4,6 +4,7 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { mintToken, PortPicker, type RunningStore, startEtcd, startMysql } from '@tidings/infra'
 import { migrate } from '@tidings/migrations'
+import { serviceSender } from '@tidings/protocol'
 import { createKeys, type Keys } from '@tidings/stream'
 import { moduleUrl, type Rewrite } from '../rewrite/rewrite.js'
 import { type AppName, type AppProcess, startApp } from './app.js'
@@ -28,6 +29,7 @@ export type StoreName = 'redis' | 'mysql' | 'etcd'
 export type Need = 'disk for redis' | 'disk for mysql' | 'identity provider'
 const STORE_NAMES: readonly StoreName[] = ['redis', 'mysql', 'etcd']
 const TOKEN_SECONDS = 86_400
+const SERVICE = 'prover'
 
 export interface ClusterOptions {
   count: Record<AppName, number>
@@ -69,6 +71,8 @@ export interface Cluster {
   /** The links of an instance to the sentinels, where there are some. */
   sentinelLinks(instance: string): LinkProxy[]
   token(user: string): string
+  /** A server that may push. */
+  readonly service: { token: string; from: string }
   /** Heals every link. */
   healLinks(): void
   stop(): Promise<void>
@@ -90,6 +94,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     if (issuer) stops.push(() => issuer.close())
     const namespace = `p${randomBytes(4).toString('hex')}`
     const secret = randomBytes(32).toString('hex')
+    const serviceToken = randomBytes(16).toString('hex')
     const { mysqlUrl, appUrl } = await makeDatabase(stores.mysql.url, namespace)
     const redis = await openRedis(own.url)
     stops.push(async () => redis.disconnect())
@@ -98,6 +103,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
       TIDINGS_NAMESPACE: namespace,
       TIDINGS_JWT_SECRET: secret,
       TIDINGS_RATE_LIMITS: 'off',
+      TIDINGS_SERVICE_TOKENS: `${SERVICE}:push:${serviceToken}`,
       TIDINGS_PARTITIONS: '4',
       TIDINGS_LOG_LEVEL: 'info',
       // With an outside provider nobody could register otherwise.
@@ -184,6 +190,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
       links: (app, to) => of(app).map(({ instance }) => linkOf(instance, to)),
       sentinelLinks: (instance) => (own.replicated?.sentinels ?? []).map((_, i) => linkOf(instance, `sentinel ${i}`)),
       token: (user) => mintToken(secret, user, TOKEN_SECONDS),
+      service: { token: serviceToken, from: serviceSender(SERVICE) },
       healLinks() {
         for (const proxy of links.values()) proxy.heal()
       },

@@ -1,7 +1,7 @@
 /** The end of a stream that one Redis has and another does not: which entries were called accepted by a server that takes them with it. */
 import type { RunningStore } from '@tidings/infra'
 import { askServer, type Redis } from '../cluster/redis.js'
-import type { Conversation } from '../load/crowd.js'
+import type { Conversation } from '../load/conversations.js'
 import type { Kept } from '../load/sender.js'
 import { until } from '../until.js'
 import type { FaultContext } from './fault.js'

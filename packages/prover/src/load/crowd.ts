@@ -2,13 +2,16 @@
 import type { History } from '../history.js'
 import type { Plan } from '../plan.js'
 import { within } from '../until.js'
-import { type Chance, chanceOf } from './chance.js'
+import { chanceOf } from './chance.js'
+import { type Conversation, type Feed, feedFor, makeConversations } from './conversations.js'
 import { Device, type DeviceOptions } from './device.js'
-import { readPage, sendOne } from './http.js'
+import { sendOne } from './http.js'
 import { type Message, makeMessage } from './message.js'
+import { makeMix } from './mix.js'
 import { startReader } from './reader.js'
 import { type Counts, type Kept, Sender, type Way } from './sender.js'
 import type { Target } from './target.js'
+import { messagesOf, type There } from './there.js'
 
 const WAYS: readonly Way[] = ['http', 'socket', 'batch', 'http']
 const PROBE_RETRY_MS = 50
@@ -23,21 +26,17 @@ export interface CrowdOptions {
   conversations: number
   /** Messages a second, all senders together. */
   rate: number
+  /** Changes and pushes a second; none when left out. */
+  changes?: number
   /** One device a user, and none that comes and goes: nothing but what a fault does makes a node look again. */
   still?: boolean
   tailLost?: boolean
 }
 
-export interface Conversation {
-  conv: string
-  /** Only probes and faults send here: nothing that comes later covers up for what was lost. */
-  quiet: boolean
-  users: readonly [string, string]
-  canary: string
-}
-
 export interface Crowd {
   readonly conversations: readonly Conversation[]
+  /** What is pushed to each user, where something is. */
+  readonly feeds: readonly Feed[]
   readonly devices: readonly Device[]
   readonly users: readonly string[]
   plan(rest: Omit<Plan, 'seed' | 'members' | 'devices'>): Plan
@@ -56,7 +55,7 @@ export interface Crowd {
   finish(withinMs: number): Promise<void>
   /**
    * What senders do after a Redis that forgot: whatever they still keep (no `stored` came for it on the socket, or it went over HTTP, where
-   * none comes) and a history does not have any more is sent again with its clientId. @returns how many
+   * none comes) and a history does not have any more is sent again with its clientId; then changes and pushes. @returns how many
    */
   sendAgain(): Promise<number>
   stop(): Promise<void>
@@ -65,10 +64,11 @@ export interface Crowd {
 export function makeCrowd(options: CrowdOptions): Crowd {
   const { target, history, seed, name, rate } = options
   const chance = chanceOf(seed)
-  const conversations = makeConversations(options, chance)
+  const conversations = makeConversations(name, options.conversations, chance)
   const users = [...new Set(conversations.flatMap((one) => one.users))].sort()
   const strangers = [`${name}-s0`]
-  const canaries = new Map(conversations.map(({ canary, conv }) => [canary, conv]))
+  const feeds: Feed[] = options.changes && target.service ? users.map((user) => feedFor(user, chance)) : []
+  const canaries = new Map([...conversations, ...feeds].map(({ canary, conv }) => [canary, conv]))
   const begins: Plan['devices'] = {}
   const devices: Device[] = []
   const steady = new Map<string, Device>()
@@ -91,7 +91,26 @@ export function makeCrowd(options: CrowdOptions): Crowd {
   const batches = senderOf('batch')
 
   const convsOf = (user: string): Set<string> =>
-    new Set(conversations.filter((one) => one.users.includes(user)).map(({ conv }) => conv))
+    new Set(
+      [...conversations, ...feeds]
+        .filter((one) => (one.users as readonly string[]).includes(user))
+        .map(({ conv }) => conv),
+    )
+
+  const mix = options.changes
+    ? makeMix({
+        target,
+        history,
+        chance: chanceOf(chance.between(0, 2 ** 31)),
+        name,
+        conversations,
+        users,
+        strangers,
+        canaries: new Map(feeds.map(({ conv, canary }) => [conv, canary])),
+        accepted: () => senders.map(({ accepted }) => accepted),
+        rate: options.changes,
+      })
+    : undefined
 
   function addDevice(user: string, device: string, over: Partial<DeviceOptions> = {}): Device {
     const made = new Device({
@@ -171,13 +190,21 @@ export function makeCrowd(options: CrowdOptions): Crowd {
     return (await within(shown, Math.max(left(), 0))) ? message : undefined
   }
 
+  async function everything(): Promise<Map<string, There>> {
+    const all = new Map<string, There>()
+    for (const { conv, users: who } of [...conversations, ...feeds])
+      all.set(conv, await messagesOf(target, who[0], conv))
+    return all
+  }
+
   return {
     conversations,
+    feeds,
     devices,
     users,
     plan: (rest) => ({
       seed,
-      members: Object.fromEntries(conversations.map(({ conv, users: who }) => [conv, [...who]])),
+      members: Object.fromEntries([...conversations, ...feeds].map(({ conv, users: who }) => [conv, [...who]])),
       devices: begins,
       ...rest,
     }),
@@ -187,6 +214,7 @@ export function makeCrowd(options: CrowdOptions): Crowd {
         throw new Error('the devices did not get through their opening')
       addSenders()
       for (const sender of senders) sender.start()
+      mix?.start()
       stops.push(startReader({ target, history, chance, conversations, strangers }))
     },
     counts() {
@@ -207,7 +235,7 @@ export function makeCrowd(options: CrowdOptions): Crowd {
     },
     addDevice,
     async finish(withinMs) {
-      await Promise.all(senders.map((sender) => sender.finish(withinMs)))
+      await Promise.all([...senders.map((sender) => sender.finish(withinMs)), mix?.finish(withinMs)])
     },
     async sendAgain() {
       const kept = new Map(
@@ -222,36 +250,13 @@ export function makeCrowd(options: CrowdOptions): Crowd {
         }
       }
       for (const message of lost) await own.deliver([message])
-      return lost.length
+      // By now their targets have the ids that changes must name.
+      return lost.length + (mix ? await mix.sendAgain(await everything()) : 0)
     },
     async stop() {
       await Promise.all(stops.map((stop) => stop()))
-      await Promise.all(senders.map((sender) => sender.finish(0)))
+      await Promise.all([...senders.map((sender) => sender.finish(0)), mix?.finish(0)])
       await Promise.all(devices.map((device) => device.stop()))
     },
   }
-}
-
-/** `<from> <clientId>` of everything that a history has. @throws Error when it cannot be read now */
-async function messagesOf(target: Target, user: string, conv: string): Promise<Set<string>> {
-  const there = new Set<string>()
-  for (let after = 0; ; ) {
-    const page = await readPage(target.apis[0]!, target.token(user), conv, after, 200)
-    if (typeof page === 'number') throw new Error(`the history of ${conv} answers ${page}`)
-    for (const { from, clientId = '' } of page.messages) there.add(`${from} ${clientId}`)
-    const last = Math.max(page.messages.at(-1)?.seq ?? 0, page.void.at(-1)?.[1] ?? 0)
-    if (last <= after || last >= page.head) return there
-    after = last
-  }
-}
-
-/** A ring: user i talks to user i + 1, so that each is in two conversations. */
-function makeConversations({ name, conversations }: CrowdOptions, chance: Chance): Conversation[] {
-  const count = Math.max(conversations, 3)
-  return Array.from({ length: conversations }, (_, i) => {
-    const users = [`${name}-u${i}`, `${name}-u${(i + 1) % count}`] as const
-    const [first, second] = [...users].sort() as [string, string]
-    const canary = `canary-${Array.from({ length: 12 }, () => chance.between(0, 15).toString(16)).join('')}`
-    return { conv: `dm:${first}:${second}`, quiet: i === conversations - 1, users, canary }
-  })
 }

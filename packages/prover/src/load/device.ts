@@ -3,11 +3,12 @@
  * without a hole, and repeats what was not answered. Everything it is told goes into the history.
  */
 import WebSocket from 'ws'
-import { type Draft, type History, hashOf } from '../history.js'
+import type { Draft, History } from '../history.js'
 import { pause } from '../until.js'
 import type { Chance } from './chance.js'
 import { Copies } from './copies.js'
 import { CANARY, type Message, type Outcome, refusal, statusOf } from './message.js'
+import { type ShownEntry, shownOf } from './shown.js'
 import type { Target } from './target.js'
 
 const ACK_AFTER_MS = 50
@@ -44,13 +45,12 @@ interface Frame {
   [name: string]: unknown
 }
 
-interface EntryFrame {
+interface EntryFrame extends ShownEntry {
   id: string
   conversation: string
   seq: number
   from: string
   clientId?: string
-  content: unknown
 }
 
 export class Device {
@@ -274,9 +274,9 @@ export class Device {
     }
   }
 
-  #show({ id, conversation: conv, seq, from, clientId = '', content }: EntryFrame): void {
-    const bodyHash = hashOf(JSON.stringify(content))
-    const draft = { conv, seq, id, from, clientId, bodyHash } as const
+  #show(entry: EntryFrame): void {
+    const { id, conversation: conv, seq, from, clientId = '' } = entry
+    const draft = { conv, seq, id, from, clientId, ...shownOf(entry) } as const
     this.#record({ type: 'ok', f: 'recv', ...draft })
     if (!this.options.mine.has(conv)) return
     let shown = this.#shown.get(conv)
@@ -287,7 +287,8 @@ export class Device {
     const position = this.#start(conv, seq)
     if (seq > position && !shown.has(seq)) {
       shown.set(seq, id)
-      const key = `${from} ${clientId}`
+      // What has expired does not tell its sender's key any more.
+      const key = `${from} ${clientId || id}`
       if (this.options.tailLost && this.#messages.has(key))
         this.#record({ type: 'ok', f: 'void', conv, range: [seq, seq] })
       else this.#record({ type: 'ok', f: 'app', ...draft })

@@ -1,6 +1,8 @@
 /** The HTTP clients of the load. Nothing is repeated here: an answer is an answer, and none is unknown. */
-import type { Message, Outcome } from './message.js'
-import { refusal } from './message.js'
+import type { Change } from './changer.js'
+import { type Message, type Outcome, refusal, statusOf } from './message.js'
+import type { Push } from './pusher.js'
+import type { ShownEntry } from './shown.js'
 
 const TIMEOUT_MS = 5_000
 
@@ -16,11 +18,13 @@ export async function request(
   path: string,
   token: string,
   body?: string,
+  headers: Record<string, string> = {},
 ): Promise<Answer | undefined> {
   try {
     const response = await fetch(`${base}/api/v1/${path}`, {
       method,
       headers: {
+        ...headers,
         authorization: `Bearer ${token}`,
         ...(body !== undefined && { 'content-type': 'application/json' }),
       },
@@ -56,6 +60,44 @@ export async function sendBatch(base: string, token: string, messages: readonly 
   })
 }
 
+/** @param id of the message, as its acceptance told it */
+export async function changeOne(base: string, token: string, id: string, change: Change): Promise<Outcome> {
+  const { what, clientId } = change
+  const query = `?clientId=${clientId}`
+  const emoji = `/reactions/${encodeURIComponent(change.emoji ?? '')}`
+  const answer =
+    what === 'edit'
+      ? await request(base, 'PATCH', `messages/${id}`, token, `{"content":${change.content},"clientId":"${clientId}"}`)
+      : what === 'recall'
+        ? await request(base, 'DELETE', `messages/${id}${query}`, token)
+        : await request(base, what === 'add' ? 'PUT' : 'DELETE', `messages/${id}${emoji}${query}`, token)
+  return answer ? outcomeOf(answer.status, answer.body) : { type: 'info', code: 'no answer' }
+}
+
+/** The place of an accepted push is told to nobody but those who read it. */
+export type PushOutcome = { type: 'ok' } | Exclude<Outcome, { type: 'ok' }>
+
+/** @returns an outcome for each of the users, in order */
+export async function pushOnce(
+  base: string,
+  token: string,
+  push: Push,
+  users: readonly string[],
+): Promise<PushOutcome[]> {
+  const { content, clientId, ttl, collapseKey } = push
+  const rest = JSON.stringify({ to: { users }, ttl, collapseKey }).slice(1)
+  const key = { 'idempotency-key': clientId }
+  const answer = await request(base, 'POST', 'push', token, `{"content":${content},${rest}`, key)
+  if (!answer) return users.map(() => ({ type: 'info', code: 'no answer' }))
+  if (answer.status !== 202) return users.map(() => refusal(answer.status, String(answer.body.code ?? answer.status)))
+  const refused = answer.body.refused as { user: string; code: string }[]
+  const codes = new Map(refused.map(({ user, code }) => [user, code]))
+  return users.map((user) => {
+    const code = codes.get(user)
+    return code === undefined ? { type: 'ok' } : refusal(statusOf(code), code)
+  })
+}
+
 function outcomeOf(status: number, body: Record<string, unknown>): Outcome {
   if (status === 202 && typeof body.seq === 'number')
     return { type: 'ok', id: String(body.id), seq: body.seq, duplicate: body.duplicate === true }
@@ -63,7 +105,7 @@ function outcomeOf(status: number, body: Record<string, unknown>): Outcome {
 }
 
 export interface HistoryPage {
-  messages: { id: string; seq: number; from: string; clientId?: string; content: unknown }[]
+  messages: (ShownEntry & { id: string; seq: number; from: string; clientId?: string })[]
   void: [number, number][]
   head: number
   complete: boolean

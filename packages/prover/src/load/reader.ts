@@ -3,7 +3,7 @@ import type { PageLine } from '../check/order.js'
 import type { History } from '../history.js'
 import { pause } from '../until.js'
 import type { Chance } from './chance.js'
-import type { Conversation } from './crowd.js'
+import type { Conversation } from './conversations.js'
 import { readPage } from './http.js'
 import type { Target } from './target.js'
 

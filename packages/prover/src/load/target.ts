@@ -4,4 +4,6 @@ export interface Target {
   apis: readonly string[]
   nodes: readonly string[]
   token(user: string): string
+  /** A token of a server that may push, and who it is in what it pushes; undefined where there is none. */
+  service?: { token: string; from: string } | undefined
 }

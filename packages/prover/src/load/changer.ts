@@ -1,0 +1,171 @@
+/** Somebody who changes what was said: edits, recalls, reactions, and now and then what must be refused. */
+import { type History, hashOf } from '../history.js'
+import type { Doing } from '../plan.js'
+import type { Chance } from './chance.js'
+import type { Conversation } from './conversations.js'
+import { changeOne } from './http.js'
+import type { Message, Outcome } from './message.js'
+import { isAnswered, Rounds } from './rounds.js'
+import type { Kept } from './sender.js'
+import { reactionHash } from './shown.js'
+import type { Target } from './target.js'
+
+const EMOJIS = ['👍', '❤️', ':party:'] as const
+/** What was said lately is changed; some of it is not stored yet. */
+const AMONG_LAST = 40
+
+export interface Change {
+  conv: string
+  from: string
+  clientId: string
+  what: 'edit' | 'recall' | 'add' | 'remove'
+  target: Message
+  /** As its sender was told it. After a lost tail it has another one. */
+  targetId: string
+  /** The new text, of an edit. */
+  content?: string
+  /** Of a reaction. */
+  emoji?: string
+  /** Of what it says. */
+  bodyHash: string
+  forbidden?: true
+}
+
+/** What a changer wants, before it has a name. */
+type Wish = Pick<Change, 'from' | 'what' | 'target' | 'targetId'> & Partial<Pick<Change, 'emoji' | 'forbidden'>>
+
+export interface ChangerOptions {
+  name: string
+  target: Target
+  history: History
+  chance: Chance
+  conversations: readonly Conversation[]
+  /** Some who have no business in any of the conversations. */
+  strangers: readonly string[]
+  /** Messages that were accepted, by their senders. */
+  accepted(): readonly (readonly Kept[])[]
+  everyMs: number
+}
+
+export class Changer {
+  /** Accepted changes in their order. */
+  readonly accepted: Change[] = []
+  readonly #rounds: Rounds
+  readonly #recalled = new Set<Message>()
+  readonly #reacted = new Set<string>()
+  #made = 0
+
+  constructor(private readonly options: ChangerOptions) {
+    this.#rounds = new Rounds(options.chance)
+  }
+
+  start(): void {
+    this.#rounds.start(this.options.everyMs, async () => {
+      const kept = this.#anyOf()
+      const wish = kept && this.#wish(kept)
+      if (wish) await this.deliver(this.#named(wish))
+    })
+  }
+
+  finish(withinMs: number): Promise<void> {
+    return this.#rounds.finish(withinMs)
+  }
+
+  /** Until it is answered. @param id of the target, where it is another by now */
+  async deliver(change: Change, id = change.targetId): Promise<void> {
+    const { target } = this.options
+    await this.#rounds.untilAnswered(async (attempt) => {
+      this.#record('invoke', change)
+      const base = target.apis[(this.#made + attempt) % target.apis.length]!
+      const outcome = await changeOne(base, target.token(change.from), id, change)
+      this.#record(outcome.type, change, outcome)
+      if (outcome.type === 'ok' && !this.accepted.includes(change)) this.accepted.push(change)
+      return isAnswered(outcome)
+    })
+  }
+
+  #anyOf(): Kept | undefined {
+    const { chance } = this.options
+    const some = this.options.accepted().filter((kept) => kept.length > 0)
+    if (some.length === 0) return undefined
+    const kept = chance.pick(some)
+    return kept[chance.between(Math.max(kept.length - AMONG_LAST, 0), kept.length - 1)]
+  }
+
+  /** @returns undefined when this message does not take what chance has drawn */
+  #wish({ message, id }: Kept): Wish | undefined {
+    const { chance, conversations, strangers } = this.options
+    const users = conversations.find(({ conv }) => conv === message.conv)!.users
+    const about = { target: message, targetId: id }
+    const own = { from: message.from, ...about }
+    const drawn = chance.next()
+    if (drawn < 0.4) return { ...own, what: 'edit' }
+    if (drawn < 0.65) return this.#reaction(about, chance.pick(users), chance.pick(EMOJIS))
+    if (drawn < 0.75) return this.#takenBack()
+    if (drawn < 0.9) {
+      // Once: a second recall would be answered with the first, and has no entry.
+      if (this.#recalled.has(message)) return { ...own, what: 'edit' }
+      this.#recalled.add(message)
+      return { ...own, what: 'recall' }
+    }
+    const other = users.find((user) => user !== message.from)!
+    if (drawn < 0.95) return { from: other, ...about, what: 'edit', forbidden: true }
+    return { from: chance.pick([...strangers, other]), ...about, what: 'recall', forbidden: true }
+  }
+
+  /** Each at most once, for a second one has no entry. */
+  #reaction(about: Pick<Change, 'target' | 'targetId'>, from: string, emoji: string): Wish | undefined {
+    const { target: message } = about
+    const name = `${message.from} ${message.clientId} ${from} ${emoji}`
+    if (this.#reacted.has(name)) return undefined
+    this.#reacted.add(name)
+    return { from, ...about, what: 'add', emoji }
+  }
+
+  #takenBack(): Wish | undefined {
+    const added = this.accepted.filter(({ what }) => what === 'add')
+    if (added.length === 0) return undefined
+    const { from, target, targetId, emoji, clientId } = this.options.chance.pick(added)
+    const name = `${clientId} back`
+    // What hung on a message goes with it.
+    if (this.#reacted.has(name) || this.#recalled.has(target)) return undefined
+    this.#reacted.add(name)
+    return { from, target, targetId, what: 'remove', emoji: emoji! }
+  }
+
+  #named(wish: Wish): Change {
+    const { conv } = wish.target
+    const clientId = `${this.options.name}-${++this.#made}`
+    if (wish.what === 'edit') {
+      const { canary } = this.options.conversations.find((one) => one.conv === conv)!
+      const content = JSON.stringify({ canary, clientId, text: 'y'.repeat(this.options.chance.between(10, 400)) })
+      return { ...wish, conv, clientId, content, bodyHash: hashOf(content) }
+    }
+    const bodyHash = wish.what === 'recall' ? '' : reactionHash(wish.what, wish.emoji!)
+    return { ...wish, conv, clientId, bodyHash }
+  }
+
+  #record(type: 'invoke' | Outcome['type'], change: Change, outcome?: Outcome): void {
+    const { conv, from, clientId, bodyHash, what, target, emoji, forbidden } = change
+    const data: Doing = {
+      what,
+      target: { from: target.from, clientId: target.clientId },
+      ...(emoji !== undefined && { emoji }),
+      ...(forbidden && { forbidden }),
+    }
+    const at = outcome?.type === 'ok' && { id: outcome.id, seq: outcome.seq }
+    const detail = outcome && (outcome.type !== 'ok' ? outcome.code : outcome.duplicate ? 'duplicate' : undefined)
+    this.options.history.record({
+      proc: this.options.name,
+      type,
+      f: 'send',
+      conv,
+      from,
+      clientId,
+      bodyHash,
+      data,
+      ...at,
+      ...(detail !== undefined && { detail }),
+    })
+  }
+}
