@@ -30,7 +30,8 @@ export async function prove(args: string[]): Promise<number> {
   if (given.check !== undefined) return judge(given.check, given.markdown)
   const seed = given.seed === undefined ? randomInt(2 ** 31) : numberOf('seed', given.seed)
   const chosen = choose(given.faults ?? (given.schedules === undefined ? 'all' : 'none'))
-  const faults = chosen.filter(isPossible)
+  const changes = numberOf('changes', given.changes)
+  const faults = chosen.filter((fault) => isPossible(fault) && (changes > 0 || !fault.changes))
   const schedules = schedulesOf(given)
   const bug = given.plant === undefined ? undefined : bugOf(given.plant)
   const folder = join(checkout, '.tidings', `prove-${process.pid}`)
@@ -48,7 +49,7 @@ export async function prove(args: string[]): Promise<number> {
     seed,
     minutes: numberOf('minutes', given.minutes),
     rate: numberOf('rate', given.rate),
-    changes: numberOf('changes', given.changes),
+    changes,
     conversations: 6,
     count: { api: 2, logic: 2, task: 2, connect: 2 },
     pace: numberOf('pace', given.pace),

@@ -1,87 +1,8 @@
 /** The checker against histories made by hand: a good one, and for each rule one that breaks it. */
 import t from 'tap'
-import { check, type Draft, type HistoryEvent, type Plan, RULES } from '../src/index.js'
-
-const CONV = 'dm:ann:bob'
-const PLAN: Plan = {
-  seed: 1,
-  members: { [CONV]: ['ann', 'bob'] },
-  devices: { 'ann/web': 'first', 'bob/phone': 'first', 'bob/new': 'later', 'eve/phone': 'first' },
-  voids: false,
-  tailLost: false,
-  leastAccepted: 3,
-  slack: 1,
-}
-const COUNT = 4
-
-type Line = Draft & { mono: number }
-
-/** Four messages, shown on all devices, a fault in the middle, and final reads that hold them all. */
-function good(): Line[] {
-  const lines: Line[] = [{ proc: 'prover', mono: 0, type: 'info', f: 'plan', data: PLAN }]
-  const entry = (seq: number) => ({
-    conv: CONV,
-    seq,
-    id: `id-${seq}`,
-    from: 'ann',
-    clientId: `c-${seq}`,
-    bodyHash: `h-${seq}`,
-  })
-  const fault = { row: '1', name: 'api killed', available: true, boundMs: 5_000 }
-  for (let seq = 1; seq <= COUNT; seq++) {
-    const { id, ...draft } = entry(seq)
-    lines.push({ ...draft, proc: 'ann', mono: seq * 100, type: 'invoke', f: 'send' })
-    lines.push({ ...entry(seq), proc: 'ann', mono: seq * 100 + 50, type: 'ok', f: 'send' })
-  }
-  lines.push({ proc: 'nemesis', mono: 120, type: 'info', f: 'fault', data: { ...fault, phase: 'inject' } })
-  lines.push({
-    proc: 'nemesis',
-    mono: 130,
-    type: 'info',
-    f: 'fault',
-    detail: 'pid 7 is gone',
-    data: { ...fault, phase: 'bit' },
-  })
-  lines.push({ proc: 'nemesis', mono: 300, type: 'info', f: 'fault', data: { ...fault, phase: 'heal' } })
-  lines.push({
-    proc: 'nemesis',
-    mono: 310,
-    type: 'info',
-    f: 'fault',
-    data: { ...fault, phase: 'recovered', recoveryMs: 10 },
-  })
-  const show = (proc: string, seq: number): void => {
-    const user = proc.split('/')[0]!
-    for (const f of ['recv', 'app'] as const) lines.push({ ...entry(seq), proc, user, mono: 600 + seq, type: 'ok', f })
-    lines.push({ proc, mono: 600 + seq, type: 'ok', f: 'ack', conv: CONV, seq })
-  }
-  for (const proc of ['ann/web', 'bob/phone']) for (let seq = 1; seq <= COUNT; seq++) show(proc, seq)
-  lines.push({ proc: 'bob/new', mono: 700, type: 'ok', f: 'ready', user: 'bob' })
-  show('bob/new', COUNT)
-  for (const [proc, user] of [
-    ['mysql', undefined],
-    ['history:bob', 'bob'],
-    ['fresh:ann', 'ann'],
-  ] as const) {
-    const who = user === undefined ? {} : { user }
-    lines.push({ proc, ...who, mono: 900, type: 'ok', f: 'head', conv: CONV, seq: COUNT })
-    for (let seq = 1; seq <= COUNT; seq++) lines.push({ ...entry(seq), ...who, proc, mono: 900, type: 'ok', f: 'read' })
-  }
-  const data = { after: 0, limit: 10, complete: true, head: 2, seqs: [1, 2], voids: [], invokedAt: 260 }
-  lines.push({ proc: 'reader', user: 'bob', mono: 270, type: 'ok', f: 'page', conv: CONV, data })
-  return lines.sort((a, b) => a.mono - b.mono)
-}
-
-const verdictOf = (lines: Line[]) => check(lines.map((line): HistoryEvent => ({ run: 'r', ...line })))
-
-/** @returns the names of the rules that are broken */
-const broken = (lines: Line[]): string[] => [...new Set(verdictOf(lines).violations.map(({ rule }) => rule))].sort()
-
-const without = (lines: Line[], drop: (line: Line) => boolean): Line[] => lines.filter((line) => !drop(line))
-const altered = (lines: Line[], which: (line: Line) => boolean, change: Partial<Line>): Line[] =>
-  lines.map((line) => (which(line) ? { ...line, ...change } : line))
-const withPlan = (lines: Line[], over: Partial<Plan>): Line[] =>
-  altered(lines, ({ f }) => f === 'plan', { data: { ...PLAN, ...over } })
+import { RULES } from '../src/index.js'
+import { CHANGE_BREACHES, goodChanges, OTHER_BREACHES } from './change-histories.js'
+import { altered, at, broken, CONV, good, type Line, PLAN, verdictOf, without, withPlan } from './histories.js'
 
 t.test('a good history breaks no rule, and its figures are right', async (t) => {
   const { violations, figures, faults } = verdictOf(good())
@@ -94,10 +15,9 @@ t.test('a history without a plan is not judged', async (t) => {
   t.throws(() => verdictOf(without(good(), ({ f }) => f === 'plan')), /no plan/)
 })
 
-const at = (proc: string, seq: number) => (line: Line) => line.proc === proc && line.seq === seq && line.f !== 'ack'
-
 /** Rule to histories that break it and nothing else (or also the rules named). */
 const BREACHES: Record<string, { what: string; lines: Line[]; also?: string[] }[]> = {
+  ...CHANGE_BREACHES,
   accepted: [
     { what: 'a device lacks an accepted entry', lines: without(good(), at('bob/phone', 2)) },
     { what: 'a device lacks the last one', lines: without(good(), at('ann/web', 4)) },
@@ -113,7 +33,7 @@ const BREACHES: Record<string, { what: string; lines: Line[]; also?: string[] }[
   ],
   expected: [
     { what: 'nobody sent it', lines: without(good(), (line) => line.f === 'send' && line.clientId === 'c-2') },
-    { what: 'its content is another', lines: altered(good(), at('mysql', 2), { bodyHash: 'other' }) },
+    { what: 'its content is another', lines: altered(good(), at('mysql', 2), { bodyHash: 'other' }), also: ['edited'] },
   ],
   once: [
     {
@@ -243,6 +163,7 @@ const BREACHES: Record<string, { what: string; lines: Line[]; also?: string[] }[
   ],
   'not vacuous': [
     { what: 'too few', lines: withPlan(good(), { leastAccepted: 5 }) },
+    { what: 'no changes, where there should be some', lines: withPlan(good(), { leastChanges: 1 }) },
     { what: 'MySQL was not read', lines: without(good(), ({ proc }) => proc === 'mysql') },
   ],
 }
@@ -256,6 +177,45 @@ for (const [rule, breaches] of Object.entries(BREACHES))
     t.test(`${rule}: ${what}`, async (t) => {
       t.same(broken(lines), [rule, ...also].sort())
     })
+
+t.test('a good history with changes and pushes breaks no rule, and they are no messages', async (t) => {
+  const { violations, figures } = verdictOf(goodChanges())
+  t.same(violations, [])
+  t.match(figures, { tried: 4, accepted: 4, changes: 7, pushes: 5, changesRefused: 2 })
+})
+
+for (const { what, rules, lines } of OTHER_BREACHES)
+  t.test(`changes and pushes are judged like messages: ${what}`, async (t) => {
+    const found = broken(lines)
+    for (const rule of rules) t.ok(found.includes(rule), `${rule} among ${found.join(', ')}`)
+  })
+
+t.test(
+  'after a lost tail a change stands where it was asked for again, unless nothing is left to change',
+  async (t) => {
+    const lost = { voids: true, tailLost: true, members: { ...PLAN.members, 'feed:bob': ['bob'] } }
+    const place = (line: Line) => line.clientId === 'remove-11' && line.proc !== 'c'
+    const again = altered(goodChanges(), place, { seq: 19, id: 'id-19' }).map(
+      (line): Line => (line.f === 'head' && line.conv === CONV ? { ...line, seq: 19 } : line),
+    )
+    const sent = goodChanges().find(({ clientId, type }) => clientId === 'remove-11' && type === 'ok')!
+    const lines: Line[] = [...again, { ...sent, mono: 800, seq: 19, id: 'id-19' }]
+    for (const proc of ['ann/web', 'bob/phone', 'bob/new', 'mysql', 'history:bob', 'fresh:ann'])
+      lines.push({ proc, mono: 890, type: 'ok', f: 'void', conv: CONV, range: [11, 18] })
+    t.same(broken(withPlan(lines, lost)), [])
+    const gone = without(goodChanges(), (line) => line.clientId === 'edit-6' && line.proc !== 'c').map((line): Line => {
+      if (line.f === 'read' && line.conv === CONV && line.seq === 1) return { ...line, bodyHash: 'h-e5' }
+      return line.f === 'read' && line.clientId === 'edit-5' ? { ...line, bodyHash: 'h-e5' } : line
+    })
+    for (const proc of ['ann/web', 'bob/phone', 'bob/new', 'mysql', 'history:bob', 'fresh:ann'])
+      gone.push({ proc, mono: 890, type: 'ok', f: 'void', conv: CONV, range: [6, 6] })
+    t.same(broken(withPlan(gone, lost)), ['accepted'], 'nobody has asked again')
+    const answered = goodChanges().find(({ clientId, type }) => clientId === 'edit-6' && type === 'ok')!
+    const { id: _, seq: __, ...draft } = answered
+    const refused: Line = { ...draft, mono: 800, type: 'fail', detail: 'message_recalled' }
+    t.same(broken(withPlan([...gone, refused], lost)), [], 'the second time it is refused')
+  },
+)
 
 t.test('an unknown outcome may be either', async (t) => {
   const unknown = altered(good(), (line) => line.f === 'send' && line.type === 'ok' && line.seq === 3, { type: 'info' })

@@ -18,6 +18,7 @@ import type { Rewrite } from '../src/rewrite/rewrite.js'
 const SEED = 7
 /** A node looks again two seconds after a device has come; what a fault does must not hide behind that. */
 const CALM_MS = 3_000
+const CHANGING_MS = 1_500
 /** Far below the 30 s of the sweep of all heads, which would mend it in the end. */
 const BOUND_MS = 8_000
 
@@ -74,8 +75,10 @@ async function prove(cluster: Cluster, bug: Bug): Promise<Verdict> {
     folder: cluster.folder,
     rate: 60,
     conversations: 2,
+    changes: bug.changes ?? 0,
     still: true,
-    calmMs: bug.quietFirst ? CALM_MS : 200,
+    // Until something was recalled, too.
+    calmMs: bug.quietFirst ? CALM_MS : bug.changes ? CHANGING_MS : 200,
     pace: 0.5,
     slack: 1,
     leastAccepted: 10,

@@ -22,6 +22,7 @@ t.test(
       folder,
       rate: 40,
       conversations: 4,
+      changes: 8,
       count: { api: 2, logic: 2, task: 2, connect: 2 },
       env: { TIDINGS_NODE_LEASE_S: '3', TIDINGS_WORKER_LEASE_S: '2' },
       pace: 0.3,
@@ -33,6 +34,8 @@ t.test(
     print(result, { markdown: false, write: (line) => t.comment(line) })
     t.same(result.verdict.violations, [])
     t.equal(result.verdict.faults.length, 4)
+    const { changes, pushes } = result.verdict.figures
+    t.ok(changes > 0 && pushes > 0, 'something was changed, and something pushed')
     t.ok(result.verdict.figures.pages > 0, 'histories were paged meanwhile')
     const again = check(parseHistory(readFileSync(result.history, 'utf8')))
     t.same(again, JSON.parse(JSON.stringify(result.verdict)), 'the file alone gives the same verdict')

@@ -41,6 +41,8 @@ export interface Fault {
   rewrites?(folder: string): Partial<Record<AppName, readonly Rewrite[]>>
   /** The Redis it needs: one server, unless said. */
   redis?: RedisKind
+  /** It takes somebody who changes messages. */
+  changes?: boolean
   /** Known to break a promise, and how: done only when it is named. */
   open?: string
   /** What the cluster must have beside its usual parts. */

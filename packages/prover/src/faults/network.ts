@@ -40,6 +40,14 @@ export const networkFaults: Fault[] = [
     run: (c) => loseReplies(c, c.cluster.links('api', 'clients'), 'POST /api/v1/messages'),
   },
   {
+    row: '3b',
+    name: 'replies to edits are lost',
+    boundMs: 5_000,
+    available: true,
+    changes: true,
+    run: (c) => loseReplies(c, c.cluster.links('api', 'clients'), 'PATCH /api/v1/messages/'),
+  },
+  {
     row: '14',
     name: 'worker to node half-open',
     boundMs: 15_000,

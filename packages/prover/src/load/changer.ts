@@ -34,6 +34,19 @@ export interface Change {
 /** What a changer wants, before it has a name. */
 type Wish = Pick<Change, 'from' | 'what' | 'target' | 'targetId'> & Partial<Pick<Change, 'emoji' | 'forbidden'>>
 
+/** What is asked for once only: a second time it would be answered with the first, and have no entry of its own. */
+export class Done {
+  readonly recalled = new Set<Message>()
+  readonly #reacted = new Set<string>()
+
+  /** @returns whether it is the first time */
+  reacts(name: string): boolean {
+    const isNew = !this.#reacted.has(name)
+    this.#reacted.add(name)
+    return isNew
+  }
+}
+
 export interface ChangerOptions {
   name: string
   target: Target
@@ -44,6 +57,8 @@ export interface ChangerOptions {
   strangers: readonly string[]
   /** Messages that were accepted, by their senders. */
   accepted(): readonly (readonly Kept[])[]
+  /** What changers of the same messages share. */
+  done: Done
   everyMs: number
 }
 
@@ -51,8 +66,6 @@ export class Changer {
   /** Accepted changes in their order. */
   readonly accepted: Change[] = []
   readonly #rounds: Rounds
-  readonly #recalled = new Set<Message>()
-  readonly #reacted = new Set<string>()
   #made = 0
 
   constructor(private readonly options: ChangerOptions) {
@@ -94,7 +107,7 @@ export class Changer {
 
   /** @returns undefined when this message does not take what chance has drawn */
   #wish({ message, id }: Kept): Wish | undefined {
-    const { chance, conversations, strangers } = this.options
+    const { chance, conversations, strangers, done } = this.options
     const users = conversations.find(({ conv }) => conv === message.conv)!.users
     const about = { target: message, targetId: id }
     const own = { from: message.from, ...about }
@@ -103,9 +116,8 @@ export class Changer {
     if (drawn < 0.65) return this.#reaction(about, chance.pick(users), chance.pick(EMOJIS))
     if (drawn < 0.75) return this.#takenBack()
     if (drawn < 0.9) {
-      // Once: a second recall would be answered with the first, and has no entry.
-      if (this.#recalled.has(message)) return { ...own, what: 'edit' }
-      this.#recalled.add(message)
+      if (done.recalled.has(message)) return { ...own, what: 'edit' }
+      done.recalled.add(message)
       return { ...own, what: 'recall' }
     }
     const other = users.find((user) => user !== message.from)!
@@ -113,23 +125,19 @@ export class Changer {
     return { from: chance.pick([...strangers, other]), ...about, what: 'recall', forbidden: true }
   }
 
-  /** Each at most once, for a second one has no entry. */
   #reaction(about: Pick<Change, 'target' | 'targetId'>, from: string, emoji: string): Wish | undefined {
-    const { target: message } = about
-    const name = `${message.from} ${message.clientId} ${from} ${emoji}`
-    if (this.#reacted.has(name)) return undefined
-    this.#reacted.add(name)
-    return { from, ...about, what: 'add', emoji }
+    const { target } = about
+    const isNew = this.options.done.reacts(`${target.from} ${target.clientId} ${from} ${emoji}`)
+    return isNew ? { from, ...about, what: 'add', emoji } : undefined
   }
 
   #takenBack(): Wish | undefined {
+    const { chance, done } = this.options
     const added = this.accepted.filter(({ what }) => what === 'add')
     if (added.length === 0) return undefined
-    const { from, target, targetId, emoji, clientId } = this.options.chance.pick(added)
-    const name = `${clientId} back`
+    const { from, target, targetId, emoji, clientId } = chance.pick(added)
     // What hung on a message goes with it.
-    if (this.#reacted.has(name) || this.#recalled.has(target)) return undefined
-    this.#reacted.add(name)
+    if (done.recalled.has(target) || !done.reacts(`${clientId} back`)) return undefined
     return { from, target, targetId, what: 'remove', emoji: emoji! }
   }
 

@@ -2,7 +2,7 @@
 import type { History } from '../history.js'
 import type { Chance } from './chance.js'
 import { chanceOf } from './chance.js'
-import { Changer } from './changer.js'
+import { Changer, Done } from './changer.js'
 import type { Conversation } from './conversations.js'
 import { feedOf, isShort, Pusher } from './pusher.js'
 import type { Kept } from './sender.js'
@@ -41,9 +41,11 @@ export function makeMix(options: MixOptions): Mix {
   const { service } = target
   const own = (): Chance => chanceOf(chance.between(0, 2 ** 31))
   const changes = service ? rate * (1 - PUSHES_AMONG) : rate
+  const done = new Done()
   const changers = Array.from(
     { length: CHANGERS },
-    (_, i) => new Changer({ ...options, name: `${name}-c${i}`, chance: own(), everyMs: (1_000 * CHANGERS) / changes }),
+    (_, i) =>
+      new Changer({ ...options, done, name: `${name}-c${i}`, chance: own(), everyMs: (1_000 * CHANGERS) / changes }),
   )
   const pushers = service
     ? [

@@ -12,7 +12,12 @@ export interface Bug {
   row: string
   /** It shows only when nothing else makes a node look at the heads: some seconds after the last device has come. */
   quietFirst: boolean
+  /** It takes so many changes and pushes a second to show; none when left out. */
+  changes?: number
 }
+
+/** Many, for a short run. */
+const CHANGES = 30
 
 export const BUGS: readonly Bug[] = [
   {
@@ -90,5 +95,50 @@ export const BUGS: readonly Bug[] = [
     ],
     row: '2',
     quietFirst: false,
+  },
+  {
+    name: 'recall-not-stored',
+    what: 'persist stores a recall and forgets to take the text out of the row of its target',
+    app: 'task',
+    rewrites: [
+      {
+        module: moduleUrl('packages/store/dist/src/folds.js'),
+        find: 'if (!change || change.seq >= entry.seq)',
+        replace: "if (!change || change.type === 'recall' || change.seq >= entry.seq)",
+      },
+    ],
+    row: '2',
+    quietFirst: false,
+    changes: CHANGES,
+  },
+  {
+    name: 'edit-twice',
+    what: 'the once-key of a change is not looked at: a repeated edit is a second entry',
+    app: 'api',
+    rewrites: [
+      {
+        module: moduleUrl('packages/stream/dist/src/append-call.js'),
+        find: "clientId === '' ? '' : digestsOf(item)",
+        replace: "clientId === '' || item.change ? '' : digestsOf(item)",
+      },
+    ],
+    row: '3b',
+    quietFirst: false,
+    changes: CHANGES,
+  },
+  {
+    name: 'log-without-folds',
+    what: 'a page of the log is shown as it was appended: what was recalled comes back',
+    app: 'logic',
+    rewrites: [
+      {
+        module: moduleUrl('packages/stream/dist/src/log.js'),
+        find: 'return changed === 0 ? entries : foldAll(redis, keys, entries);',
+        replace: 'return entries;',
+      },
+    ],
+    row: '2',
+    quietFirst: false,
+    changes: CHANGES,
   },
 ]
