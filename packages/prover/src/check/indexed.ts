@@ -2,7 +2,8 @@
 import { rangesBetween, type SeqRange } from '@tidings/protocol'
 import type { HistoryEvent } from '../history.js'
 import type { ShownLine } from '../load/shown.js'
-import type { Doing, FaultLine, Plan } from '../plan.js'
+import type { Doing, Plan } from '../plan.js'
+import { addFault, type FaultRun } from './fault-runs.js'
 
 /** An entry as one place holds it. */
 export interface Seen {
@@ -58,22 +59,6 @@ export interface Place {
   holdings: Map<string, Holding>
   /** Seqs up to here need not be here. */
   starts: Map<string, number>
-}
-
-/** From injecting to recovery, or as far as it went. */
-export interface FaultRun {
-  row: string
-  name: string
-  injectedAt: number
-  healedAt: number | undefined
-  available: boolean
-  bit: string | undefined
-  failure: string | undefined
-  recoveryMs: number | undefined
-  recoveredAt: number | undefined
-  boundMs: number
-  /** Answers to sends from injecting to recovery. */
-  sends: { ok: number; unknown: number }
 }
 
 export interface Indexed {
@@ -211,37 +196,6 @@ function addSend(indexed: Indexed, event: HistoryEvent): void {
   if (!fault || fault.recoveryMs !== undefined || doing) return
   if (type === 'ok') fault.sends.ok++
   else if (type === 'info') fault.sends.unknown++
-}
-
-function addFault(indexed: Indexed, event: HistoryEvent): void {
-  const line = event.data as FaultLine
-  const last = indexed.faults.at(-1)
-  if (line.phase === 'inject') {
-    indexed.faults.push({
-      row: line.row,
-      name: line.name,
-      injectedAt: event.mono,
-      healedAt: undefined,
-      available: line.available ?? false,
-      bit: undefined,
-      failure: undefined,
-      recoveryMs: undefined,
-      recoveredAt: undefined,
-      boundMs: line.boundMs ?? Number.POSITIVE_INFINITY,
-      sends: { ok: 0, unknown: 0 },
-    })
-  } else if (line.phase === 'poison') {
-    if (event.seq !== undefined) indexed.poison.add(`${event.conv} ${event.seq}`)
-    for (const name of [event.clientId, event.id]) if (name) indexed.poisonNames.add(name)
-  } else if (last) {
-    if (line.phase === 'bit') last.bit = event.detail ?? ''
-    if (line.phase === 'heal') last.healedAt = event.mono
-    if (line.phase === 'failed') last.failure = event.detail ?? ''
-    if (line.phase === 'recovered') {
-      last.recoveryMs = line.recoveryMs
-      last.recoveredAt = event.mono
-    }
-  }
 }
 
 /** A device that came later begins where the first that it was told says, or at the head; the rule on holes judges whether it might. */

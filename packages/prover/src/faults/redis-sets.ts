@@ -23,6 +23,7 @@ async function loseTail(c: FaultContext, stored: boolean): Promise<void> {
   if (!stored) for (const link of c.cluster.links('task', 'mysql')) link.harm({ stalled: true })
   const accepted = await accept(c, quiet, TAIL)
   const tail = await askServer(old, (redis) => tailOn(redis, c, accepted))
+  await c.crowd.alter(accepted)
   if (stored && !(await within(async () => (await storedOf(c, tail)) === TAIL, 10_000)))
     throw new Error('the tail was not stored')
   const behind = (await replicationOf(old)).offset - (await replicationOf(heir)).offset

@@ -97,6 +97,18 @@ export class Changer {
     })
   }
 
+  /** An edit of the first, a recall of the second, a reaction to the third. */
+  async alter([first, second, third]: readonly Kept[]): Promise<void> {
+    const about = ({ message, id }: Kept) => ({ from: message.from, target: message, targetId: id })
+    if (first) await this.deliver(this.#named({ ...about(first), what: 'edit' }))
+    if (second) {
+      this.options.done.recalled.add(second.message)
+      await this.deliver(this.#named({ ...about(second), what: 'recall' }))
+    }
+    const reaction = third && this.#reaction(about(third), third.message.from, EMOJIS[0])
+    if (reaction) await this.deliver(this.#named(reaction))
+  }
+
   #anyOf(): Kept | undefined {
     const { chance } = this.options
     const some = this.options.accepted().filter((kept) => kept.length > 0)

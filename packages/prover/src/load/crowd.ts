@@ -45,6 +45,8 @@ export interface Crowd {
   counts(): Counts
   /** A message that a fault sends itself: repeated until it is accepted. @param how its length, and over which api if not over all in turn */
   send(conversation: Conversation, how?: { size?: number; api?: number | undefined }): Promise<Kept>
+  /** Changes of messages that a fault has sent, and a push, where there are such: repeated until they are accepted. */
+  alter(kept: readonly Kept[]): Promise<void>
   /** Messages that a fault has made itself: as above. */
   deliver(messages: readonly Message[]): Promise<void>
   /** One fresh message per conversation, until each is accepted and on every live device. @returns them, or undefined when not in time */
@@ -227,6 +229,9 @@ export function makeCrowd(options: CrowdOptions): Crowd {
       const message = messageFor(conversation, size)
       await own.deliver([message], api)
       return own.accepted.find((kept) => kept.message === message)!
+    },
+    async alter(kept) {
+      await mix?.alter(kept)
     },
     deliver: (messages) => batches.deliver(messages),
     async probe(withinMs) {

@@ -32,6 +32,8 @@ export interface MixOptions {
 export interface Mix {
   start(): void
   finish(withinMs: number): Promise<void>
+  /** An edit, a recall and a reaction of the first three, and a push to the sender of the first: each repeated until it is accepted. */
+  alter(kept: readonly Kept[]): Promise<void>
   /** After a lost tail, when the messages are there again: what was accepted and is not there is asked for again. @returns how many */
   sendAgain(there: ReadonlyMap<string, There>): Promise<number>
 }
@@ -69,6 +71,10 @@ export function makeMix(options: MixOptions): Mix {
     },
     async finish(withinMs) {
       await Promise.all(all.map((one) => one.finish(withinMs)))
+    },
+    async alter(kept) {
+      await changers[0]!.alter(kept)
+      if (kept[0]) await pushers[0]?.push(kept[0].message.from)
     },
     async sendAgain(there) {
       const isThere = (conv: string, from: string, clientId: string): boolean =>

@@ -53,6 +53,11 @@ export class Pusher {
     return this.#rounds.finish(withinMs)
   }
 
+  /** One for ever. */
+  push(user: string): Promise<void> {
+    return this.deliver(this.#said([user]))
+  }
+
   /** Until it is answered for each user; to those for whom it is not it goes again under its key. */
   async deliver(push: Push): Promise<void> {
     const { target, service } = this.options
@@ -72,17 +77,23 @@ export class Pusher {
   }
 
   #next(): Push {
-    const { chance, name, canaryOf } = this.options
+    const { chance } = this.options
     const users = chance.shuffled(this.options.users).slice(0, chance.between(1, MOST_USERS))
+    const said = this.#said(users)
+    const drawn = chance.next()
+    if (drawn < 0.35) return said
+    if (drawn < 0.5) return { ...said, ttl: TTLS.short }
+    if (drawn < 0.65) return { ...said, ttl: TTLS.long }
+    return { ...said, collapseKey: chance.pick(COLLAPSE_KEYS) }
+  }
+
+  #said(users: readonly string[]): Push {
+    const { chance, name, canaryOf } = this.options
     const clientId = `${name}-${++this.#made}`
     // One user's text is looked for with everybody else, so what goes to several says nothing that is anybody's own.
     const canary = users.length === 1 ? canaryOf(users[0]!) : ''
     const content = JSON.stringify({ canary, clientId, text: 'z'.repeat(chance.between(10, 200)) })
-    const drawn = chance.next()
-    if (drawn < 0.35) return { users, clientId, content }
-    if (drawn < 0.5) return { users, clientId, content, ttl: TTLS.short }
-    if (drawn < 0.65) return { users, clientId, content, ttl: TTLS.long }
-    return { users, clientId, content, collapseKey: chance.pick(COLLAPSE_KEYS) }
+    return { users, clientId, content }
   }
 
   #record(type: 'invoke' | 'ok' | 'fail' | 'info', user: string, push: Push, detail?: string): void {
