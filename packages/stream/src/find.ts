@@ -85,7 +85,25 @@ async function lookAround(
     })
   const close = await look(redis, keys, id, between(closeMs, `${atMs + AFTER_MS}-0`))
   if (close) return close
-  return look(redis, keys, id, between(Math.max(0, atMs - BEFORE_MS), `${closeMs}-0`))
+  const before = await look(redis, keys, id, between(Math.max(0, atMs - BEFORE_MS), `${closeMs}-0`))
+  if (before) return before
+  return look(redis, keys, id, await ahead(redis, keys, atMs + AFTER_MS, marks))
+}
+
+/**
+ * Stream ids never go back: where Redis' clock was ahead and was set right, all that comes stands ahead of its time, until the time is there.
+ * Of such streams, what no other stretch has.
+ */
+async function ahead(redis: Redis, keys: Keys, fromMs: number, marks: ReadonlyMap<number, string>): Promise<Stretch[]> {
+  const now = Date.now()
+  const newest = await together(redis, () =>
+    Promise.all([...marks.keys()].map((partition) => redis.xrevrange(keys.messages(partition), '+', '-', 'COUNT', 1))),
+  )
+  return [...marks].flatMap(([partition, mark], i) => {
+    const last = newest[i]?.[0]?.[0]
+    if (last === undefined || isBelow(parseStreamId(last), parseStreamId(`${now + AFTER_MS}-0`))) return []
+    return [{ partition, from: later(`${fromMs}-0`, mark), to: '+' }]
+  })
 }
 
 const later = (a: string, b: string): string => (isBelow(parseStreamId(a), parseStreamId(b)) ? b : a)

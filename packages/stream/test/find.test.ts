@@ -55,3 +55,15 @@ t.test('what lies below the mark of persist is not looked at, what lies at the m
   t.match(await findInStreams(redis, keys, '3', AT), { id: '3' })
   t.equal(await findStreamId(redis, keys, keys.partitionOf(CONVERSATION), '1', AT), `${AT}-0`, 'operators see it')
 })
+
+t.test('a message is found in a stream whose ids are an hour ahead, as after a clock that was wrong', async (t) => {
+  const b = await bench(t)
+  const { redis, keys } = b
+  const now = Date.now()
+  await crowd(b, now + 3_600_000, 500, 500)
+  await redis.xadd(streamOf(keys), `${now + 3_600_000}-500`, ...fieldsOf({ id: '999999' }))
+  t.match(await findInStreams(redis, keys, '999999', now), { id: '999999' })
+  t.equal(await findInStreams(redis, keys, '888888', now), undefined)
+  await redis.set(markOf(keys), `${now + 3_600_000}-501`)
+  t.equal(await findInStreams(redis, keys, '999999', now), undefined, 'what is stored is not looked at')
+})
