@@ -8,7 +8,7 @@ import { connectRedis, createKeys, type Delivery, type Keys, type Redis } from '
 import type { Test } from 'tap'
 import { createPersister, type Persister } from '../src/persist.js'
 
-const log = createLogger({ app: 'task', instance: 'test', level: process.env.TEST_LOG ?? 'silent' })
+export const log = createLogger({ app: 'task', instance: 'test', level: process.env.TEST_LOG ?? 'silent' })
 
 export interface World {
   redis: Redis
@@ -105,5 +105,14 @@ export async function world(t: Test): Promise<World> {
         type === 'void' ? `${void_from}-${seq} ${reason ?? ''}`.trim() : Number(seq),
       )
     },
+  }
+}
+
+/** Waits for a fact. */
+export async function until(what: string, check: () => unknown): Promise<void> {
+  const end = performance.now() + 10_000
+  while (!(await check())) {
+    if (performance.now() > end) throw new Error(`never came true: ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 20))
   }
 }

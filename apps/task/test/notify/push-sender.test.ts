@@ -2,7 +2,7 @@
 import { createDecipheriv, createECDH, createHash, createPublicKey, hkdfSync, randomBytes, verify } from 'node:crypto'
 import { Agent, createServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
-import { createLogger, createMetrics, type Stoppable, stageMetrics } from '@tidings/service'
+import { createMetrics, type Stoppable, stageMetrics } from '@tidings/service'
 import {
   type DuePush,
   insertDuePushes,
@@ -14,10 +14,9 @@ import {
 import t, { type Test } from 'tap'
 import { createPost } from '../../src/notify/outgoing.js'
 import { startPushSender } from '../../src/notify/push-sender.js'
-import { type World, world } from '../world.js'
+import { log, until, type World, world } from '../world.js'
 import { selfSigned } from './certificate.js'
 
-const log = createLogger({ app: 'task', instance: 'test', level: process.env.TEST_LOG ?? 'silent' })
 const CONVERSATION = 'dm:alice:bob'
 /** Of all push services here. */
 const { key, cert } = selfSigned()
@@ -184,14 +183,6 @@ async function stage(t: Test): Promise<Stage> {
       t.teardown(() => sender.stop())
       return sender
     },
-  }
-}
-
-async function until(what: string, check: () => unknown): Promise<void> {
-  const end = performance.now() + 10_000
-  while (!(await check())) {
-    if (performance.now() > end) throw new Error(`never came true: ${what}`)
-    await new Promise((resolve) => setTimeout(resolve, 20))
   }
 }
 

@@ -1,5 +1,5 @@
 /** Deliveries, to endpoints that answer when the test says. */
-import { createLogger, createMetrics, stageMetrics } from '@tidings/service'
+import { createMetrics, stageMetrics } from '@tidings/service'
 import {
   allWebhooks,
   insertDeliveries,
@@ -11,9 +11,7 @@ import {
 import t, { type Test } from 'tap'
 import type { Answer } from '../../src/notify/outgoing.js'
 import { startWebhookSender } from '../../src/notify/webhook-sender.js'
-import { world } from '../world.js'
-
-const log = createLogger({ app: 'task', instance: 'test', level: process.env.TEST_LOG ?? 'silent' })
+import { log, until, world } from '../world.js'
 
 async function stage(t: Test) {
   const { store } = await world(t)
@@ -70,14 +68,6 @@ async function stage(t: Test) {
       ),
     rows: () => allWebhooks(store),
     asked: (id: string) => waiting.some(({ host }) => host === `${id}.example.com`),
-  }
-}
-
-async function until(what: string, check: () => unknown): Promise<void> {
-  const end = performance.now() + 10_000
-  while (!(await check())) {
-    if (performance.now() > end) throw new Error(`never came true: ${what}`)
-    await new Promise((resolve) => setTimeout(resolve, 20))
   }
 }
 
