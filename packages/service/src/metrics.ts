@@ -10,7 +10,7 @@ export function createMetrics(app: string, instance: string): MetricsRegistry {
   const registry = new Registry()
   registry.setDefaultLabels({ app, instance })
   collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: NEVER_MS })
-  watchEventLoop(registry)
+  gaugeLags(registry)
   return registry
 }
 
@@ -22,7 +22,7 @@ const LAGS = ['min', 'max', 'mean', 'stddev', 'p50', 'p90', 'p99'].map(
 )
 
 /** The series that tell how late an event loop is, from looks that are further apart; since the scrape before. */
-function watchEventLoop(registry: MetricsRegistry): void {
+function gaugeLags(registry: MetricsRegistry): void {
   for (const name of LAGS) registry.removeSingleMetric(name)
   const looks = monitorEventLoopDelay({ resolution: LOOK_EVERY_MS })
   looks.enable()
