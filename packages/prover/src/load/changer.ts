@@ -1,10 +1,9 @@
 /** Somebody who changes what was said: edits, recalls, reactions, and now and then what must be refused. */
 import { type History, hashOf } from '../history.js'
-import type { Doing } from '../plan.js'
 import type { Chance } from './chance.js'
 import type { Conversation } from './conversations.js'
 import { changeOne } from './http.js'
-import type { Message, Outcome } from './message.js'
+import { type Message, type Outcome, recordSend } from './message.js'
 import { isAnswered, Rounds } from './rounds.js'
 import type { Kept } from './sender.js'
 import { reactionHash } from './shown.js'
@@ -88,10 +87,10 @@ export class Changer {
   async deliver(change: Change, id = change.targetId): Promise<void> {
     const { target } = this.options
     await this.#rounds.untilAnswered(async (attempt) => {
-      this.#record('invoke', change)
+      this.#record(change)
       const base = target.apis[(this.#made + attempt) % target.apis.length]!
       const outcome = await changeOne(base, target.token(change.from), id, change)
-      this.#record(outcome.type, change, outcome)
+      this.#record(change, outcome)
       if (outcome.type === 'ok' && !this.accepted.includes(change)) this.accepted.push(change)
       return isAnswered(outcome)
     })
@@ -165,27 +164,13 @@ export class Changer {
     return { ...wish, conv, clientId, bodyHash }
   }
 
-  #record(type: 'invoke' | Outcome['type'], change: Change, outcome?: Outcome): void {
-    const { conv, from, clientId, bodyHash, what, target, emoji, forbidden } = change
-    const data: Doing = {
+  #record(change: Change, outcome?: Outcome): void {
+    const { what, target, emoji, forbidden } = change
+    recordSend(this.options.history, this.options.name, change, outcome, {
       what,
       target: { from: target.from, clientId: target.clientId },
       ...(emoji !== undefined && { emoji }),
       ...(forbidden && { forbidden }),
-    }
-    const at = outcome?.type === 'ok' && { id: outcome.id, seq: outcome.seq }
-    const detail = outcome && (outcome.type !== 'ok' ? outcome.code : outcome.duplicate ? 'duplicate' : undefined)
-    this.options.history.record({
-      proc: this.options.name,
-      type,
-      f: 'send',
-      conv,
-      from,
-      clientId,
-      bodyHash,
-      data,
-      ...at,
-      ...(detail !== undefined && { detail }),
     })
   }
 }

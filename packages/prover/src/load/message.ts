@@ -1,6 +1,7 @@
 /** Messages of the load: what is sent, and what an answer means. */
 import { type ErrorCode, errorTable, isErrorCode } from '@tidings/protocol'
-import { hashOf } from '../history.js'
+import { type History, hashOf } from '../history.js'
+import type { Doing } from '../plan.js'
 
 export interface Message {
   conv: string
@@ -41,3 +42,26 @@ export function refusal(status: number, code: string): Outcome {
 }
 
 export const statusOf = (code: string): number => (isErrorCode(code) ? errorTable[code as ErrorCode].http : 500)
+
+/**
+ * A line of the history about one that is sent.
+ * @param proc who sends it
+ * @param outcome undefined: it goes out now
+ * @param data what else it is about
+ */
+export function recordSend(
+  history: History,
+  proc: string,
+  { conv, from, clientId, bodyHash }: Pick<Message, 'conv' | 'from' | 'clientId' | 'bodyHash'>,
+  outcome?: Outcome | { type: 'ok' },
+  data?: Doing,
+): void {
+  const said = outcome && 'id' in outcome ? outcome : undefined
+  const detail = outcome && outcome.type !== 'ok' ? outcome.code : said?.duplicate ? 'duplicate' : undefined
+  history.record({
+    ...{ proc, type: outcome?.type ?? 'invoke', f: 'send' as const, conv, from, clientId, bodyHash },
+    ...(data && { data }),
+    ...(said && { id: said.id, seq: said.seq }),
+    ...(detail !== undefined && { detail }),
+  })
+}

@@ -1,8 +1,8 @@
 /** A server that notifies users: for ever, for a time, or in the place of what it said before. */
 import { type History, hashOf } from '../history.js'
-import type { Doing } from '../plan.js'
 import type { Chance } from './chance.js'
-import { pushOnce } from './http.js'
+import { type PushOutcome, pushOnce } from './http.js'
+import { recordSend } from './message.js'
 import { isAnswered, Rounds } from './rounds.js'
 import type { Target } from './target.js'
 
@@ -63,12 +63,12 @@ export class Pusher {
     const { target, service } = this.options
     let open = [...push.users]
     await this.#rounds.untilAnswered(async (attempt) => {
-      for (const user of open) this.#record('invoke', user, push)
+      for (const user of open) this.#record(user, push)
       const base = target.apis[(this.#made + attempt) % target.apis.length]!
       const outcomes = await pushOnce(base, service.token, push, open)
       for (const [i, user] of open.entries()) {
         const outcome = outcomes[i]!
-        this.#record(outcome.type, user, push, outcome.type === 'ok' ? undefined : outcome.code)
+        this.#record(user, push, outcome)
         if (outcome.type === 'ok') this.accepted.push({ user, push })
       }
       open = open.filter((_, i) => !isAnswered(outcomes[i]!))
@@ -96,23 +96,13 @@ export class Pusher {
     return { users, clientId, content }
   }
 
-  #record(type: 'invoke' | 'ok' | 'fail' | 'info', user: string, push: Push, detail?: string): void {
-    const { ttl, collapseKey, clientId, content } = push
-    const data: Doing = {
+  #record(user: string, { ttl, collapseKey, clientId, content }: Push, outcome?: PushOutcome): void {
+    const { history, name, service } = this.options
+    const sent = { conv: feedOf(user), from: service.from, clientId, bodyHash: hashOf(content) }
+    recordSend(history, name, sent, outcome, {
       what: 'push',
       ...(ttl !== undefined && { ttl }),
       ...(collapseKey !== undefined && { collapseKey }),
-    }
-    this.options.history.record({
-      proc: this.options.name,
-      type,
-      f: 'send',
-      conv: feedOf(user),
-      from: this.options.service.from,
-      clientId,
-      bodyHash: hashOf(content),
-      data,
-      ...(detail !== undefined && { detail }),
     })
   }
 }

@@ -1,4 +1,4 @@
-/** What callers other than the senders of messages have in common: one call after the other, each repeated as it is until it is answered. */
+/** What all senders have in common: one call after the other, each repeated as it is until it is answered. */
 import { pause } from '../until.js'
 import type { Chance } from './chance.js'
 
