@@ -31,7 +31,7 @@ async function world(t: Test, limit?: number) {
     log,
     ...(limit !== undefined && { limit }),
     logic: {
-      leap: async () => ({}),
+      leap: async () => ({ unused: [] }),
       fateOf: async ({ entries = [] }) => {
         asked++
         return { fates: entries.map(({ seq }) => fates.get(seq as number) ?? rpc.Fate.STORED) }

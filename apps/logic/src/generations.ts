@@ -125,6 +125,13 @@ export function startGenerations(deps: GenerationDeps): GenerationKeeper {
     log.info({ conversation, from: leapt.from, to: leapt.to }, 'a conversation leapt')
   }
 
+  async function leapUsed(partition: number, conversation: string): Promise<boolean> {
+    const [head] = await deps.reader.heads([conversation])
+    const used = head! > 0 || (await newestEntries(deps.store, [conversation])).size > 0
+    if (used) await leap(partition, [conversation])
+    return used
+  }
+
   async function indexAgain(conversation: string): Promise<void> {
     try {
       await Promise.all(usersOf(conversation).map((user) => redis.sadd(keys.conversations(user), conversation)))
@@ -245,6 +252,7 @@ export function startGenerations(deps: GenerationDeps): GenerationKeeper {
   return {
     open,
     leap,
+    leapUsed,
     restoreMembers: (conversation) => restore(conversation, false),
     restoreEndedToo: (conversation) => restore(conversation, true),
     onLost: (listener) => void listeners.push(listener),
@@ -328,18 +336,24 @@ export async function openPartition(
   await deps.generations.open(partitionOf(deps.keys, partition))
 }
 
-/** @throws AppError `invalid_request`, `unavailable`: some may have leapt; repeat all */
+/** @returns those that are to stay as they are, having no entry @throws AppError `invalid_request`, `unavailable`: some may have leapt; repeat all */
 export async function leapAll(
   deps: { keys: Keys; generations: Generations },
   request: logicRpc.LeapRequest,
-): Promise<void> {
+): Promise<string[]> {
   const { conversations } = request
   const partition = partitionOf(deps.keys, request.partition)
   const fit = conversations.every((name) => parseConversation(name) && deps.keys.partitionOf(name) === partition)
   if (!fit || conversations.length > MAX_LEAPS) {
     throw new AppError('invalid_request', `At most ${MAX_LEAPS} conversations, all of the partition.`)
   }
-  await deps.generations.leap(partition, conversations)
+  if (!request.usedOnly) {
+    await deps.generations.leap(partition, conversations)
+    return []
+  }
+  const unused: string[] = []
+  for (const one of conversations) if (!(await deps.generations.leapUsed(partition, one))) unused.push(one)
+  return unused
 }
 
 function partitionOf(keys: Keys, partition: number): number {

@@ -183,10 +183,7 @@ export function createLogicService(
       await openPartition(deps, request)
       return {}
     }),
-    leap: measured('leap', async (request: logicRpc.LeapRequest) => {
-      await leapAll(deps, request)
-      return {}
-    }),
+    leap: measured('leap', async (request: logicRpc.LeapRequest) => ({ unused: await leapAll(deps, request) })),
     fateOf: measured('fateOf', async (request: logicRpc.FateOfRequest) => ({
       fates: await fateOf(deps.store, request),
     })),

@@ -27,7 +27,7 @@ export interface AcceptDeps {
   indexConversation(conversation: string): undefined | Promise<void>
   /** Asked for messages that refer to uploaded files, and for no others. */
   attach: Attach
-  screen: Screen
+  screen: Pick<Screen, 'active' | 'check' | 'find'>
   flagged: Pick<Flagged, 'add'>
   nextId(): string
   appender: Appender
@@ -45,6 +45,8 @@ interface Open {
   screened: Screened | undefined
   /** Why it must not be accepted, unless it was before. */
   refusal: AppError | undefined
+  /** The reason is that its sender may not write there. */
+  outsider: boolean
 }
 
 /** What is being appended on one server. */
@@ -78,8 +80,20 @@ export function createAcceptor(deps: AcceptDeps): Acceptor {
   function prepare(draft: Draft, one: Open): undefined | Promise<unknown> {
     const permit = permits.check(draft.from, draft.conversation)
     // Not before the permit is there: a send that is refused leaves no trace, is not shown to the hook, and shows nobody a file.
-    if (permit instanceof Promise) return permit.then(() => afterPermit(draft, one))
-    return afterPermit(draft, one)
+    if (!(permit instanceof Promise)) return afterPermit(draft, one)
+    return permit.then(
+      () => afterPermit(draft, one),
+      (error: unknown) => withoutPermit(draft, one, error),
+    )
+  }
+
+  /** What was accepted stays so, whoever has blocked or removed its sender since: of that alone the append tells. @throws the error */
+  function withoutPermit(draft: Draft, one: Open, error: unknown): undefined {
+    if (!(error instanceof AppError) || error.status >= 500) throw error
+    refuse(draft, one, error)
+    one.outsider = true
+    // What was appended may have been masked, and be all that is known of it.
+    if (screen.active) one.screened = screen.find(draft)
   }
 
   function afterPermit(draft: Draft, one: Open): undefined | Promise<unknown> {
@@ -186,7 +200,13 @@ export function createAcceptor(deps: AcceptDeps): Acceptor {
       const { conversation } = draft
       const span = tracing.enabled ? tracing.start('accept', draft.trace, { conversation }) : undefined
       const at = appendingAt(appender.serverOf(conversation))
-      const one: Open = { since: began, attachment: undefined, screened: undefined, refusal: undefined }
+      const one: Open = {
+        since: began,
+        attachment: undefined,
+        screened: undefined,
+        refusal: undefined,
+        outsider: false,
+      }
 
       function append(): Promise<Appended> {
         const trace = span ? span.traceparent : draft.trace
@@ -201,6 +221,7 @@ export function createAcceptor(deps: AcceptDeps): Acceptor {
           content,
           sent: screened && draft.content,
           refusal: one.refusal,
+          outsider: one.outsider,
           clientId,
           sentAt: Date.now(),
           trace,

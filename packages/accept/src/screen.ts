@@ -4,7 +4,7 @@ import type { PreSend } from './pre-send/pre-send.js'
 import type { Draft } from './types.js'
 import type { ReadyWords } from './words/list.js'
 import type { WordMetrics } from './words/metrics.js'
-import { examine, type Verdict } from './words/words.js'
+import { examine, type Looked } from './words/words.js'
 
 /** What was found out about a draft. */
 export interface Screened {
@@ -19,6 +19,10 @@ export interface Screened {
 export interface Screen {
   /** Is there anything to look at now? */
   readonly active: boolean
+  /** What the words alone make of it, without a count. */
+  find(looked: Looked): Screened | undefined
+  /** What the words alone make of it: no hook is asked about what servers push. */
+  checkWords(looked: Looked): Screened | undefined
   /** @returns undefined when it may pass as it is @throws AppError `unavailable` when the hook does not answer and that counts as a no */
   check(draft: Draft): undefined | Screened | Promise<Screened | undefined>
 }
@@ -29,16 +33,25 @@ export function createScreen(
   preSend: Pick<PreSend, 'ask'> | undefined,
   metrics: Pick<WordMetrics, 'found'>,
 ): Screen {
-  function seen(verdict: Verdict, sent: string): Screened {
-    if (verdict.rejected) metrics.found('reject')
-    else {
-      if (verdict.content !== sent) metrics.found('mask')
-      if (verdict.flagged.length > 0) metrics.found('flag')
-    }
+  function find(looked: Looked): Screened | undefined {
+    const list = words()
+    const verdict = list && examine(list, looked)
+    if (!verdict) return undefined
     const refusal = verdict.rejected
       ? new AppError('word_rejected', 'The message has a word that is not allowed here.')
       : undefined
     return { content: verdict.content, refusal, flagged: verdict.flagged }
+  }
+
+  function checkWords(looked: Looked): Screened | undefined {
+    const found = find(looked)
+    if (!found) return undefined
+    if (found.refusal) metrics.found('reject')
+    else {
+      if (found.content !== looked.content) metrics.found('mask')
+      if (found.flagged.length > 0) metrics.found('flag')
+    }
+    return found
   }
 
   async function asked(hook: Pick<PreSend, 'ask'>, draft: Draft, found: Screened | undefined) {
@@ -58,10 +71,10 @@ export function createScreen(
     get active() {
       return preSend !== undefined || words() !== undefined
     },
+    find,
+    checkWords,
     check(draft) {
-      const list = words()
-      const verdict = list && examine(list, draft)
-      const found = verdict && seen(verdict, draft.content)
+      const found = checkWords(draft)
       if (!preSend || found?.refusal || !isWritten(draft.type)) return found
       return asked(preSend, draft, found)
     },

@@ -179,7 +179,11 @@ export async function startEdge(
           await logic.client.openGeneration({ partition })
         },
         async leap(partition, conversations) {
-          await logic.client.leap({ partition, conversations: [...conversations] })
+          await logic.client.leap({ partition, conversations: [...conversations], usedOnly: false })
+        },
+        async leapUsed(partition, conversation) {
+          const { unused } = await logic.client.leap({ partition, conversations: [conversation], usedOnly: true })
+          return unused.length === 0
         },
         async restoreMembers(conversation) {
           await logic.client.restoreMembers({ conversations: [conversation] })

@@ -387,6 +387,7 @@ t.test(
       attach: async ({ files }) => void attached.push(...files.map(({ id }) => id)),
       screen: {
         active: true,
+        find: () => undefined,
         check({ content }) {
           if (content.includes('fine')) return undefined
           if (content.includes(first)) return { content: image(second), refusal: undefined, flagged: [] }

@@ -22,6 +22,9 @@ export const onceValue = (
   // Of one that was changed since, the body is not known any more: whatever comes with its clientId is taken for it.
   `${entry.changed ? '*' : digestOf(entry)} ${entry.id} ${entry.seq} ${entry.sentAt} 0-0`
 
+/** It is not to be appended, and was not before. */
+export const NEVER = 'R'
+
 /** Tells a waiting sender what append.lua answered. */
 export function answer({ item, resolve, reject }: Waiting, reply: string, partition: number, generation: number): void {
   if (reply.startsWith('A ')) {
@@ -45,7 +48,7 @@ export function answer({ item, resolve, reject }: Waiting, reply: string, partit
         duplicate: true,
       })
       return
-    case 'R':
+    case NEVER:
       reject(item.refusal!)
       return
     case 'C':

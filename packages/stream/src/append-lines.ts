@@ -18,6 +18,8 @@ export interface AppendItem {
   sent?: string | undefined
   /** It is not appended: the answer is what an earlier send with its clientId was given, or else this. */
   refusal?: AppError | undefined
+  /** The refusal is that the sender may not write there: nothing is made, and nobody waits, for its sake. */
+  outsider?: boolean | undefined
   clientId: string
   /** Milliseconds since 1970. */
   sentAt: number

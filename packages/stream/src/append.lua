@@ -321,13 +321,19 @@ local function append(k, a, stream, safe, generation)
 end
 
 -- The conversations of a partition's items, as they stand in `recent` from now on, also when an item is refused: somebody looks in vain.
--- The log of one that was not in it may have been given a time to live.
+-- But for what is never appended, whose sender may have made the conversation up. The log of one that was not in it may have been given
+-- a time to live.
 local function touch(recent, k, a, items)
-  local changed = {}
+  local changed, length = {}, 0
   for item = 1, items do
-    changed[2 * item - 1] = now
-    changed[2 * item] = ARGV[a + (item - 1) * ITEM_ARGS + 1]
+    local at = a + (item - 1) * ITEM_ARGS
+    if ARGV[at + 10] ~= 'never' then
+      changed[length + 1] = now
+      changed[length + 2] = ARGV[at + 1]
+      length = length + 2
+    end
   end
+  if length == 0 then return 0 end
   local added = try('ZADD', recent, unpack(changed))
   if failure(added) or added == 0 then return added end
   for item = 1, items do

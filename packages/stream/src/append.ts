@@ -5,7 +5,7 @@
  * nothing was written, `outcome_unknown` that nobody can tell, so repeat it with the same clientId.
  */
 import { AppError } from '@tidings/protocol'
-import { answer, asAppendError, helped, notAccepted } from './append-answers.js'
+import { answer, asAppendError, helped, NEVER, notAccepted } from './append-answers.js'
 import { createAppendCall } from './append-call.js'
 import {
   type Appended,
@@ -31,6 +31,8 @@ const MAX_WAITING = 4_096
 const REPLICA_WAIT_MS = 500
 /** How often one batch may be told to open its partition, or to let conversations leap. */
 const MAX_DETOURS = 4
+
+const endless = (): AppError => notAccepted(new Error('the partition keeps changing its generation'))
 
 const conversationsOf = (items: readonly Waiting[]): string[] => [
   ...new Set(items.map(({ item }) => item.conversation)),
@@ -117,17 +119,41 @@ export function createAppender(options: {
     line.generation = Number(generation)
     const behind: Waiting[] = []
     const unknown: Waiting[] = []
+    const outside: Waiting[] = []
     for (const [i, one] of items.entries()) {
-      if (answers[i] === 'L') behind.push(one)
+      if (answers[i] === 'L') (one.item.outsider ? outside : behind).push(one)
       else if (answers[i] === 'U') unknown.push(one)
       else answer(one, answers[i]!, partition, line.generation)
     }
-    left(items.length - behind.length - unknown.length)
+    left(items.length - behind.length - unknown.length - outside.length)
     if (behind.length > 0) detour(line, behind, () => generations.leap(partition, conversationsOf(behind)))
     // By room: one that is not there any more is nothing to the others.
     for (const conversation of conversationsOf(unknown)) {
       const ofRoom = unknown.filter(({ item }) => item.conversation === conversation)
       detour(line, ofRoom, () => generations.restoreMembers(conversation))
+    }
+    for (const one of outside) void lookBehind(line, one)
+  }
+
+  /** What somebody sent there, who may not write any more, may have been forgotten here. The line does not wait for that. */
+  async function lookBehind(line: Line, one: Waiting): Promise<void> {
+    const { partition } = line
+    let used = false
+    try {
+      if (++one.detours > MAX_DETOURS) throw endless()
+      await helped(async () => {
+        used = await generations.leapUsed(partition, one.item.conversation)
+      })
+    } catch (error) {
+      refuse([one], error)
+      return
+    }
+    if (used) {
+      line.queue.push(one)
+      if (line.held === 0) flushSoon(partition)
+    } else {
+      answer(one, NEVER, partition, line.generation)
+      left(1)
     }
   }
 
@@ -137,8 +163,8 @@ export function createAppender(options: {
     lines[line.partition]!.lane.due.delete(line)
     void helped(help)
       .then(() => {
-        const endless = items.filter((one) => ++one.detours > MAX_DETOURS)
-        if (endless.length > 0) refuse(endless, notAccepted(new Error('the partition keeps changing its generation')))
+        const tired = items.filter((one) => ++one.detours > MAX_DETOURS)
+        if (tired.length > 0) refuse(tired, endless())
         line.queue.unshift(...items.filter(({ detours }) => detours <= MAX_DETOURS))
       })
       .catch((error: unknown) => refuse(items, error))

@@ -27,12 +27,14 @@ const LOOKS = 5
 const ONCE_SECONDS = 86_400
 const HALFWAY_MS = 100
 
-/** How an append is helped over a change of servers. Both may take a round trip to MySQL. */
+/** How an append is helped over a change of servers. Each may take a round trip to MySQL. */
 export interface Generations {
   /** Makes sure that the partition's generation names the server that answers now. @throws AppError `unavailable` */
   open(partition: number): Promise<void>
   /** Makes sure that what these conversations are given next was never given before. @throws AppError `unavailable` */
   leap(partition: number, conversations: readonly string[]): Promise<void>
+  /** The same for a conversation that has entries. @returns whether it has any @throws AppError `unavailable` */
+  leapUsed(partition: number, conversation: string): Promise<boolean>
   /** Makes sure that Redis knows who is in a room. @throws AppError `unavailable`; `conversation_not_found` when it is no room any more */
   restoreMembers(conversation: string): Promise<void>
 }

@@ -240,21 +240,21 @@ t.test(
 
 t.test('while nobody can help, an append is refused and nothing is written', async (t) => {
   const { redis, keys, metrics, generations } = await bench(t, 1)
-  const away = async (): Promise<void> => {
+  const away = async (): Promise<never> => {
     throw Object.assign(new Error('away'), { code: 'ECONNREFUSED' })
   }
   const stuck = createAppender({
     redis,
     keys,
     replicas: 0,
-    generations: { open: away, leap: away, restoreMembers: away },
+    generations: { open: away, leap: away, leapUsed: away, restoreMembers: away },
     metrics,
   })
   await t.rejects(stuck.append(item()), { code: 'unavailable' })
   t.equal(await redis.exists(keys.messages(0)), 0)
   const idle = createAppender({
     ...{ redis, keys, replicas: 0, metrics },
-    generations: { open: async () => undefined, leap: away, restoreMembers: away },
+    generations: { open: async () => undefined, leap: away, leapUsed: away, restoreMembers: away },
   })
   await t.rejects(idle.append(item()), { code: 'unavailable' }, 'one who says it is open, and it is not')
   await generations.open(0)

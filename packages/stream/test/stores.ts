@@ -54,6 +54,11 @@ export function generationsOf(
       const nothing = { seq: 0, n: 0, sends: [], newer: false }
       for (const conversation of conversations) await leapConversation(redis, keys, conversation, async () => nothing)
     },
+    async leapUsed(partition, conversation) {
+      const used = (await redis.exists(keys.seq(conversation))) === 1
+      if (used) await this.leap(partition, [conversation])
+      return used
+    },
     async restoreMembers(conversation) {
       const members = rooms.get(conversation)
       if (!members) throw new AppError('conversation_not_found')

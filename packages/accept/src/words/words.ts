@@ -25,7 +25,8 @@ export interface Verdict {
   readonly flagged: readonly string[]
 }
 
-type Looked = Pick<Draft, 'conversation' | 'type' | 'content'>
+/** What of a message is looked at. */
+export type Looked = Pick<Draft, 'conversation' | 'type' | 'content'>
 
 /** Where people read in a content. */
 interface Places {

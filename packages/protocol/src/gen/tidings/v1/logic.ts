@@ -866,9 +866,13 @@ export interface OpenGenerationResponse {
 export interface LeapRequest {
   partition: number;
   conversations: string[];
+  /** Those without an entry stay as they are. */
+  usedOnly: boolean;
 }
 
 export interface LeapResponse {
+  /** With used_only: the conversations without an entry. */
+  unused: string[];
 }
 
 export interface SentEntry {
@@ -11084,7 +11088,7 @@ export const OpenGenerationResponse: MessageFns<OpenGenerationResponse> = {
 };
 
 function createBaseLeapRequest(): LeapRequest {
-  return { partition: 0, conversations: [] };
+  return { partition: 0, conversations: [], usedOnly: false };
 }
 
 export const LeapRequest: MessageFns<LeapRequest> = {
@@ -11094,6 +11098,9 @@ export const LeapRequest: MessageFns<LeapRequest> = {
     }
     for (const v of message.conversations) {
       writer.uint32(18).string(v!);
+    }
+    if (message.usedOnly !== false) {
+      writer.uint32(24).bool(message.usedOnly);
     }
     return writer;
   },
@@ -11127,6 +11134,14 @@ export const LeapRequest: MessageFns<LeapRequest> = {
             message.conversations.push(reader.string());
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.usedOnly = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -11146,16 +11161,20 @@ export const LeapRequest: MessageFns<LeapRequest> = {
     const message = createBaseLeapRequest();
     message.partition = object.partition ?? 0;
     message.conversations = object.conversations?.map((e) => e) || [];
+    message.usedOnly = object.usedOnly ?? false;
     return message;
   },
 };
 
 function createBaseLeapResponse(): LeapResponse {
-  return {};
+  return { unused: [] };
 }
 
 export const LeapResponse: MessageFns<LeapResponse> = {
-  encode(_: LeapResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: LeapResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.unused) {
+      writer.uint32(10).string(v!);
+    }
     return writer;
   },
 
@@ -11172,6 +11191,14 @@ export const LeapResponse: MessageFns<LeapResponse> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.unused.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -11187,8 +11214,9 @@ export const LeapResponse: MessageFns<LeapResponse> = {
   create(base?: DeepPartial<LeapResponse>): LeapResponse {
     return LeapResponse.fromPartial(base ?? {});
   },
-  fromPartial(_: DeepPartial<LeapResponse>): LeapResponse {
+  fromPartial(object: DeepPartial<LeapResponse>): LeapResponse {
     const message = createBaseLeapResponse();
+    message.unused = object.unused?.map((e) => e) || [];
     return message;
   },
 };
