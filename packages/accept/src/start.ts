@@ -211,14 +211,14 @@ export async function startEdge(
       appender,
       metrics: stageMetrics(metrics, 'accept'),
     }
+    const screen = createScreen(() => words.now, preSend, wordMetrics)
     const acceptor = createAcceptor({
-      ...{ ...way, permits, flagged, tracing },
+      ...{ ...way, permits, screen, flagged, tracing },
       attach: (attachment) => logic.client.useFiles(attachment),
-      screen: createScreen(() => words.now, preSend, wordMetrics),
     })
     const knownUsers = createKnownUsers(async (users) => (await logic.client.missingUsers({ users })).users)
     revocations.onUsers(knownUsers.forget)
-    const pushes = createPushAcceptor({ ...way, knownUsers })
+    const pushes = createPushAcceptor({ ...way, knownUsers, screen, flagged })
     const tokens = createTokens(
       {
         jwtSecret: config.jwtSecret,

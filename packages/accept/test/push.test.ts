@@ -4,6 +4,7 @@ import { createMetrics, stageMetrics } from '@tidings/service'
 import type { Appended, AppendItem } from '@tidings/stream'
 import t from 'tap'
 import { createKnownUsers, createPushAcceptor, type Push } from '../src/index.js'
+import { unscreened } from './unscreened.js'
 
 const push: Push = {
   service: 'shop',
@@ -29,6 +30,7 @@ function setUp(outcome: (item: AppendItem) => Promise<Appended> | Appended = ans
     },
     indexConversation: (conversation) => void indexed.push(conversation),
     nextId: () => String(++ids),
+    ...unscreened,
     appender: {
       async append(item) {
         items.push(item)

@@ -1,8 +1,8 @@
 /** Contract, promise 1 and 3: who repeats a send with its clientId gets the first answer, whatever has changed since. */
 import { startRedis } from '@tidings/infra'
-import { connectEtcd, createRegistryKeys } from '@tidings/registry'
 import t from 'tap'
 import { type TestClient, type TestUser, until, type World, world } from '../src/index.js'
+import { inForce, lists } from './word-lists.js'
 
 interface Sent {
   id?: string
@@ -138,26 +138,13 @@ t.test(
     t.teardown(() => redis.stop())
     const w = await world(t, { stores: { redisUrl: redis.url } })
     const [alice, bob, eve] = [await w.user(), await w.user(), await w.user()]
-    const etcd = connectEtcd([w.env.TIDINGS_ETCD_URL!])
-    const key = createRegistryKeys(w.namespace).config('words')
-    t.teardown(async () => {
-      await etcd.delete().key(key).exec()
-      etcd.close()
-    })
-    await etcd.put(key).value('{"words":["bad"]}').exec()
+    await lists(t, w).put({ words: ['bad'] })
+    await inForce(w, 1)
     const send = (from: TestUser, clientId: string, text: string) =>
       w.http<Sent>('POST', 'messages', {
         token: from.token,
         body: { to: { user: bob.name }, clientId, ...textOf(text) },
       })
-    const masked = async () => {
-      const { body } = await send(alice, newKey(), 'bad')
-      const content = await w.http<{ message: { content: { text: string } } }>('GET', `messages/${body.id}`, {
-        token: alice.token,
-      })
-      return content.text.includes('***')
-    }
-    await until('the list is in force', masked)
     const body = { to: { user: bob.name }, clientId: 'c-1', wait: 'persisted', ...textOf('so bad') }
     const first = await w.http<Sent & { reached: string }>('POST', 'messages', { token: alice.token, body })
     t.match(first, { status: 202, body: { reached: 'persisted' } })

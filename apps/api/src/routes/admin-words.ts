@@ -3,7 +3,7 @@ import { MAX_LIST_BYTES, MAX_LISTED_ROOMS, MAX_WORD_LENGTH, MAX_WORDS } from '@t
 import { Type } from 'typebox'
 import type { Api, ApiDeps } from '../api.js'
 import { sendText } from '../reply.js'
-import { ADMIN_CODES, BODY_CODES, problems, SIGNED, UserId } from '../schemas.js'
+import { ADMIN_CODES, BODY_CODES, problems, SIGNED } from '../schemas.js'
 import { validatorCompiler } from '../validate.js'
 
 const strict = { additionalProperties: false } as const
@@ -66,7 +66,7 @@ const FlaggedMessage = Type.Object(
     id: Type.String({ description: 'The id of the message.' }),
     conversation: Type.String(),
     seq: Type.Integer(),
-    from: UserId,
+    from: Type.String({ description: 'A user; of what was pushed, `service:` and the name of the token.' }),
     type: Type.String(),
     sentAt: Type.Integer({ description: 'Milliseconds since 1970.' }),
     words: Type.Array(Type.String(), { description: 'What was found, as the list has it; up to 10.' }),

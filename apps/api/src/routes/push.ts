@@ -139,6 +139,7 @@ const CODES = [
   'invalid_content',
   'content_too_large',
   'room_not_found',
+  'word_rejected',
   'idempotency_conflict',
   'outcome_unknown',
 ] as const satisfies readonly ErrorCode[]
@@ -207,7 +208,7 @@ export function pushRoutes(
         description:
           'For servers, with a service token of the scope push. To users, up to 10,000 in a call: each has a feed of their own, ' +
           'feed:<user>. To everyone: one entry in feed:*, however many there are. A notification is an entry like others: numbered, ' +
-          'stored, delivered to every device, counted as unread.',
+          "stored, delivered to every device, counted as unread. The operator's word list applies to it as to a message.",
         security: SIGNED_IN,
         headers: Headers,
         body: PushBody,
