@@ -27,6 +27,7 @@ const NAMES = [
   'TIDINGS_LOG_LEVEL',
   'TIDINGS_OTLP_URL',
   'TIDINGS_HOOKS_ALLOW_PRIVATE',
+  'TIDINGS_HOOKS_SECRET_OVERLAP_S',
   'TIDINGS_VAPID_PUBLIC_KEY',
 ] as const
 
@@ -54,7 +55,7 @@ export interface LogicConfig {
   ops: { host: string; port: number }
   logLevel: string
   otlpUrl: string | undefined
-  hooks: { allowPrivate: boolean; webPush: boolean }
+  hooks: { allowPrivate: boolean; secretOverlapS: number; webPush: boolean }
 }
 
 /** @throws ConfigError */
@@ -84,6 +85,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): LogicConfig {
     otlpUrl: env.TIDINGS_OTLP_URL,
     hooks: {
       allowPrivate: env.TIDINGS_HOOKS_ALLOW_PRIVATE === 'on',
+      secretOverlapS: env.TIDINGS_HOOKS_SECRET_OVERLAP_S,
       webPush: env.TIDINGS_VAPID_PUBLIC_KEY !== undefined,
     },
   }

@@ -163,7 +163,7 @@ export async function world(t: Test): Promise<World> {
     search: createSearches(true),
     looks: createLooks(),
     registration: 'open',
-    hooks: { allowPrivate: false, webPush: true, served: () => true },
+    hooks: { allowPrivate: false, secretOverlapS: 60, webPush: true, served: () => true },
     refreshTokenS: 3_600,
     fileQuotaBytes: 0,
     editWindowS: 900,

@@ -475,6 +475,14 @@ export const settings = {
     example: '1 to 2592000',
     desc: 'Seconds for which an event that a webhook does not take is tried again, at growing intervals, before it becomes a dead letter.',
   }),
+  TIDINGS_HOOKS_SECRET_OVERLAP_S: int(
+    0,
+    2_592_000,
+  )({
+    default: 86_400,
+    example: '0 to 2592000',
+    desc: 'Seconds for which deliveries are signed with the old secret, too, after the secret of a webhook was replaced. 0: with the new one alone.',
+  }),
   TIDINGS_VAPID_PUBLIC_KEY: matching(
     /^B[A-Za-z0-9_-]{86}$/,
     'give a P-256 public key as 87 characters of base64url.',

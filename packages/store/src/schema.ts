@@ -368,6 +368,9 @@ export const webhooks = mysqlTable('webhooks', {
   users: jsonText('users').notNull(),
   /** In clear: deliveries are signed with it. */
   secret: ascii('secret', { length: 128 }).notNull(),
+  /** What it was before; until then it signs, too. */
+  oldSecret: ascii('old_secret', { length: 128 }),
+  oldSecretUntil: moment('old_secret_until'),
   /** Name of the service token that made it. */
   createdBy: ascii('created_by', { length: 64 }).notNull(),
   createdAt: moment('created_at').notNull(),

@@ -12,7 +12,10 @@ export interface WebhookRow extends Omit<Row, 'events' | 'rooms' | 'users'> {
 }
 
 export type WebhookChange = Partial<
-  Pick<WebhookRow, 'url' | 'events' | 'rooms' | 'users' | 'secret' | 'disabledAt' | 'disabledBecause'>
+  Pick<
+    WebhookRow,
+    'url' | 'events' | 'rooms' | 'users' | 'secret' | 'oldSecret' | 'oldSecretUntil' | 'disabledAt' | 'disabledBecause'
+  >
 >
 
 const fromRow = (row: Row): WebhookRow => ({
@@ -53,10 +56,31 @@ export async function insertWebhook(store: Store, webhook: WebhookRow, most: num
   })
 }
 
-/** @throws AppError `unavailable`: repeat it */
-export async function updateWebhook(store: Store, id: string, change: WebhookChange): Promise<void> {
-  if (Object.keys(change).length === 0) return
-  await store.use(({ orm }) => orm.update(webhooks).set(toColumns(change)).where(eq(webhooks.id, id)))
+/**
+ * @param decide what is to be another: told how it is, which nobody changes meanwhile; it may be asked several times
+ * @returns how it is then, undefined when there is none @throws AppError `unavailable`: repeat it; else what `decide` throws
+ */
+export async function changeWebhook(
+  store: Store,
+  id: string,
+  decide: (before: WebhookRow) => WebhookChange,
+): Promise<WebhookRow | undefined> {
+  return transaction(store, async ({ orm }) => {
+    const [row] = await orm.select().from(webhooks).where(eq(webhooks.id, id)).for('update')
+    if (!row) return undefined
+    const before = fromRow(row)
+    const change = decide(before)
+    if (Object.keys(change).length > 0) await orm.update(webhooks).set(toColumns(change)).where(eq(webhooks.id, id))
+    return { ...before, ...change }
+  })
+}
+
+/** Secrets that sign nothing any more. @throws AppError `unavailable` */
+export async function forgetOldSecrets(store: Store, now: Date): Promise<void> {
+  await store.use((db) =>
+    // No index: a few dozen rows.
+    db.run('UPDATE webhooks SET old_secret = NULL, old_secret_until = NULL WHERE old_secret_until <= ?', [now]),
+  )
 }
 
 /**

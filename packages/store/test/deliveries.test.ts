@@ -12,7 +12,15 @@ t.test('dead letters are forgotten by their age, by that of their event, and by 
     store,
     {
       ...{ id: 'wh_1', url: 'https://example.com/', events: ['message'], rooms: [], users: [], secret: 'whsec_' },
-      ...{ createdBy: 'test', createdAt: daysAgo(90), disabledAt: null, disabledBecause: null, dropped: 0 },
+      ...{
+        oldSecret: null,
+        oldSecretUntil: null,
+        createdBy: 'test',
+        createdAt: daysAgo(90),
+        disabledAt: null,
+        disabledBecause: null,
+        dropped: 0,
+      },
     },
     100,
   )

@@ -42,6 +42,9 @@ const Webhook = Type.Object(
     due: Type.Integer({ description: 'Deliveries that wait.' }),
     dead: Type.Integer({ description: 'Deliveries that were given up.' }),
     dropped: Type.Integer({ description: 'Events that were not taken because 100,000 deliveries waited.' }),
+    oldSecretUntil: Type.Union([Type.Integer(), Type.Null()], {
+      description: 'Milliseconds since 1970 until which deliveries are signed with the secret before this one, too.',
+    }),
   },
   { description: 'An endpoint that is told of events.', ...strict },
 )
@@ -61,6 +64,14 @@ const Change = Type.Object(
     rooms: Type.Optional(Rooms),
     users: Type.Optional(Users),
     secret: Type.Optional(Secret),
+    oldSecretFor: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: 2_592_000,
+        description:
+          'Seconds from now for which deliveries are signed with the old secret, too; 0 ends it at once. When left out with a new secret, as TIDINGS_HOOKS_SECRET_OVERLAP_S says.',
+      }),
+    ),
     enabled: Type.Optional(Type.Boolean()),
   },
   { examples: [{ enabled: false }], minProperties: 1, ...strict },
@@ -97,7 +108,11 @@ function webhookJson(webhook: logicRpc.Webhook | undefined) {
   const { id, url, rooms, users, enabled, createdAt, createdBy, due, dead, dropped } = webhook
   const events = webhook.events as ('message' | 'room' | 'receipt' | 'presence')[]
   const disabledBecause = (webhook.disabledBecause || null) as 'operator' | 'gone' | null
-  return { id, url, events, rooms, users, enabled, disabledBecause, createdAt, createdBy, due, dead, dropped }
+  const oldSecretUntil = webhook.oldSecretUntil || null
+  return {
+    ...{ id, url, events, rooms, users, enabled, disabledBecause, createdAt, createdBy, due, dead, dropped },
+    oldSecretUntil,
+  }
 }
 
 export function webhookRoutes(app: Api, { logic }: ApiDeps, authenticate: onRequestHookHandler): void {
@@ -166,9 +181,9 @@ export function webhookRoutes(app: Api, { logic }: ApiDeps, authenticate: onRequ
     },
     async (request) => {
       requireScope(request.identity, 'admin')
-      const { url = '', events = [], rooms, users, secret = '', enabled } = request.body
+      const { url = '', events = [], rooms, users, secret = '', oldSecretFor, enabled } = request.body
       const { webhook } = await logic.updateWebhook({
-        ...{ id: request.params.id, url, events, secret, enabled },
+        ...{ id: request.params.id, url, events, secret, oldSecretForS: oldSecretFor, enabled },
         rooms: rooms && { ids: rooms },
         users: users && { ids: users },
       })

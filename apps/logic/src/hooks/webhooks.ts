@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { AppError, type logicRpc, ROOM_ID } from '@tidings/protocol'
 import {
   allWebhooks,
+  changeWebhook,
   countDead,
   countDue,
   deadDeliveries,
@@ -11,7 +12,6 @@ import {
   insertWebhook,
   retryDeliveries as retryRows,
   type Store,
-  updateWebhook as updateRow,
   type WebhookChange,
   type WebhookRow,
 } from '@tidings/store'
@@ -27,12 +27,15 @@ const MOST_RETRIED = 1_000
 /** Standard Webhooks: 24 to 64 bytes. */
 const SECRET = /^whsec_[A-Za-z0-9+/]{32,88}={0,2}$/
 const SECRET_BYTES = 32
+const MOST_OVERLAP_S = 2_592_000
 
 export interface HookDeps {
   store: Store
   hooks: {
     /** http and private addresses are allowed. */
     allowPrivate: boolean
+    /** How long a secret that was replaced goes on signing, unless a call says otherwise. */
+    secretOverlapS: number
     webPush: boolean
     /** Does a worker that is listed now serve the group notify? */
     served(): boolean
@@ -85,6 +88,8 @@ export async function createWebhook(
     rooms: named('rooms', request.rooms, roomOf),
     users: named('users', request.users, userOf),
     secret: request.secret === '' ? `whsec_${randomBytes(SECRET_BYTES).toString('base64')}` : secretOf(request.secret),
+    oldSecret: null,
+    oldSecretUntil: null,
     createdBy: request.service,
     createdAt: new Date(),
     disabledAt: null,
@@ -110,7 +115,35 @@ const toWebhook = (row: WebhookRow, due = 0, dead = 0): logicRpc.Webhook => ({
   due,
   dead,
   dropped: row.dropped,
+  oldSecretUntil: oldOf(row, Date.now()) === null ? 0 : row.oldSecretUntil!.getTime(),
 })
+
+/** The secret before, while it still signs. */
+const oldOf = ({ oldSecret, oldSecretUntil }: WebhookRow, now: number): string | null =>
+  oldSecretUntil !== null && oldSecretUntil.getTime() > now ? oldSecret : null
+
+/**
+ * With which secrets it is signed from now on. A secret that is the present one already is a repeated call, and makes nothing old; one
+ * that has ended does not come back.
+ */
+function secretsOf(
+  before: WebhookRow,
+  secret: string,
+  overlapS: number | undefined,
+  byDefaultS: number,
+): Pick<WebhookChange, 'secret' | 'oldSecret' | 'oldSecretUntil'> {
+  const replaced = secret !== '' && secret !== before.secret
+  const forS = overlapS ?? (replaced ? byDefaultS : undefined)
+  if (forS === undefined) return {}
+  const now = Date.now()
+  const old = replaced ? before.secret : oldOf(before, now)
+  const ended = old === null || forS === 0
+  return {
+    ...(replaced && { secret }),
+    oldSecret: ended ? null : old,
+    oldSecretUntil: ended ? null : new Date(now + forS * 1_000),
+  }
+}
 
 /** @throws AppError `unavailable` */
 export async function listWebhooks({ store }: HookDeps): Promise<logicRpc.ListWebhooksResponse> {
@@ -121,19 +154,24 @@ export async function listWebhooks({ store }: HookDeps): Promise<logicRpc.ListWe
 
 /** @throws AppError `not_found`, `invalid_request`, `unavailable`: repeat it */
 export async function updateWebhook(deps: HookDeps, request: logicRpc.UpdateWebhookRequest): Promise<logicRpc.Webhook> {
-  const { id, url, events, rooms, users, enabled, secret } = request
-  const before = await required(deps.store, id)
+  const { id, url, events, rooms, users, enabled, oldSecretForS } = request
+  const secret = request.secret === '' ? '' : secretOf(request.secret)
+  if (oldSecretForS !== undefined && oldSecretForS > MOST_OVERLAP_S)
+    throw invalid(`oldSecretFor is at most ${MOST_OVERLAP_S} seconds.`)
   const change: WebhookChange = {
     ...(url !== '' && { url: urlOf(deps, url) }),
     ...(events.length > 0 && { events: eventsOf(events) }),
     ...(rooms && { rooms: named('rooms', rooms.ids, roomOf) }),
     ...(users && { users: named('users', users.ids, userOf) }),
-    ...(secret !== '' && { secret: secretOf(secret) }),
     ...(enabled === true && { disabledAt: null, disabledBecause: null }),
     ...(enabled === false && { disabledAt: new Date(), disabledBecause: 'operator' }),
   }
-  await updateRow(deps.store, id, change)
-  return toWebhook({ ...before, ...change })
+  const changed = await changeWebhook(deps.store, id, (before) => ({
+    ...change,
+    ...secretsOf(before, secret, oldSecretForS, deps.hooks.secretOverlapS),
+  }))
+  if (!changed) throw notFound()
+  return toWebhook(changed)
 }
 
 /** @throws AppError `not_found`, `unavailable`: repeat it */

@@ -13,6 +13,7 @@ import {
   deleteDeliveries,
   disableGoneWebhook,
   forgetDeliveries,
+  forgetOldSecrets,
   nextDue,
   postponeDelivery,
   type Store,
@@ -21,7 +22,7 @@ import {
 import { type Breaker, createBreaker } from './breaker.js'
 import type { Hooks } from './hooks.js'
 import type { Answer, Post } from './outgoing.js'
-import { signedHeaders } from './signature.js'
+import { secretsAt, signedHeaders } from './signature.js'
 
 const LOOK_EVERY_MS = 1_000
 const BURY_EVERY_MS = 5_000
@@ -139,12 +140,13 @@ export function startWebhookSender(deps: {
   async function sendOne(hook: WebhookRow, delivery: ClaimedDelivery): Promise<boolean> {
     const began = performance.now()
     const { eventId, body } = delivery
+    const now = Date.now()
     const answer = await attempt({
       url: hook.url,
       headers: {
         'content-type': 'application/json',
         'user-agent': 'tidings-webhooks',
-        ...signedHeaders(hook.secret, eventId, Math.floor(Date.now() / 1_000), body),
+        ...signedHeaders(secretsAt(hook, now), eventId, Math.floor(now / 1_000), body),
       },
       body,
     })
@@ -210,6 +212,7 @@ export function startWebhookSender(deps: {
     }
     if (performance.now() - forgotAt > FORGET_EVERY_MS) {
       for (const id of [...breakers.keys()]) if (!hooks.get(id)) breakers.delete(id)
+      await forgetOldSecrets(store, new Date(now))
       await forgetDeliveries(store, {
         deadUntil: new Date(now - DEAD_KEPT_MS),
         notedUntil: retentionDays > 0 ? new Date(now - retentionDays * DAY_MS) : undefined,

@@ -6,7 +6,15 @@ import { log, until, world } from '../world.js'
 
 const ROW: WebhookRow = {
   ...{ id: 'wh_1', url: 'https://example.com/', events: ['message'], rooms: [], users: [], secret: 'whsec_' },
-  ...{ createdBy: 'test', createdAt: new Date(), disabledAt: null, disabledBecause: null, dropped: 0 },
+  ...{
+    oldSecret: null,
+    oldSecretUntil: null,
+    createdBy: 'test',
+    createdAt: new Date(),
+    disabledAt: null,
+    disabledBecause: null,
+    dropped: 0,
+  },
 }
 
 t.test('a batch waits for the webhooks alone, and what was dropped is counted once MySQL takes it', async (t) => {

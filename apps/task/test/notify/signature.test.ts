@@ -1,12 +1,12 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import t from 'tap'
-import { signedHeaders } from '../../src/notify/signature.js'
+import { secretsAt, signedHeaders } from '../../src/notify/signature.js'
 
 t.test('a delivery is signed as Standard Webhooks say, and any change of it shows', async (t) => {
   const key = Buffer.from('0123456789abcdef0123456789abcdef')
   const secret = `whsec_${key.toString('base64')}`
   const body = '{"id":"evt_1","event":"message","at":1,"data":{"text":"grüß"}}'
-  const headers = signedHeaders(secret, 'evt_1', 1_763_700_000, body)
+  const headers = signedHeaders([secret], 'evt_1', 1_763_700_000, body)
   t.equal(headers['webhook-id'], 'evt_1')
   t.equal(headers['webhook-timestamp'], '1763700000')
 
@@ -26,10 +26,22 @@ t.test('a delivery is signed as Standard Webhooks say, and any change of it show
 
 t.test('the example of the specification has its signature', async (t) => {
   const headers = signedHeaders(
-    'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw',
+    ['whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'],
     'msg_p5jXN8AQM9LWM0D4loKWxJek',
     1_614_265_330,
     '{"test": 2432232314}',
   )
   t.equal(headers['webhook-signature'], 'v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=')
+})
+
+t.test('a secret that was replaced signs beside the new one, up to its end', (t) => {
+  const until = new Date(5_000)
+  const hook = { secret: 'whsec_bmV3', oldSecret: 'whsec_b2xk', oldSecretUntil: until }
+  t.same(secretsAt(hook, 4_999), ['whsec_bmV3', 'whsec_b2xk'])
+  t.same(secretsAt(hook, 5_000), ['whsec_bmV3'])
+  t.same(secretsAt({ ...hook, oldSecret: null, oldSecretUntil: null }, 0), ['whsec_bmV3'])
+  const both = signedHeaders(secretsAt(hook, 4_999), 'evt_1', 5, '{}')['webhook-signature']
+  const each = ['whsec_bmV3', 'whsec_b2xk'].map((one) => signedHeaders([one], 'evt_1', 5, '{}')['webhook-signature'])
+  t.equal(both, each.join(' '))
+  t.end()
 })

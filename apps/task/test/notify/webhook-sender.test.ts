@@ -2,10 +2,10 @@
 import { createMetrics, stageMetrics } from '@tidings/service'
 import {
   allWebhooks,
+  changeWebhook,
   insertDeliveries,
   insertWebhook,
   transaction,
-  updateWebhook,
   type WebhookRow,
 } from '@tidings/store'
 import t, { type Test } from 'tap'
@@ -45,14 +45,14 @@ async function stage(t: Test) {
     looked,
     /** The webhook goes to another endpoint from now on. */
     async move(id: string, url: string): Promise<void> {
-      await updateWebhook(store, id, { url })
+      await changeWebhook(store, id, () => ({ url }))
       hooks.set(id, { ...hooks.get(id)!, url })
     },
     async hook(id: string): Promise<WebhookRow> {
       const row: WebhookRow = {
         ...{ id, url: `https://${id}.example.com/`, events: ['message'], rooms: [], users: [] },
         ...{ secret: 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw', createdBy: 'test', createdAt: new Date() },
-        ...{ disabledAt: null, disabledBecause: null, dropped: 0 },
+        ...{ oldSecret: null, oldSecretUntil: null, disabledAt: null, disabledBecause: null, dropped: 0 },
       }
       await insertWebhook(store, row, 100)
       hooks.set(id, row)

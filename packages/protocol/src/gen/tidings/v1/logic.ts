@@ -37,6 +37,8 @@ export interface Webhook {
   due: number;
   dead: number;
   dropped: number;
+  /** Milliseconds since 1970 until which the secret before this one signs, too; 0: it does not. */
+  oldSecretUntil: number;
 }
 
 export interface CreateWebhookRequest {
@@ -75,6 +77,8 @@ export interface UpdateWebhookRequest {
   users: Ids | undefined;
   enabled?: boolean | undefined;
   secret: string;
+  /** Seconds from now for which the old secret signs beside the new one. */
+  oldSecretForS?: number | undefined;
 }
 
 export interface UpdateWebhookResponse {
@@ -1136,6 +1140,7 @@ function createBaseWebhook(): Webhook {
     due: 0,
     dead: 0,
     dropped: 0,
+    oldSecretUntil: 0,
   };
 }
 
@@ -1176,6 +1181,9 @@ export const Webhook: MessageFns<Webhook> = {
     }
     if (message.dropped !== 0) {
       writer.uint32(96).uint64(message.dropped);
+    }
+    if (message.oldSecretUntil !== 0) {
+      writer.uint32(104).uint64(message.oldSecretUntil);
     }
     return writer;
   },
@@ -1289,6 +1297,14 @@ export const Webhook: MessageFns<Webhook> = {
             message.dropped = longToNumber(reader.uint64());
             continue;
           }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.oldSecretUntil = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1318,6 +1334,7 @@ export const Webhook: MessageFns<Webhook> = {
     message.due = object.due ?? 0;
     message.dead = object.dead ?? 0;
     message.dropped = object.dropped ?? 0;
+    message.oldSecretUntil = object.oldSecretUntil ?? 0;
     return message;
   },
 };
@@ -1660,7 +1677,16 @@ export const Ids: MessageFns<Ids> = {
 };
 
 function createBaseUpdateWebhookRequest(): UpdateWebhookRequest {
-  return { id: "", url: "", events: [], rooms: undefined, users: undefined, enabled: undefined, secret: "" };
+  return {
+    id: "",
+    url: "",
+    events: [],
+    rooms: undefined,
+    users: undefined,
+    enabled: undefined,
+    secret: "",
+    oldSecretForS: undefined,
+  };
 }
 
 export const UpdateWebhookRequest: MessageFns<UpdateWebhookRequest> = {
@@ -1685,6 +1711,9 @@ export const UpdateWebhookRequest: MessageFns<UpdateWebhookRequest> = {
     }
     if (message.secret !== "") {
       writer.uint32(58).string(message.secret);
+    }
+    if (message.oldSecretForS !== undefined) {
+      writer.uint32(64).uint32(message.oldSecretForS);
     }
     return writer;
   },
@@ -1758,6 +1787,14 @@ export const UpdateWebhookRequest: MessageFns<UpdateWebhookRequest> = {
             message.secret = reader.string();
             continue;
           }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.oldSecretForS = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1782,6 +1819,7 @@ export const UpdateWebhookRequest: MessageFns<UpdateWebhookRequest> = {
     message.users = (object.users !== undefined && object.users !== null) ? Ids.fromPartial(object.users) : undefined;
     message.enabled = object.enabled ?? undefined;
     message.secret = object.secret ?? "";
+    message.oldSecretForS = object.oldSecretForS ?? undefined;
     return message;
   },
 };
