@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { startEdge, watchLimits } from '@tidings/accept'
 import { AppError, Close, MAX_FRAME_BYTES, nodeRpc, rpcToken, serve, startRpcServer } from '@tidings/protocol'
-import { createLiveDevices, createSessionLister, type NodeInfo, watchRooms } from '@tidings/registry'
+import { createConnectNodes, createLiveDevices, createSessionLister, watchRooms } from '@tidings/registry'
 import {
   createClientAddress,
   gauge,
@@ -100,11 +100,11 @@ export async function startConnect(
     await registry.onLease(async () => sweep.soon(RECHECK_MS))
     const watch = createWatch({ logic: logic.client, live: createLiveDevices(registry), log })
     life.add('watch', () => watch.stop())
-    const nodes = new Map<string, NodeInfo>()
+    const nodes = createConnectNodes(token)
+    life.add('connect nodes', () => nodes.stop())
     await registry.watchNodes('connect', (listed) => {
-      nodes.clear()
-      for (const [name, info] of listed) nodes.set(name, info)
-      watch.nodes(nodes)
+      nodes.set(listed)
+      watch.nodes(listed)
     })
     edge.revocations.onUsers((users) => {
       for (const user of users) {
@@ -166,7 +166,6 @@ export async function startConnect(
       sessions,
       lister,
       nodes,
-      rpcToken: token,
       logic: logic.client,
       acks,
       catchUp,

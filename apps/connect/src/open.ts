@@ -3,8 +3,8 @@
  * entry appended in between is either read here or pushed to here; what is pushed meanwhile is remembered as a hint.
  */
 import type { LogicClient } from '@tidings/accept'
-import { AppError, Close, connectRpc, nodeRpc } from '@tidings/protocol'
-import type { NodeInfo, OlderSession, SessionLister } from '@tidings/registry'
+import { AppError, Close } from '@tidings/protocol'
+import type { ConnectNodes, OlderSession, SessionLister } from '@tidings/registry'
 import { jitterSeconds, type Logger, withBound } from '@tidings/service'
 import type { Acks } from './ack.js'
 import type { CatchUp } from './catch-up.js'
@@ -26,9 +26,7 @@ export interface OpenDeps {
   maxFrameBytes: number
   sessions: Sessions
   lister: SessionLister
-  /** The other connect nodes, by instance. */
-  nodes: ReadonlyMap<string, NodeInfo>
-  rpcToken: string
+  nodes: Pick<ConnectNodes, 'client'>
   logic: Pick<LogicClient, 'openDevice'>
   acks: Acks
   catchUp: CatchUp
@@ -147,19 +145,17 @@ async function holdPolicy(deps: OpenDeps, older: readonly OlderSession[]): Promi
 }
 
 async function endElsewhere(deps: OpenDeps, other: OlderSession): Promise<void> {
-  const info = deps.nodes.get(other.node)
-  if (!info) return
-  const rpc = connectRpc(nodeRpc.NodeDefinition, info.address, deps.rpcToken)
+  // Of one that is not listed any more, the sessions are not either.
+  const client = deps.nodes.client(other.node)
+  if (!client) return
   try {
-    await rpc.client.closeSession({ session: other.session, code: Close.Replaced }, { deadlineMs: REPLACE_BOUND_MS })
+    await client.closeSession({ session: other.session, code: Close.Replaced }, { deadlineMs: REPLACE_BOUND_MS })
   } catch (error) {
     // A node that does not answer is dying or cut off; its session ends with its lease.
     deps.log.warn(
       { err: error instanceof Error ? error.message : error, node: other.node },
       'could not end an older session',
     )
-  } finally {
-    rpc.close()
   }
 }
 

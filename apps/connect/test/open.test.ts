@@ -34,8 +34,7 @@ t.test('of many who come at once a few are let in, and the others are sent away 
       waiting: 0,
       stop: async () => undefined,
     },
-    nodes: new Map(),
-    rpcToken: '',
+    nodes: { client: () => undefined },
     logic: {
       openDevice: () => new Promise((resolve) => asked.push(() => resolve({ positions: [] }))),
     },

@@ -1,7 +1,14 @@
 /** Puts a logic process together, and takes it apart in order. */
 import { randomUUID } from 'node:crypto'
 import { logicRpc, rpcToken, serve, startRpcServer } from '@tidings/protocol'
-import { claimWorkerId, connectRegistry, createIds, createLiveDevices, createRoomNotices } from '@tidings/registry'
+import {
+  claimWorkerId,
+  connectRegistry,
+  createConnectNodes,
+  createIds,
+  createLiveDevices,
+  createRoomNotices,
+} from '@tidings/registry'
 import { ConfigError, Lifecycle, type Logger, type MetricsRegistry, startOps, type Tracing } from '@tidings/service'
 import { connectStore, fixPartitions, isAway, type Store } from '@tidings/store'
 import {
@@ -15,7 +22,6 @@ import {
 } from '@tidings/stream'
 import { createBroadcasts } from './broadcasts.js'
 import type { LogicConfig } from './config.js'
-import { createConnectNodes } from './connect-nodes.js'
 import { createDevices } from './devices.js'
 import { startFileSweeper } from './files/sweeper.js'
 import { startForgetting } from './forget.js'

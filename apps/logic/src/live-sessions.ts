@@ -1,7 +1,6 @@
 /** The live sessions of a user: etcd lists them, and the connect nodes that hold them end them. */
 import { AppError, Close, type nodeRpc } from '@tidings/protocol'
-import { type Registry, readSessions } from '@tidings/registry'
-import type { ConnectNodes } from './connect-nodes.js'
+import { type ConnectNodes, type Registry, readSessions } from '@tidings/registry'
 
 /** Acks are flushed before a node answers. */
 const BOUND_MS = 1_500

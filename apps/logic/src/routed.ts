@@ -1,8 +1,7 @@
 /** To which connect nodes a message was pushed, as they remember it: nobody writes it down. */
 import type { logicRpc, nodeRpc } from '@tidings/protocol'
-import { timeOfId } from '@tidings/registry'
+import { type ConnectNodes, timeOfId } from '@tidings/registry'
 import { gather, type Logger } from '@tidings/service'
-import type { ConnectNodes } from './connect-nodes.js'
 
 /** A node that answers later counts as one that does not: it is asked while somebody waits for all the rest. */
 const BOUND_MS = 500

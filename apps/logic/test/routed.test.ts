@@ -1,8 +1,8 @@
 /** Asking connect nodes what was pushed to them: real calls, nodes of our own making. */
 import { setTimeout as pause } from 'node:timers/promises'
 import { nodeRpc, serve, startRpcServer } from '@tidings/protocol'
+import { createConnectNodes } from '@tidings/registry'
 import { type Test, test } from 'tap'
-import { createConnectNodes } from '../src/connect-nodes.js'
 import { createRouted, sumOf } from '../src/routed.js'
 import { log } from './world.js'
 

@@ -1,9 +1,8 @@
 /** Ending sessions while something is away: nothing is said to be done that is not. */
 import { AppError, startRpcServer } from '@tidings/protocol'
-import { connectRegistry } from '@tidings/registry'
+import { connectRegistry, createConnectNodes } from '@tidings/registry'
 import { revokedSince } from '@tidings/store'
 import { test } from 'tap'
-import { createConnectNodes } from '../src/connect-nodes.js'
 import { listDevices, removeDevice } from '../src/device-list.js'
 import { createLiveSessions, type LiveSession, type LiveSessions } from '../src/live-sessions.js'
 import { endSessions, listSessions } from '../src/session-ends.js'

@@ -1,6 +1,7 @@
 export * from './claim-events.js'
 export * from './claims.js'
 export * from './config.js'
+export * from './connect-nodes.js'
 export * from './etcd.js'
 export * from './ids.js'
 export * from './keys.js'

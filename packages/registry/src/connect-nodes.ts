@@ -1,6 +1,6 @@
-/** The connect nodes that etcd lists, as logic calls them: a channel to each, made when it is first needed and kept while it is listed. */
+/** The connect nodes that etcd lists, to be called: a channel to each, made when it is first needed and kept while it is listed. */
 import { connectRpc, nodeRpc, type RpcClient } from '@tidings/protocol'
-import type { NodeInfo } from '@tidings/registry'
+import type { NodeInfo } from './registry.js'
 
 type Rpc = RpcClient<typeof nodeRpc.NodeDefinition>
 
