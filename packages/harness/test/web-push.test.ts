@@ -1,14 +1,8 @@
 /** Web Push from outside: subscriptions are one's own, and what is acknowledged in time is not pushed. */
-import { createECDH, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import t from 'tap'
 import { type Reply, type TestUser, until, type World, world } from '../src/index.js'
-
-function keyPair(): { publicKey: string; privateKey: string } {
-  const pair = createECDH('prime256v1')
-  pair.generateKeys()
-  const privateKey = Buffer.concat([Buffer.alloc(32), pair.getPrivateKey()]).subarray(-32)
-  return { publicKey: pair.getPublicKey('base64url'), privateKey: privateKey.toString('base64url') }
-}
+import { keyPair } from './push-service.js'
 
 const vapid = keyPair()
 const ENV = {

@@ -116,6 +116,26 @@ export async function newestMessage(
   return row && fromRow(row).entry
 }
 
+/**
+ * The newest entries between two seqs, both included, that are no voids and do not only change others, and were sent by then; newest first.
+ * Index: entries_pk, downwards.
+ * @throws AppError `unavailable`
+ */
+export async function messagesSentBy(
+  store: Store,
+  conversation: string,
+  { from, to, sentBy, limit }: { from: number; to: number; sentBy: number; limit: number },
+): Promise<Entry[]> {
+  const rows = await store.use((db) =>
+    db.select<EntryRow>(
+      `SELECT ${READ_COLUMNS} FROM entries WHERE conversation = ? AND seq BETWEEN ? AND ? AND sent_at <= ?
+        AND type NOT IN ('edit', 'recall', 'reaction', 'void') ORDER BY seq DESC LIMIT ?`,
+      [conversation, from, to, sentBy, limit],
+    ),
+  )
+  return rows.map((row) => fromRow(row).entry)
+}
+
 // Index: entries_pk twice, first as one jump per conversation ("Using index for group-by"), then one row by its whole key.
 const newestSql = (columns: string): string => `SELECT ${columns
   .split(', ')

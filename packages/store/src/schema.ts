@@ -171,6 +171,17 @@ export const rooms = mysqlTable(
   ],
 )
 
+/** Rooms that somebody has left, was removed from, or that have ended, with when that was last. */
+export const leftRooms = mysqlTable(
+  'left_rooms',
+  {
+    user: userId().notNull(),
+    conversation: conversationId().notNull(),
+    leftAt: moment('left_at').notNull(),
+  },
+  (table) => [primaryKey({ name: 'left_rooms_pk', columns: [table.user, table.conversation] })],
+)
+
 export const roomBans = mysqlTable(
   'room_bans',
   {
@@ -452,4 +463,27 @@ export const pushDue = mysqlTable(
     primaryKey({ name: 'push_due_pk', columns: [table.user, table.device, table.conversation] }),
     index('push_due_due_at').on(table.dueAt),
   ],
+)
+
+/** What is pushed to the people of a large room, or to everyone, see push-passes.ts: a row for the conversation. */
+export const pushPasses = mysqlTable(
+  'push_passes',
+  {
+    conversation: conversationId().primaryKey(),
+    /** What is below it is done with. */
+    firstSeq: count('first_seq').notNull(),
+    /** Of the newest entry. */
+    seq: count('seq').notNull(),
+    /** When that was sent, in milliseconds since 1970. */
+    newestAt: count('newest_at').notNull(),
+    /** Of the entry that the pass which runs tells of; 0 between two passes. */
+    passSeq: count('pass_seq').notNull().default(0),
+    /** Whom that pass has reached, in the order of names. */
+    afterUser: ascii('after_user', { length: 64 }).notNull().default(''),
+    /** Rises each time a page is lent. */
+    fence: count('fence').notNull().default(0),
+    /** Null: nothing is due. Whoever does a page moves it ahead first. */
+    dueAt: moment('due_at'),
+  },
+  (table) => [index('push_passes_due_at').on(table.dueAt)],
 )

@@ -15,29 +15,23 @@ import {
 } from '@tidings/service'
 import {
   connectStore,
-  countPushes,
-  type DuePush,
   insertDeliveries,
   insertDuePushes,
   type NewDelivery,
+  notePasses,
   transaction,
 } from '@tidings/store'
 import { type Delivery, type Handler, type Keys, type Redis, subscribeEphemeral } from '@tidings/stream'
-import { createDuePushes } from './due-pushes.js'
 import { type EphemeralEvents, startEphemeralEvents } from './ephemeral-events.js'
 import { eventOf, wants } from './events.js'
 import { type Hooks, watchHooks } from './hooks.js'
 import { type Agents, closeAgents, createAgents, createPost } from './outgoing.js'
 import type { Vapid } from './push-request.js'
-import { startPushSender } from './push-sender.js'
-import { watchSubscribers } from './subscribers.js'
+import { startWebPush } from './web-push.js'
 import { startWebhookSender } from './webhook-sender.js'
 
 /** Entries in one transaction: each may be due to many. */
 const PER_TRANSACTION = 100
-/** Devices that may wait for a push; beyond, no further ones are noted. */
-const MOST_PUSHES = 200_000
-const COUNT_EVERY_MS = 5_000
 /** Of the senders: requests that run may end, and what came of them is written down. */
 const STOP_MS = 3_000
 
@@ -103,39 +97,10 @@ export async function startNotify(
   const listening = listenWhenWanted(hooks, ephemeral, { redis, keys, log })
   life.add('ephemeral listening', () => listening.stop())
 
-  const pushes = config.vapid && (await startWebPush(config.vapid))
-
-  async function startWebPush(vapid: Vapid) {
-    const subscribers = await watchSubscribers({ store, log })
-    life.add('push subscribers', () => subscribers.stop())
-    const due = createDuePushes({ store, redis, keys, subscribers, withText: config.webPushContent })
-    let waiting = 0
-    const timer = setInterval(() => {
-      countPushes(store).then(
-        (count) => {
-          waiting = count
-        },
-        () => undefined,
-      )
-    }, COUNT_EVERY_MS)
-    life.add('push count', () => clearInterval(timer))
-    gauge(metrics, 'tidings_web_pushes_due', 'Devices that wait for a push, by the last count.', () => waiting)
-    const { webPushAfterMs: afterMs } = config
-    const pushSender = startPushSender({ store, redis, keys, post, cut, vapid, afterMs, metrics: ofPushes, log })
-    life.add('push sender', () => pushSender.stop(), STOP_MS)
-    return {
-      async of(delivery: Delivery): Promise<DuePush[]> {
-        const rows = await due.of(delivery)
-        if (rows.length === 0) return rows
-        if (waiting + rows.length > MOST_PUSHES) {
-          ofPushes.failed('dropped', rows.length)
-          return []
-        }
-        waiting += rows.length
-        return rows
-      },
-    }
-  }
+  const { vapid } = config
+  const pushes =
+    vapid &&
+    (await startWebPush({ ...{ store, redis, keys, post, cut, vapid, config, log, life }, metrics, stage: ofPushes }))
 
   function deliveriesOf({ entry }: Delivery): NewDelivery[] {
     const enabled = hooks.enabled()
@@ -153,12 +118,14 @@ export async function startNotify(
     // A webhook that was answered before one of these was accepted is told of it.
     await hooks.again()
     const deliveries = batch.flatMap(deliveriesOf)
-    const due = pushes ? (await Promise.all(batch.map((one) => pushes.of(one)))).flat() : []
-    if (deliveries.length + due.length === 0) return
+    const { devices = [], wide = [] } = (await pushes?.of(batch)) ?? {}
+    if (deliveries.length + devices.length + wide.length === 0) return
     const now = new Date()
+    const pushAt = new Date(now.getTime() + config.webPushAfterMs)
     await transaction(store, async (db) => {
       await insertDeliveries(db, deliveries, now)
-      await insertDuePushes(db, due, new Date(now.getTime() + config.webPushAfterMs))
+      await insertDuePushes(db, devices, pushAt)
+      await notePasses(db, wide, pushAt)
     })
     for (const webhook of new Set(deliveries.map(({ webhook }) => webhook))) sender.kick(webhook)
   }

@@ -10,7 +10,8 @@ import { RequestFilteringHttpAgent, RequestFilteringHttpsAgent } from 'request-f
 const WITHIN_MS = 5_000
 /** Of an answer; more is not read, and the connection is closed. */
 const ANSWER_BYTES = 64 * 1024
-const SOCKETS_PER_HOST = 64
+/** Each of the two senders of pushes may have 64 on their way to a host: none waits for a place that the other has. */
+const SOCKETS_PER_HOST = 128
 const IDLE_SOCKETS = 64
 
 export interface Agents {

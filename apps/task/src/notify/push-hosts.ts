@@ -5,9 +5,15 @@
 import { LRUCache } from 'lru-cache'
 import { type Breaker, createBreaker } from './breaker.js'
 
-/** Pushes at the same time: in all, and to one host. */
+/** Pushes at the same time. */
+export interface PushBounds {
+  inAll: number
+  perHost: number
+}
+
+/** Of those that are due to a device each. */
 export const IN_ALL = 256
-const PER_HOST = 64
+const BOUNDS: PushBounds = { inAll: IN_ALL, perHost: 64 }
 /** A host that has as many as it may is asked for another one after that. */
 const FULL_MS = 1_000
 /** Hosts whose failures are remembered. */
@@ -16,19 +22,21 @@ const MOST_HOSTS = 10_000
 export interface PushHosts {
   /** Takes a place. @returns 0, or for how many milliseconds the host is to be left alone: then no place was taken */
   enter(host: string, now: number): number
+  /** Is it left alone now, after failures? */
+  isShut(host: string, now: number): boolean
   /** Gives the place back. @param well whether the host answered, and not with an error of its own */
   leave(host: string, well: boolean, now: number): void
 }
 
 /** @param random for tests */
-export function createPushHosts(random = Math.random): PushHosts {
+export function createPushHosts(random = Math.random, { inAll, perHost } = BOUNDS): PushHosts {
   const running = new Map<string, number>()
   const breakers = new LRUCache<string, Breaker>({ max: MOST_HOSTS })
 
   /** The more hosts are waited for, the less each may have: when all of them are slow, there is room for one more. */
   function shareOf(host: string): number {
     const hosts = running.size + (running.has(host) ? 0 : 1)
-    return Math.max(1, Math.min(PER_HOST, Math.floor(IN_ALL / (hosts + 1))))
+    return Math.max(1, Math.min(perHost, Math.floor(inAll / (hosts + 1))))
   }
 
   return {
@@ -42,6 +50,7 @@ export function createPushHosts(random = Math.random): PushHosts {
       running.set(host, mine + 1)
       return 0
     },
+    isShut: (host, now) => (breakers.get(host)?.openUntil ?? 0) > now,
     leave(host, well, now) {
       const left = running.get(host)! - 1
       if (left > 0) running.set(host, left)

@@ -11,7 +11,6 @@ import {
   type ClaimedPush,
   claimPushes,
   finishPush,
-  forgetPushSubscription,
   holdPushes,
   nextPushDue,
   postponePush,
@@ -21,7 +20,8 @@ import type { Keys, Redis } from '@tidings/stream'
 import type { Post } from './outgoing.js'
 import { createPushHosts, IN_ALL } from './push-hosts.js'
 import { createPushNeed } from './push-need.js'
-import { pushRequest, TTL_S, type Vapid } from './push-request.js'
+import { createPushPost, hostOf, type Placed, type PushFate, RETRY } from './push-post.js'
+import { TTL_S, type Vapid } from './push-request.js'
 
 const LOOK_EVERY_MS = 500
 const CLAIM = 64
@@ -29,10 +29,8 @@ const CLAIM = 64
 const CLAIM_MS = 15_000
 /** Requests that run when the worker stops may take this long. */
 const FINISH_MS = 1_500
-const RETRY = { firstMs: 2_000, maxMs: 3_600_000 }
 
-type Placed = ClaimedPush & { subscription: NonNullable<ClaimedPush['subscription']> }
-type Fate = 'pushed' | 'not_needed' | 'gone' | 'refused' | { again: number }
+type Fate = PushFate | 'not_needed'
 
 export function startPushSender(deps: {
   store: Store
@@ -53,6 +51,7 @@ export function startPushSender(deps: {
   const { lookEveryMs = LOOK_EVERY_MS, claimMs = CLAIM_MS } = deps
   const hosts = createPushHosts()
   const need = createPushNeed({ store, redis, keys })
+  const send = createPushPost({ store, post, vapid, hosts, log })
   /** Pushes on their way, and what became of them on its way into the store. */
   const running = new Set<Promise<void>>()
   let stopped = false
@@ -61,30 +60,6 @@ export function startPushSender(deps: {
   function tell(error: unknown): void {
     // Away is said by the stores; what is claimed comes back by itself.
     if (!(error instanceof AppError)) log.error({ err: error }, 'pushes cannot be sent')
-  }
-
-  async function send(push: Placed): Promise<Fate> {
-    const host = hostOf(push)
-    let well = false
-    try {
-      const { status, retryAfterMs } = await post(pushRequest(push, vapid))
-      well = status < 500
-      if (status >= 200 && status < 300) return 'pushed'
-      if (status === 404 || status === 410) {
-        await forgetPushSubscription(store, push.subscription.id)
-        return 'gone'
-      }
-      if (status === 429 || status >= 500) return { again: Math.min(retryAfterMs, RETRY.maxMs) }
-      // The endpoint itself is a secret of the device's.
-      log.warn({ host, status }, 'a push service refuses a push')
-      return 'refused'
-    } catch (error) {
-      if (error instanceof AppError) throw error
-      log.debug({ host, err: error instanceof Error ? error.message : error }, 'a push service was not reached')
-      return { again: 0 }
-    } finally {
-      hosts.leave(host, well, Date.now())
-    }
   }
 
   /** @param began by `performance.now()` */
@@ -175,8 +150,6 @@ export function startPushSender(deps: {
     },
   }
 }
-
-const hostOf = ({ subscription }: Placed): string => new URL(subscription.endpoint).host
 
 /** Would nobody want it any more by then? */
 const isTooLate = ({ createdAt }: ClaimedPush, dueAt: Date): boolean =>

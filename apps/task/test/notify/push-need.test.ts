@@ -111,7 +111,7 @@ t.test('who is in a room is asked of MySQL where Redis has lost it', async (t) =
   })
   const of = async (room: string, seq: number): Promise<[noted: string[], needed: (string | undefined)[]]> => {
     const entry = await append(`room:${room}`, seq)
-    return [(await due.of(entry)).map(({ user }) => user), await previews(pushOf(entry))]
+    return [(await due.of(entry)).devices.map(({ user }) => user), await previews(pushOf(entry))]
   }
   t.same(await of(open, 1), [['bob'], ['number 1']], 'he may read what was before him')
   t.same(await of(closed, 1), [['bob'], [undefined]], 'here he may not')

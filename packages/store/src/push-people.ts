@@ -1,0 +1,117 @@
+/** Whom a push to a large room or to everyone is for, a page of people at a time, in the order of their names. */
+import type { Db, Store } from './db.js'
+
+/** What the pass tells of. */
+export interface WidePush {
+  conversation: string
+  seq: number
+  from: string
+  sentAt: number
+}
+
+/** A device that has not acknowledged it, as far as MySQL knows. */
+export interface PushedDevice {
+  user: string
+  device: string
+  subscription: { id: number; endpoint: string; p256dh: string; auth: string }
+}
+
+export interface PeoplePage {
+  devices: PushedDevice[]
+  /** The last one who was looked at; undefined when there is nobody further. */
+  upTo: string | undefined
+  /** What the sender is called, undefined for somebody without a row. */
+  fromName: string | undefined
+  /** Of a room. */
+  roomName: string | undefined
+}
+
+export const peopleSql = {
+  // Index: push_subscriptions_device, from name to name.
+  subscribers: 'SELECT DISTINCT user FROM push_subscriptions WHERE user > ? ORDER BY user LIMIT ?',
+  // Index: conversation_members_conversation, which ends with the user.
+  members: 'SELECT user FROM conversation_members WHERE conversation = ? AND user > ? ORDER BY user LIMIT ?',
+}
+
+// Whoever came with a later entry, or after it was pushed to everyone, is told nothing of it.
+const MEMBERS =
+  'JOIN conversation_members AS m ON m.user = s.user AND m.conversation = ? AND m.joined_seq BETWEEN 1 AND ?'
+const SINCE = 'AND u.feed_start < ?'
+
+// Indexes: push_subscriptions_device for the range, and the primary keys of all others.
+const devicesSql = (isOfRoom: boolean): string =>
+  `SELECT s.id, s.user, s.device, s.endpoint, s.p256dh, s.auth FROM push_subscriptions AS s
+    JOIN users AS u ON u.id = s.user
+    ${isOfRoom ? MEMBERS : ''}
+    LEFT JOIN cursors AS c ON c.user = s.user AND c.device = s.device AND c.conversation = ?
+    LEFT JOIN \`reads\` AS r ON r.user = s.user AND r.conversation = ?
+    LEFT JOIN conversation_flags AS f ON f.user = s.user AND f.conversation = ?
+    WHERE s.user > ? AND s.user <= ? AND s.user <> ? AND s.created_at <= ?
+      AND u.disabled_at IS NULL AND u.deleted_at IS NULL ${isOfRoom ? '' : SINCE}
+      AND COALESCE(c.seq, 0) < ? AND COALESCE(r.seq, 0) < ? AND COALESCE(f.muted_until, 0) <= ?
+    ORDER BY s.user, s.device`
+
+/**
+ * The next people after one, and those of their devices that need the push: who has it, has read it or has muted the conversation, who wrote
+ * it, who is not in the room any more or was not yet, and who may not act any more, is left out by the same statement.
+ * @param room undefined: it is for everyone
+ * @param subscribers how many people have subscriptions: the shorter list, theirs or the members', is gone through
+ * @param limit people
+ * @throws AppError `unavailable`
+ */
+export async function pushPeopleAfter(
+  store: Store,
+  push: WidePush,
+  { room, after, limit, subscribers }: { room: string | undefined; after: string; limit: number; subscribers: number },
+): Promise<PeoplePage> {
+  return store.use(async (db) => {
+    const [about] =
+      room === undefined
+        ? []
+        : await db.select<{ name: string; members: number }>(
+            'SELECT name, member_count AS members FROM rooms WHERE id = ? AND deleted_at IS NULL',
+            [room],
+          )
+    // Who was in a room that has ended is listed still.
+    if (room !== undefined && !about) return { devices: [], upTo: undefined, fromName: undefined, roomName: undefined }
+    const [sender] = await db.select<{ name: string }>('SELECT display_name AS name FROM users WHERE id = ?', [
+      push.from,
+    ])
+    const people =
+      about && about.members < subscribers
+        ? await db.select<{ user: string }>(peopleSql.members, [push.conversation, after, limit])
+        : await db.select<{ user: string }>(peopleSql.subscribers, [after, limit])
+    const last = people.at(-1)?.user
+    return {
+      devices: last === undefined ? [] : await devicesBetween(db, push, room !== undefined, after, last),
+      upTo: people.length < limit ? undefined : last,
+      fromName: sender?.name,
+      roomName: about?.name,
+    }
+  })
+}
+
+async function devicesBetween(
+  db: Db,
+  { conversation, seq, from, sentAt }: WidePush,
+  isOfRoom: boolean,
+  after: string,
+  last: string,
+): Promise<PushedDevice[]> {
+  const rows = await db.select<{
+    id: string
+    user: string
+    device: string
+    endpoint: string
+    p256dh: string
+    auth: string
+  }>(devicesSql(isOfRoom), [
+    ...(isOfRoom ? [conversation, seq] : []),
+    ...[conversation, conversation, conversation, after, last, from, new Date(sentAt)],
+    ...(isOfRoom ? [] : [seq]),
+    ...[seq, seq, Date.now()],
+  ])
+  return rows.map(({ user, device, id, endpoint, p256dh, auth }) => ({
+    ...{ user, device, subscription: { id: Number(id), endpoint, p256dh, auth } },
+  }))
+}
