@@ -50,6 +50,7 @@ export type LogicCalls = Pick<
   | 'setFlags'
   | 'readHistory'
   | 'readAccount'
+  | 'readLeftRooms'
   | 'searchMessages'
   | 'ack'
   | 'read'

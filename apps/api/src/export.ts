@@ -1,6 +1,6 @@
 /**
  * All that is known of a user, as lines of JSON, made page by page as they are read. Every page is asked for as the user would ask for it:
- * what one may not read any more is not in it.
+ * what others said where one may not read any more is not in it; what one said there oneself is.
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import { AppError, type logicRpc } from '@tidings/protocol'
@@ -67,6 +67,13 @@ export async function* exportLines(
         yield counted(said.map((entry) => rawLine('message', 'message', entryJson(entry))).join(''), said.length)
       }
     }
+    for await (const { room, entries } of leftRooms(logic, user)) {
+      await running.keep()
+      await patient(async () => requireSession())
+      if (room) yield counted(line('left', { left: room }))
+      const said = entries.map((entry) => rawLine('message', 'message', entryJson(entry)))
+      if (said.length > 0) yield counted(said.join(''), said.length)
+    }
     yield line('end', { lines })
   } finally {
     await running.drop()
@@ -99,6 +106,15 @@ async function* conversations(logic: LogicCalls, user: string): AsyncGenerator<l
   for (let cursor = ''; ; ) {
     const page = await patient(() => logic.listConversations({ user, cursor, limit: CONVERSATIONS, byName: true }))
     yield* page.conversations
+    cursor = page.nextCursor
+    if (cursor === '') return
+  }
+}
+
+async function* leftRooms(logic: LogicCalls, user: string): AsyncGenerator<logicRpc.ReadLeftRoomsResponse> {
+  for (let cursor = ''; ; ) {
+    const page = await patient(() => logic.readLeftRooms({ user, cursor }))
+    yield page
     cursor = page.nextCursor
     if (cursor === '') return
   }

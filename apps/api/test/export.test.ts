@@ -64,6 +64,11 @@ test('a line for each thing, content as it was written, and a last one that says
     head: 3,
     complete: true,
   })
+  const old = 'room:fedcba9876543210'
+  behind.readLeftRooms = ({ cursor }) =>
+    cursor === ''
+      ? { room: { conversation: old, leftAt: 8 }, entries: [entry(old, 4, 'alice')], nextCursor: 'more' }
+      : { room: undefined, entries: cursor === 'more' ? [entry(old, 9, 'alice')] : [], nextCursor: '' }
   const reply = await call('GET', 'me/export')
   t.equal(reply.status, 200)
   t.match(reply.headers, {
@@ -81,7 +86,10 @@ test('a line for each thing, content as it was written, and a last one that says
     { kind: 'message', message: { seq: 2, from: 'alice', content: { text: 'line\nbreak' } } },
     { kind: 'conversation', conversation: { id: `room:${ROOM}` } },
     { kind: 'room', room: { id: ROOM, role: 'owner' } },
-    { kind: 'end', lines: 9 },
+    { kind: 'left', left: { conversation: old, leftAt: 8 } },
+    { kind: 'message', message: { conversation: old, seq: 4 } },
+    { kind: 'message', message: { conversation: old, seq: 9 } },
+    { kind: 'end', lines: 12 },
   ])
   t.match(reply.text, '9007199254740993')
   t.notMatch(reply.text, /refresh|hash|password/i)
@@ -93,7 +101,7 @@ test('a line for each thing, content as it was written, and a last one that says
   const all = linesOf((await call('GET', 'me/export?all=1')).text)
   t.same(
     all.filter(({ kind }) => kind === 'message').map(({ message }) => message.from),
-    ['alice', 'bob'],
+    ['alice', 'bob', 'alice', 'alice'],
   )
 })
 

@@ -122,6 +122,7 @@ export interface World {
     setFlags(): logicRpc.ConversationFlags
     searchMessages(): logicRpc.SearchMessagesResponse
     readAccount(): logicRpc.ReadAccountResponse
+    readLeftRooms(request: logicRpc.ReadLeftRoomsRequest): logicRpc.ReadLeftRoomsResponse
     readHistory(): logicRpc.ReadHistoryResponse
     readOffline(): logicRpc.ReadOfflineResponse
     presence(): logicRpc.PresenceResponse
@@ -188,6 +189,7 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
     setFlags: () => ({ mutedUntil: 0, pinned: false }),
     searchMessages: () => ({ hits: [], nextCursor: '', complete: true }),
     readAccount: () => ({ devices: [], sessions: [], files: [] }),
+    readLeftRooms: () => ({ room: undefined, entries: [], nextCursor: '' }),
     readHistory: () => ({ entries: [], voids: [], head: 0, complete: true }),
     readOffline: () => ({ entries: [], voids: [], gaps: [], nextCursor: '' }),
     presence: () => ({ people: [] }),
@@ -375,6 +377,9 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
       setFlags: noted('setFlags', () => behind.setFlags()),
       searchMessages: noted('searchMessages', () => behind.searchMessages()),
       readAccount: noted('readAccount', () => behind.readAccount()),
+      readLeftRooms: noted('readLeftRooms', ({ user = '', cursor = '' }: { user?: string; cursor?: string }) =>
+        behind.readLeftRooms({ user, cursor }),
+      ),
       readHistory: noted('readHistory', () => behind.readHistory()),
       readOffline: noted('readOffline', () => behind.readOffline()),
       presence: noted('presence', () => behind.presence()),

@@ -17,6 +17,7 @@ import { fateOf, leapAll, openPartition } from './generations.js'
 import { type HistoryDeps, readHistory } from './history.js'
 import { hookMethods } from './hooks/service.js'
 import type { HookDeps } from './hooks/webhooks.js'
+import { readLeftRooms } from './left-rooms.js'
 import { getMessage } from './message-state.js'
 import { inspectMessage, type MessageTraceDeps } from './message-trace.js'
 import type { LogicMetrics } from './metrics.js'
@@ -111,6 +112,7 @@ export function createLogicService(
       user: await getUser(deps.store, request),
     })),
     readAccount: measured('readAccount', (request: logicRpc.ReadAccountRequest) => readAccount(deps.store, request)),
+    readLeftRooms: measured('readLeftRooms', (request: logicRpc.ReadLeftRoomsRequest) => readLeftRooms(deps, request)),
     updateUser: measured('updateUser', async (request: logicRpc.UpdateUserRequest) => ({
       user: await updateUser(deps.store, request),
     })),

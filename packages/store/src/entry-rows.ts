@@ -97,6 +97,21 @@ export async function readEntries(
   })
 }
 
+/** Those of one sender above a seq and up to another, in order. Index: entries_pk, all of the range. */
+export async function ownRows(
+  db: Db,
+  from: string,
+  conversation: string,
+  { after, to, limit }: { after: number; to: number; limit: number },
+): Promise<Entry[]> {
+  const rows = await db.select<EntryRow>(
+    `SELECT ${READ_COLUMNS} FROM entries WHERE conversation = ? AND seq > ? AND seq <= ? AND from_user = ? AND type <> 'void'
+      ORDER BY seq LIMIT ?`,
+    [conversation, after, to, from, limit],
+  )
+  return rows.map((row) => fromRow(row).entry)
+}
+
 /**
  * The newest entry between two seqs that is no void and does not only change others. Index: entries_pk, downwards to the first one.
  * @throws AppError `unavailable`

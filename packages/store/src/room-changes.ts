@@ -5,6 +5,7 @@
 import type { Role } from '@tidings/protocol'
 import { and, asc, eq, ne } from 'drizzle-orm'
 import { type Db, type Store, transaction } from './db.js'
+import { rememberLeft } from './left-rooms.js'
 import { type MemberRow, type RoomRow, roomConversation } from './rooms.js'
 import { conversationMembers, outbox, roomBans, rooms } from './schema.js'
 
@@ -135,7 +136,8 @@ async function readPeople(db: Db, room: string, users: readonly string[]): Promi
   }))
 }
 
-async function write({ orm }: Db, row: RoomRow, change: RoomWrite): Promise<RoomRow> {
+async function write(db: Db, row: RoomRow, change: RoomWrite): Promise<RoomRow> {
+  const { orm } = db
   const { add = [], set = [], remove = [], ended = false, now, by, entry } = change
   const conversation = roomConversation(row.id)
   const at = (user: string) =>
@@ -150,6 +152,7 @@ async function write({ orm }: Db, row: RoomRow, change: RoomWrite): Promise<Room
   }
   await orm.update(rooms).set(after).where(eq(rooms.id, row.id))
   for (const user of remove) await orm.delete(conversationMembers).where(at(user))
+  await rememberLeft(db, conversation, remove, now)
   for (const { user, ...fields } of set) await orm.update(conversationMembers).set(fields).where(at(user))
   await insertMembers(orm, conversation, add, now)
   await orm.insert(outbox).values({ conversation, from: by, createdAt: now, ...entry })

@@ -2,6 +2,7 @@
 import type { Role } from '@tidings/protocol'
 import { and, asc, eq, gt, inArray, isNull, lte } from 'drizzle-orm'
 import type { Db, Store } from './db.js'
+import { rememberEnded } from './left-rooms.js'
 import { conversationMembers, roomBans, rooms } from './schema.js'
 
 export type RoomRow = typeof rooms.$inferSelect
@@ -73,10 +74,11 @@ export async function membersAfter(store: Store, room: string, after: string, li
   return rows.map((row) => ({ ...row, role: row.role as Role }))
 }
 
-/** Takes members off a room that has ended, and what they had set for it. Indexes: the primary keys. @throws AppError `unavailable` */
+/** Takes members off a room that has ended, and what they had set for it; that they were in it is remembered. Indexes: the primary keys. @throws AppError `unavailable` */
 export async function removeEndedMembers(store: Store, room: string, users: readonly string[]): Promise<void> {
   const conversation = roomConversation(room)
   await store.use(async (db) => {
+    await rememberEnded(db, room, conversation, users)
     await db.run('DELETE FROM conversation_flags WHERE user IN (?) AND conversation = ?', [users, conversation])
     await db.run('DELETE FROM conversation_members WHERE user IN (?) AND conversation = ?', [users, conversation])
   })

@@ -139,6 +139,7 @@ export async function deleteUser(
     )
     if (ended === 0) return undefined
     await db.run('DELETE FROM conversation_flags WHERE user = ?', [id])
+    await db.run('DELETE FROM left_rooms WHERE user = ?', [id])
     // Indexes: push_subscriptions_device, push_due_pk.
     await db.run('DELETE FROM push_subscriptions WHERE user = ?', [id])
     await db.run('DELETE FROM push_due WHERE user = ?', [id])

@@ -35,8 +35,8 @@ export function exportRoutes(
         tags: ['users'],
         summary: 'Take my data along',
         description:
-          'A line of JSON for each thing that is known of me: user, device, session, file, block, conversation, room, message. Messages are mine, or ' +
-          'with all=1 all that I may read. The last line has kind end; without it something is missing: ask again. One at a time.',
+          'A line of JSON for each thing that is known of me: user, device, session, file, block, conversation, room, message, left. Messages are mine, or ' +
+          'with all=1 all that I may read; behind left, a room that I am not in any more, or was not for a while, mine alone. The last line has kind end; without it something is missing: ask again. One at a time.',
         security: SIGNED_IN,
         querystring: Type.Object(
           { all: Type.Optional(Type.Enum(['0', '1'], { description: '1: what others have said to me, too.' })) },

@@ -482,6 +482,29 @@ export interface OwnedFile {
   createdAt: number;
 }
 
+export interface ReadLeftRoomsRequest {
+  user: string;
+  /** empty: from the first */
+  cursor: string;
+}
+
+export interface LeftRoom {
+  conversation: string;
+  /** milliseconds since 1970 */
+  leftAt: number;
+}
+
+export interface ReadLeftRoomsResponse {
+  /** where a room begins with this page */
+  room:
+    | LeftRoom
+    | undefined;
+  /** the user's own */
+  entries: HistoryEntry[];
+  /** empty: that was all */
+  nextCursor: string;
+}
+
 export interface UpdateUserRequest {
   user: string;
   displayName: string;
@@ -6686,6 +6709,219 @@ export const OwnedFile: MessageFns<OwnedFile> = {
     message.mediaType = object.mediaType ?? "";
     message.size = object.size ?? 0;
     message.createdAt = object.createdAt ?? 0;
+    return message;
+  },
+};
+
+function createBaseReadLeftRoomsRequest(): ReadLeftRoomsRequest {
+  return { user: "", cursor: "" };
+}
+
+export const ReadLeftRoomsRequest: MessageFns<ReadLeftRoomsRequest> = {
+  encode(message: ReadLeftRoomsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    if (message.cursor !== "") {
+      writer.uint32(18).string(message.cursor);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadLeftRoomsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadLeftRoomsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.cursor = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ReadLeftRoomsRequest>): ReadLeftRoomsRequest {
+    return ReadLeftRoomsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReadLeftRoomsRequest>): ReadLeftRoomsRequest {
+    const message = createBaseReadLeftRoomsRequest();
+    message.user = object.user ?? "";
+    message.cursor = object.cursor ?? "";
+    return message;
+  },
+};
+
+function createBaseLeftRoom(): LeftRoom {
+  return { conversation: "", leftAt: 0 };
+}
+
+export const LeftRoom: MessageFns<LeftRoom> = {
+  encode(message: LeftRoom, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.conversation !== "") {
+      writer.uint32(10).string(message.conversation);
+    }
+    if (message.leftAt !== 0) {
+      writer.uint32(16).uint64(message.leftAt);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LeftRoom {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLeftRoom();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.conversation = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.leftAt = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<LeftRoom>): LeftRoom {
+    return LeftRoom.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<LeftRoom>): LeftRoom {
+    const message = createBaseLeftRoom();
+    message.conversation = object.conversation ?? "";
+    message.leftAt = object.leftAt ?? 0;
+    return message;
+  },
+};
+
+function createBaseReadLeftRoomsResponse(): ReadLeftRoomsResponse {
+  return { room: undefined, entries: [], nextCursor: "" };
+}
+
+export const ReadLeftRoomsResponse: MessageFns<ReadLeftRoomsResponse> = {
+  encode(message: ReadLeftRoomsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.room !== undefined) {
+      LeftRoom.encode(message.room, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.entries) {
+      HistoryEntry.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.nextCursor !== "") {
+      writer.uint32(26).string(message.nextCursor);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadLeftRoomsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadLeftRoomsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.room = LeftRoom.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.entries.push(HistoryEntry.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.nextCursor = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ReadLeftRoomsResponse>): ReadLeftRoomsResponse {
+    return ReadLeftRoomsResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReadLeftRoomsResponse>): ReadLeftRoomsResponse {
+    const message = createBaseReadLeftRoomsResponse();
+    message.room = (object.room !== undefined && object.room !== null) ? LeftRoom.fromPartial(object.room) : undefined;
+    message.entries = object.entries?.map((e) => HistoryEntry.fromPartial(e)) || [];
+    message.nextCursor = object.nextCursor ?? "";
     return message;
   },
 };
@@ -14055,6 +14291,15 @@ export const LogicDefinition = {
       responseStream: false,
       options: {},
     },
+    /** What a user has said in rooms that he or she has left: a page, of one room. invalid_request. */
+    readLeftRooms: {
+      name: "ReadLeftRooms",
+      requestType: ReadLeftRoomsRequest as typeof ReadLeftRoomsRequest,
+      requestStream: false,
+      responseType: ReadLeftRoomsResponse as typeof ReadLeftRoomsResponse,
+      responseStream: false,
+      options: {},
+    },
     /** Changes the profile. user_not_found, user_disabled, invalid_request. */
     updateUser: {
       name: "UpdateUser",
@@ -14625,6 +14870,11 @@ export interface LogicServiceImplementation<CallContextExt = {}> {
     request: ReadAccountRequest,
     context: CallContext & CallContextExt,
   ): Promise<DeepPartial<ReadAccountResponse>>;
+  /** What a user has said in rooms that he or she has left: a page, of one room. invalid_request. */
+  readLeftRooms(
+    request: ReadLeftRoomsRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<ReadLeftRoomsResponse>>;
   /** Changes the profile. user_not_found, user_disabled, invalid_request. */
   updateUser(
     request: UpdateUserRequest,
@@ -14888,6 +15138,11 @@ export interface LogicClient<CallOptionsExt = {}> {
     request: DeepPartial<ReadAccountRequest>,
     options?: CallOptions & CallOptionsExt,
   ): Promise<ReadAccountResponse>;
+  /** What a user has said in rooms that he or she has left: a page, of one room. invalid_request. */
+  readLeftRooms(
+    request: DeepPartial<ReadLeftRoomsRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<ReadLeftRoomsResponse>;
   /** Changes the profile. user_not_found, user_disabled, invalid_request. */
   updateUser(
     request: DeepPartial<UpdateUserRequest>,
