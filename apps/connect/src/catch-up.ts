@@ -133,9 +133,7 @@ export function createCatchUp(deps: {
     repair,
     repairSoon(session, conversation) {
       setTimeout(() => {
-        if (!session.holds(conversation)) return
-        const flow = session.flow(conversation)
-        if (session.closed || flow.state !== 'waiting' || !flow.startReading()) return
+        if (session.closed || !session.startReading(conversation)) return
         repair(session, conversation).catch((error: unknown) => {
           log.error({ err: error, conversation, session: session.id }, 'repairing a hole')
           // Nobody would read for this flow any more: the device comes back and catches up.

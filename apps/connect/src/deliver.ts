@@ -67,13 +67,17 @@ export function createDeliver(deps: {
     const { conversation, seq, members, frame } = entry
     const event = members ? roomEventIn(frame) : undefined
     if (event) letIn(conversation, seq, event)
-    let put = 0
-    for (const session of sessions.concerned(conversation)) {
+    const room = sessions.inRoom(conversation)
+    if (!room) return 0
+    const put = room.size
+    const isForAll = !event && frame.length > 0
+    if (!isForAll || !room.push(seq, frame)) room.disband()
+    for (const session of room.apart) {
       const last = event !== undefined && endsFor(event, session.user)
       if (last) session.flow(conversation).endAt(seq)
       push(session, entry)
       if (last && session.flow(conversation).over) sessions.leaveRoom(session, conversation)
-      put++
+      else room.fallIn(session)
     }
     return put
   }

@@ -65,6 +65,13 @@ export class Flow {
     for (const held of this.#held?.keys() ?? []) if (held > this.#end) this.#held?.delete(held)
   }
 
+  /** Everything that is known was shown, and what comes next is for this reader too. */
+  get resting(): boolean {
+    return (
+      this.state === 'live' && this.position === this.known && !this.#held && this.#end === Number.POSITIVE_INFINITY
+    )
+  }
+
   /** All that this reader may ever see was shown. */
   get over(): boolean {
     return this.position >= this.#end

@@ -2,9 +2,10 @@
 import { randomBytes } from 'node:crypto'
 import type { Identity } from '@tidings/accept'
 import { Close } from '@tidings/protocol'
+import { flushSoon } from './flush.js'
 import type { Frame } from './sequencer.js'
 import { Standing } from './standing.js'
-import type { Socket } from './transport.js'
+import type { SendResult, Socket } from './transport.js'
 
 /** Above this many waiting bytes a session takes no more pushes: it reads the log, at the reader's pace. */
 const PACE_BYTES = 64 * 1024
@@ -20,15 +21,6 @@ function newId(): string {
   const id = random.toString('base64url', 0, ID_BYTES)
   random = random.subarray(ID_BYTES)
   return id
-}
-
-/** Sessions with frames in their outbox. One task for all that the turn brought costs less than one each. */
-let due: Session[] = []
-
-function flushDue(): void {
-  const sessions = due
-  due = []
-  for (const session of sessions) session.flush()
 }
 
 export class Session extends Standing {
@@ -72,7 +64,7 @@ export class Session extends Standing {
     if (this.state === 'closed') return
     if (!this.#outbox) {
       this.#outbox = []
-      if (due.push(this) === 1) queueMicrotask(flushDue)
+      flushSoon(this)
     }
     this.#outbox.push(frame)
     this.#outboxBytes += frame.length
@@ -84,15 +76,27 @@ export class Session extends Standing {
     return this.socket.buffered() > PACE_BYTES
   }
 
-  /** Sends what is in the outbox. The first frame that does not fit ends the session: its cursor brings it all again. */
+  /** Sends what is in the outbox. */
   flush(): void {
     const frames = this.#outbox
     if (!frames) return
     this.#outbox = undefined
     this.#outboxBytes = 0
-    if (this.state === 'closed') return
+    this.#write(frames)
+  }
+
+  /** Sends frames at once, behind what is in the outbox. */
+  send(frames: readonly Frame[]): SendResult {
+    this.flush()
+    return this.#write(frames)
+  }
+
+  /** The first frame that does not fit ends the session: its cursor brings it all again. */
+  #write(frames: readonly Frame[]): SendResult {
+    if (this.state === 'closed') return 'dropped'
     const result = frames.length === 1 ? this.socket.send(frames[0]!) : this.socket.sendAll(frames)
     if (result === 'dropped') this.close(Close.TooSlow, 'reading too slowly')
+    return result
   }
 
   /** Sends one control frame. */
@@ -126,7 +130,10 @@ export class Session extends Standing {
   /** Ends the session from this side. */
   close(code: number, reason: string): void {
     if (this.state === 'closed') return
-    if (code !== Close.TooSlow) this.flush()
+    if (code !== Close.TooSlow) {
+      this.fallOut()
+      this.flush()
+    }
     this.#end(code)
     this.socket.close(code, reason)
   }

@@ -1,5 +1,6 @@
 /** The live sessions of this node, and which of them are in which room. */
 import { parseConversation } from '@tidings/protocol'
+import { RoomSessions } from './room-sessions.js'
 import type { Session } from './session.js'
 
 const SLICES = 16
@@ -15,6 +16,8 @@ export interface Sessions {
   enterRooms(session: Session): void
   /** The session is in this room no more. */
   leaveRoom(session: Session, room: string): void
+  /** Those in a room; undefined when there are none. */
+  inRoom(room: string): RoomSessions | undefined
   /** Those that must see what is said in a conversation. */
   concerned(conversation: string): Iterable<Session>
   all(): Iterable<Session>
@@ -28,7 +31,7 @@ export const SESSION_SLICES = SLICES
 export function createSessions(): Sessions {
   const byId = new Map<string, Session>()
   const byUser = new Map<string, Session[]>()
-  const byRoom = new Map<string, Set<Session>>()
+  const byRoom = new Map<string, RoomSessions>()
   const slices = Array.from({ length: SLICES }, (): Session[] => [])
   let turn = 0
   // Ids are random, so the slices are about alike.
@@ -37,8 +40,9 @@ export function createSessions(): Sessions {
 
   function leaveRoom(session: Session, room: string): void {
     session.leave(room)
-    const others = byRoom.get(room)
-    if (others?.delete(session) && others.size === 0) byRoom.delete(room)
+    const here = byRoom.get(room)
+    here?.remove(session)
+    if (here?.size === 0) byRoom.delete(room)
   }
 
   function* ofUsers(users: readonly string[]): Iterable<Session> {
@@ -71,12 +75,13 @@ export function createSessions(): Sessions {
     enterRooms(session) {
       if (session.closed) return
       for (const room of session.rooms()) {
-        const others = byRoom.get(room)
-        if (others) others.add(session)
-        else byRoom.set(room, new Set([session]))
+        const here = byRoom.get(room) ?? new RoomSessions(room)
+        byRoom.set(room, here)
+        here.add(session)
       }
     },
     leaveRoom,
+    inRoom: (room) => byRoom.get(room),
     concerned(conversation) {
       const parsed = parseConversation(conversation)
       if (parsed?.kind === 'room') return byRoom.get(conversation) ?? none

@@ -18,11 +18,18 @@ export interface Position {
   floor: number
 }
 
+/** One position for several sessions, which are all shown the same. */
+export interface SharedPosition {
+  readonly position: number
+  /** The session has had everything up to the position, and goes on by itself. */
+  fallOut(standing: Standing): void
+}
+
 export class Standing {
   state: SessionState = 'opening'
   // Made when there is something to put in: most sessions rest, and an empty map weighs as much as all the rest of one.
-  /** conversation to its flow, or to its position alone as long as nothing happens in it */
-  #flows: Map<string, Flow | number> | undefined
+  /** conversation to its flow; to its position alone as long as nothing happens in it; or to one that it shares with others */
+  #flows: Map<string, Flow | SharedPosition | number> | undefined
   /** The rooms that the user is in. Of other conversations the name alone says whose they are. */
   #rooms: Map<string, Pick<Position, 'joined' | 'floor'>> | undefined
   /** Rooms that the user has left while this session was there: up to where they were shown. */
@@ -34,14 +41,36 @@ export class Standing {
   /** The user is shown `feed:*` from behind it. */
   #feedFloor = 0
 
-  /** The flow of a conversation. One that was not there when the session opened begins at 0. */
+  /** The flow of a conversation, from now on of this session alone. One that was not there when the session opened begins at 0. */
   flow(conversation: string): Flow {
+    this.#shared(conversation)?.fallOut(this)
     this.#flows ??= new Map()
     const known = this.#flows.get(conversation)
-    if (typeof known === 'object') return known
-    const flow = new Flow(known ?? 0)
+    if (known instanceof Flow) return known
+    const flow = new Flow(this.positionOf(conversation) ?? 0)
     this.#flows.set(conversation, flow)
     return flow
+  }
+
+  /** The position in a conversation of which this open session has been shown all that it knows of. */
+  restingAt(conversation: string): number | undefined {
+    const known = this.#flows?.get(conversation)
+    return this.state === 'open' && known instanceof Flow && known.resting ? known.position : undefined
+  }
+
+  /** The session goes on in a conversation together with others. */
+  share(conversation: string, shared: SharedPosition): void {
+    this.#flows?.set(conversation, shared)
+  }
+
+  /** This session goes on by itself everywhere: what is on its way to it and others has left then. */
+  fallOut(): void {
+    for (const room of this.rooms()) this.#shared(room)?.fallOut(this)
+  }
+
+  #shared(conversation: string): SharedPosition | undefined {
+    const known = this.#flows?.get(conversation)
+    return typeof known === 'object' && !(known instanceof Flow) ? known : undefined
   }
 
   /**
@@ -95,6 +124,7 @@ export class Standing {
   join(room: string, { joined, floor, cursor }: Pick<Position, 'joined' | 'floor' | 'cursor'>): void {
     if (Math.max(this.joinedAt(room) ?? 0, this.#left?.get(room) ?? 0) >= joined) return
     this.#enter(room, { joined, floor })
+    this.#shared(room)?.fallOut(this)
     this.#flows ??= new Map()
     this.#flows.set(room, new Flow(cursor))
     this.#gaps?.delete(room)
@@ -103,6 +133,7 @@ export class Standing {
   /** The user is not in a room any more: nothing of it is shown from now on. */
   leave(room: string): void {
     if (!this.#rooms?.has(room)) return
+    this.#shared(room)?.fallOut(this)
     this.#left ??= new Map()
     this.#left.set(room, this.positionOf(room) ?? 0)
     this.#rooms.delete(room)
@@ -123,7 +154,7 @@ export class Standing {
     if (this.state === 'opening') this.state = 'open'
     const behind: string[] = []
     for (const [conversation, flow] of this.#flows ?? []) {
-      if (typeof flow === 'object' && flow.startReading()) behind.push(conversation)
+      if (flow instanceof Flow && flow.startReading()) behind.push(conversation)
     }
     return behind
   }
@@ -147,8 +178,8 @@ export class Standing {
   isNext(conversation: string, seq: number): boolean {
     if (this.state !== 'open') return false
     const known = this.#flows?.get(conversation)
-    if (typeof known === 'object') return known.state !== 'reading' && seq === known.position + 1
-    return seq === (known ?? 0) + 1
+    if (known instanceof Flow && known.state === 'reading') return false
+    return seq === (this.positionOf(conversation) ?? 0) + 1
   }
 
   /** Is the conversation the user's, as far as this session knows? Rooms have to be entered. */
@@ -156,11 +187,22 @@ export class Standing {
     return !isRoom(conversation) || this.#rooms?.has(conversation) === true
   }
 
+  /** What is missing in a conversation is read from now on. @returns false when nothing is missing, or somebody is on it already */
+  startReading(conversation: string): boolean {
+    const known = this.#flows?.get(conversation)
+    return this.holds(conversation) && known instanceof Flow && known.state === 'waiting' && known.startReading()
+  }
+
   /** A conversation reaches this far. @returns true when something is missing and nobody is on it yet: repair it soon */
   reaches(conversation: string, head: number): boolean {
-    if (this.state === 'open') return this.holds(conversation) && this.flow(conversation).raise(head)
-    this.#hint(conversation, head)
-    return false
+    if (this.state !== 'open') {
+      this.#hint(conversation, head)
+      return false
+    }
+    const shared = this.#shared(conversation)
+    // Mostly nothing is missing: then those in step stay together.
+    if (!this.holds(conversation) || (shared && shared.position >= head)) return false
+    return this.flow(conversation).raise(head)
   }
 
   #hint(conversation: string, seq: number): void {

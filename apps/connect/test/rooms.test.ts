@@ -120,6 +120,7 @@ function setUp(t: Test) {
       fleeting: false,
     }
     deliver(pushed)
+    sessions.inRoom(ROOM)?.flush()
     for (const session of sessions.all()) session.flush()
   }
   return {
