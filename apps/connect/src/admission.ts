@@ -1,5 +1,5 @@
 /** Who may open a session: the checks between an upgrade and `ready`. */
-import type { Identity, Tickets, Tokens } from '@tidings/accept'
+import type { Identity, SeenUsers, Tickets, Tokens } from '@tidings/accept'
 import { AppError, Close, DEVICE } from '@tidings/protocol'
 import { type HttpAnswer, problemAnswer } from './plain-answer.js'
 import type { UpgradeRequest } from './transport.js'
@@ -19,19 +19,35 @@ function sameHost(origin: string, host: string): boolean {
   return URL.canParse(origin) && host !== '' && new URL(origin).host === host
 }
 
+/** What tells who connects. */
+export interface Admission {
+  tokens: Tokens
+  tickets: Tickets
+  seenUsers: SeenUsers
+}
+
 /**
  * The identity behind the request's token: Authorization header, subprotocol `bearer.<jwt>`, or a one-use ticket.
- * @throws AppError `unauthenticated`, `forbidden` for service tokens, `unavailable`
+ * @throws AppError `unauthenticated`, `forbidden` for service tokens, `user_disabled`, `unavailable`
  */
 export async function authenticate(
   request: UpgradeRequest,
-  { tokens, tickets }: { tokens: Tokens; tickets: Tickets },
+  { tokens, tickets, seenUsers }: Admission,
 ): Promise<Identity> {
   const token = bearerOf(request)
   const ticket = request.query.get('ticket')
   if (token === undefined && ticket === null) throw new AppError('unauthenticated', 'A token is required.')
-  const identity = token === undefined ? await tickets.redeem(ticket!) : await tokens.verify(token)
+  let identity: Identity
+  try {
+    identity = token === undefined ? await tickets.redeem(ticket!) : await tokens.verify(token)
+  } catch (error) {
+    // Disabling a user ends the sessions, too: a client that were told of these alone would go for a new token.
+    const user = token === undefined ? undefined : tokens.userOfEnded(token)
+    if (user !== undefined) await seenUsers.check({ user, sessionId: undefined, expiresAt: 0, scopes: undefined })
+    throw error
+  }
   if (identity.scopes) throw new AppError('forbidden', 'A service token is no user; it cannot open a session.')
+  await seenUsers.check(identity)
   return identity
 }
 

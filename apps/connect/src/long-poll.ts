@@ -59,7 +59,6 @@ export function createLongPoll(deps: LongPollDeps): (request: PlainRequest, gone
     const ack = query.get('ack')
     const token = ack ? decode(ack) : undefined
     const identity = await authenticate(request, edge)
-    await edge.seenUsers.check(identity)
     const known = polls.get(keyOf(identity.user, device))
     if (known) {
       known.session.identity = identity

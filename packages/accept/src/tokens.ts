@@ -22,7 +22,7 @@ import type { Identity } from './types.js'
 export const OWN_ISSUER = 'tidings'
 const MAX_KEPT = 20_000
 const MAX_TOKEN_LENGTH = 8_192
-/** Clocks of issuers may differ from ours by this much. */
+/** The clock of an issuer may be ahead of ours by this much: a token made just now is valid now. `exp` is exact all the same. */
 const CLOCK_TOLERANCE_S = 30
 const OUTSIDE_ALGORITHMS = ['RS256', 'ES256', 'EdDSA']
 
@@ -39,6 +39,8 @@ export interface TokenSettings {
 export interface Tokens {
   /** @throws AppError `unauthenticated`, one code and one text for every reason; `unavailable` when a key cannot be fetched */
   verify(token: string): Identity | Promise<Identity>
+  /** @returns whose token of ours this is, when nothing is wrong with it but that its session was ended */
+  userOfEnded(token: string): string | undefined
 }
 
 /** @throws ConfigError when the public key cannot be used */
@@ -82,7 +84,6 @@ export function createTokens(settings: TokenSettings, isRevoked: (sessionId: str
       user: sub,
       // Whoever else says sid means a session that is not known here, and of a user who perhaps is not, either.
       sessionId: own && iss === OWN_ISSUER && typeof sid === 'string' ? sid : undefined,
-      // The tolerance is for deciding whether it is valid, not for how long.
       expiresAt: exp! * 1_000,
       scopes: undefined,
     }
@@ -92,8 +93,8 @@ export function createTokens(settings: TokenSettings, isRevoked: (sessionId: str
   }
 
   function refuseEnded(identity: Identity): void {
-    const ended = Date.now() >= identity.expiresAt + CLOCK_TOLERANCE_S * 1_000
-    if (ended || (identity.sessionId !== undefined && isRevoked(identity.sessionId))) throw unauthenticated()
+    if (Date.now() >= identity.expiresAt || (identity.sessionId !== undefined && isRevoked(identity.sessionId)))
+      throw unauthenticated()
   }
 
   return {
@@ -107,6 +108,15 @@ export function createTokens(settings: TokenSettings, isRevoked: (sessionId: str
       const service = findService(services, token)
       if (service) return service
       return verifyJwt(token)
+    },
+    userOfEnded(token) {
+      try {
+        const { iss, sub, exp, sid } = verifyOwn(token)
+        const ended = iss === OWN_ISSUER && typeof sid === 'string' && isRevoked(sid) && Date.now() < exp! * 1_000
+        return ended ? sub : undefined
+      } catch {
+        return undefined
+      }
     },
   }
 }

@@ -99,7 +99,7 @@ t.test('a deleted account is refused everywhere, and what was said stays', async
   }
   t.ok(performance.now() - deletedAt < WITHIN_MS, 'all of it within 5 s')
   for (const node of [0, 1]) {
-    t.equal(await refusedSocket(alice.token, node), '4401 unauthenticated')
+    t.equal(await refusedSocket(alice.token, node), '4403 user_disabled')
     t.equal(await refusedSocket(outside, node), '4403 user_disabled')
   }
   for (const refreshToken of [alice.refreshToken, second.body.refreshToken])
@@ -161,6 +161,8 @@ t.test('a user who is disabled is out within 5 s, and may sign in again when tha
       return (await sending(service, bob.name, { api, from: mallory.name })) === 'user_disabled'
     })
   }
+  for (const token of [mallory.token, outside])
+    t.equal(await refusedSocket(token, 1), '4403 user_disabled', 'no new token would help')
   t.equal(await sending(bob.token, mallory.name), '202', 'they can be written to')
   t.match(await loginOf(mallory), { body: { code: 'user_disabled' } })
   await logic.client.setUserDisabled({ user: mallory.name, disabled: false })
@@ -168,6 +170,7 @@ t.test('a user who is disabled is out within 5 s, and may sign in again when tha
   t.equal(again.status, 200)
   t.equal(await statusOf(outside, 1), '200 ', 'at once')
   t.equal(await statusOf(mallory.token, 0), '401 unauthenticated', 'what was ended stays ended')
+  t.equal(await refusedSocket(mallory.token, 1), '4401 unauthenticated')
   const back = await TestClient.open(w.connects[1]!.url, { token: again.body.accessToken })
   await back.synced()
   // The second time is told like the first.
