@@ -111,7 +111,8 @@ function createServer(trustProxy: readonly string[], limits: ApiLimits): Api {
     connectionTimeout: limits.socketIdleMs,
     // While it stops, what still comes on an open connection is answered, with connection: close.
     return503OnClosing: false,
-    routerOptions: { maxParamLength: 256 },
+    // As long as a URL may be: what is too long for what it names is refused by whoever knows what that is, and not as a missing page.
+    routerOptions: { maxParamLength: 16 * 1024 },
     http: {
       headersTimeout: limits.headersMs,
       requestTimeout: limits.requestMs,

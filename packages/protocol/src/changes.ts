@@ -89,13 +89,16 @@ export function changeOf(entry: Pick<Entry, 'type' | 'content' | 'options'>): Ch
   }
 }
 
-/** No blanks, no control characters, nothing invisible but what joins emojis or chooses how one looks. */
-const EMOJI = /^(?:[^\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Z}]|\u200d|[\u{e0020}-\u{e007f}])+$/u
+/**
+ * No blanks, no control characters, nothing invisible but what joins emojis or chooses how one looks, and nothing that is markup or
+ * part of a path to whoever puts it into a page or a URL.
+ */
+const EMOJI = /^(?:[^<>/\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Z}]|\u200d|[\u{e0020}-\u{e007f}])+$/u
 
 /** What somebody reacts with. @throws AppError `invalid_request` */
 export function requireEmoji(value: unknown): string {
   if (typeof value === 'string' && Buffer.byteLength(value) <= MAX_EMOJI_BYTES && EMOJI.test(value)) return value
-  throw new AppError('invalid_request', 'An emoji has 1 to 64 bytes, without blanks and control characters.')
+  throw new AppError('invalid_request', 'An emoji has 1 to 64 bytes, without blanks, control characters, <, > and /.')
 }
 
 const REPLY_ID = /^[1-9]\d{0,18}$/
