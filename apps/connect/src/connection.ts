@@ -1,7 +1,7 @@
 /** A socket from its first byte to its last: who it is, then a session, then frames. */
 
 import type { Edge } from '@tidings/accept'
-import { Close, toAppError } from '@tidings/protocol'
+import { AppError, Close, toAppError } from '@tidings/protocol'
 import { authenticate, closeCodeOf, deviceOf } from './admission.js'
 import { type FrameDeps, handleFrame } from './frames.js'
 import { Gate } from './gate.js'
@@ -58,7 +58,6 @@ export class Connection implements SocketEvents {
     const { edge, opening, onSessionClosed } = this.deps
     const identity = await authenticate(request, edge)
     const device = deviceOf(request)
-    await edge.seenUsers.check(identity)
     if (this.socket.closed) return undefined
     const session = new Session(identity.user, device, identity, this.socket, onSessionClosed)
     session.wantsGaps = request.query.get('gap') === '1'
@@ -83,8 +82,10 @@ export class Connection implements SocketEvents {
 
   #onFrame(session: Session, frame: string): void {
     this.#gate ??= new Gate(this.deps.rateLimits)
-    if (session.closed || !this.#gate.admits(session, frame.length)) return
-    if (handleFrame(this.deps.frames, session, frame)?.badFrame) this.#gate.bad(session)
+    const gate = this.#gate
+    if (session.closed || !gate.admitsBytes(session, frame.length)) return
+    const fault = handleFrame(this.deps.frames, session, frame, (op) => gate.admits(session, op))
+    if (fault?.badFrame) gate.bad(session)
   }
 
   #close(code: number, reason: string): void {
@@ -94,7 +95,7 @@ export class Connection implements SocketEvents {
 
   message(data: string, isBinary: boolean): void {
     if (this.#session) this.#session.lastHeard = performance.now()
-    if (isBinary) this.#close(Close.BadFrames, 'frames are text')
+    if (isBinary) this.#refuse(new AppError('bad_frame', 'Frames are text.'))
     else if (this.#session) this.#onFrame(this.#session, data)
     else this.#keepEarly(data)
   }

@@ -139,7 +139,12 @@ export interface FrameFault {
  * Handles one frame of a client. Answers what it asked for, or an `error` frame with the code and what it referred to.
  * @returns the fault when the frame itself was not right
  */
-export function handleFrame(deps: FrameDeps, session: Session, raw: string): FrameFault | undefined {
+export function handleFrame(
+  deps: FrameDeps,
+  session: Session,
+  raw: string,
+  admits: (op: unknown) => boolean,
+): FrameFault | undefined {
   let ref: Record<string, unknown> = {}
   const fail = (thrown: unknown): void => {
     const error = toAppError(thrown)
@@ -163,8 +168,9 @@ export function handleFrame(deps: FrameDeps, session: Session, raw: string): Fra
     frame = JSON.parse(raw)
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error
-    return bad('A frame must be JSON.')
+    return admits(undefined) ? bad('A frame must be JSON.') : undefined
   }
+  if (!admits((frame as { op?: unknown } | null)?.op)) return undefined
   if (typeof frame !== 'object' || frame === null || Array.isArray(frame)) return bad('A frame must be a JSON object.')
   const { op: name, clientId } = frame as { op?: unknown; clientId?: unknown }
   if (typeof name !== 'string') return bad('A frame must have an op.')

@@ -31,6 +31,8 @@ export class Session extends Standing {
   wantsGaps = false
   /** Waiting for the client's own cursors (`?resume=client`). */
   resuming: { done(): void } | undefined
+  /** Frames that it was shown; at least as many as entries. */
+  shownCount = 0
   /** Where sessions.ts has put it. */
   place = 0
   #show: ((frame: Frame) => void) | undefined
@@ -55,7 +57,10 @@ export class Session extends Standing {
 
   /** Puts a frame into the outbox. Bound to the session, when somebody first needs it so: most sessions rest. */
   get show(): (frame: Frame) => void {
-    this.#show ??= (frame) => this.#put(frame)
+    this.#show ??= (frame) => {
+      this.shownCount++
+      this.#put(frame)
+    }
     return this.#show
   }
 

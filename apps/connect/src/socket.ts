@@ -17,6 +17,12 @@ import {
 
 type Uws = typeof import('uWebSockets.js')
 
+/**
+ * uWebSockets.js cuts the connection at what is larger than it may read, without a close frame. So it reads more than a frame may
+ * have, and what lies between is refused here, with the code that tells a client why. Nobody needs to be told beyond this.
+ */
+const READ_BYTES = 1024 * 1024
+
 /** Is there a native build for this Node.js? The package falls back to JavaScript that is not complete, so it is asked first. */
 export async function loadUws(): Promise<Uws | undefined> {
   const { createRequire } = await import('node:module')
@@ -120,7 +126,7 @@ export async function startUwsTransport(uws: Uws, options: TransportOptions): Pr
 
   const app = uws.App()
   app.ws<UserData>(path, {
-    maxPayloadLength: maxFrameBytes,
+    maxPayloadLength: READ_BYTES + maxFrameBytes,
     maxBackpressure: maxBufferedBytes,
     closeOnBackpressureLimit: 0,
     idleTimeout: 0,
@@ -149,7 +155,10 @@ export async function startUwsTransport(uws: Uws, options: TransportOptions): Pr
       })
     },
     message(ws, message, isBinary) {
-      guard(ws, (data) => data.events?.message(decoder.decode(message), isBinary))
+      guard(ws, (data) => {
+        if (message.byteLength > maxFrameBytes) data.socket?.close(Close.TooLarge, 'frame too large')
+        else data.events?.message(decoder.decode(message), isBinary)
+      })
     },
     pong(ws) {
       guard(ws, (data) => data.events?.pong())

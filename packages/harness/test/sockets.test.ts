@@ -29,6 +29,35 @@ t.test('frames are limited where limits are on', async (t) => {
   for (let i = 0; i < 100; i++) socket.send({ op: 'ping' })
   t.equal(await socket.closed(), 4429)
   t.match(socket.frames.at(-1), { op: 'error', code: 'rate_limited' })
+
+  await t.test('not for who says as much as a client must', async (t) => {
+    const bob = await w.user()
+    const sender = await alice.connect()
+    const to = { user: bob.name }
+    for (let n = 1; n <= 500; n++) sender.send({ op: 'send', to, content: { text: `${n}` }, clientId: `c-${n}` })
+    await sender.until('all are accepted', () => sender.frames.filter(({ op }) => op === 'sent').length === 500)
+    t.same(
+      sender.frames.filter(({ op }) => op === 'sent').map(({ seq }) => seq),
+      Array.from({ length: 500 }, (_, i) => i + 1),
+      'in the order in which they were sent',
+    )
+    // As many more as HTTP takes at once: more acks and reads than the bucket holds.
+    const messages = Array.from({ length: 500 }, () => ({ to, content: { text: 'more' } }))
+    t.equal((await w.http('POST', 'messages/batch', { token: alice.token, body: { messages } })).status, 202)
+    const reader = await bob.connect()
+    const conversation = reader.messages()[0]!.conversation
+    for (const { seq } of reader.messages()) for (const op of ['ack', 'read']) reader.send({ op, conversation, seq })
+    t.equal(reader.messages().length, 1_000)
+    reader.send({ op: 'ping' })
+    t.match(await reader.next('pong'), { op: 'pong' }, 'acks and reads of 1,000 entries')
+    t.notOk(reader.frames.some(({ op }) => op === 'error'))
+    for (let i = 0; i < 3_000; i++) reader.send({ op: 'ack', conversation, seq: 1 })
+    t.equal(await reader.closed(), 4429, 'what nobody asked for has an end')
+
+    const flood = await alice.connect()
+    for (let i = 0; i < 3_000; i++) flood.send({ op: 'send', to, content: {}, clientId: `f-${i}` })
+    t.equal(await flood.closed(), 4429, 'and so has writing')
+  })
 })
 
 const url = (w: World, query = ''): string => `${w.connects[0]!.url}${query}`
@@ -146,9 +175,15 @@ async function badFrames(t: Test, w: World): Promise<void> {
     const binary = await alice.connect()
     binary.ws.send(Buffer.from([1, 2, 3]))
     t.equal(await binary.closed(), 4400, 'binary')
-    const large = await alice.connect()
-    large.send({ op: 'send', to: { user: alice.name }, content: { text: 'x'.repeat(40_000) }, clientId: 'c' })
-    t.ok([1009, 1006].includes(await large.closed()), 'too large')
+    t.match(binary.frames.at(-1), { op: 'error', code: 'bad_frame' }, 'told before it is closed')
+    for (const length of [20_481, 40_000, 1_048_576]) {
+      const large = await alice.connect()
+      large.send('x'.repeat(length))
+      t.equal(await large.closed(), 1009, `${length} bytes`)
+    }
+    const pieces = await alice.connect()
+    for (let i = 0; i < 30; i++) pieces.ws.send('x'.repeat(1_000), { fin: i === 29 })
+    t.equal(await pieces.closed(), 1009, 'in pieces')
   })
 
   await t.test('a send that is refused names its clientId, and nothing is appended', async (t) => {
