@@ -90,8 +90,9 @@ export class Session extends Standing {
     this.#write(frames)
   }
 
-  /** Sends frames at once, behind what is in the outbox. */
+  /** Shows frames at once, behind what is in the outbox. */
   send(frames: readonly Frame[]): SendResult {
+    this.shownCount += frames.length
     this.flush()
     return this.#write(frames)
   }

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { Gate } from '../src/gate.js'
 import { Session } from '../src/session.js'
 import type { Socket } from '../src/transport.js'
 
@@ -35,5 +36,17 @@ t.test('a gap holds acks back until it was paged from below, and then no longer'
   t.equal(s.ackable('c', 90), 50, 'a second gap keeps the first limit until all is there')
   s.filled('c', 50, 70)
   t.equal(s.ackable('c', 90), 90)
+  t.end()
+})
+
+t.test('what was shown pays for its acks, whichever way it was shown', (t) => {
+  const s = session()
+  const gate = new Gate(true)
+  for (let i = 0; i < 1_000; i++) s.show('{}')
+  s.send(['{}', '{}'])
+  // An ack and a read of each, and then what a client may say by itself.
+  for (let i = 0; i < 2 * 1_002 + 1_000; i++) if (!gate.admits(s, 'ack')) t.fail(`the ack ${i} is one too many`)
+  t.notOk(gate.admits(s, 'ack'))
+  t.ok(s.closed)
   t.end()
 })
