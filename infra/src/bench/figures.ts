@@ -151,9 +151,12 @@ export interface StormFigures {
   device: Latency
   /** Attempts to come back that failed, by reason. */
   inVain: Record<string, number>
-  /** Messages between those who stay, per second, and how they were delivered: all connected, and during the storm. */
+  /**
+   * Messages between those who stay, per second, and how they were delivered: while all rest, while all are torn off, while entries are
+   * written to those who are away, and while these come back.
+   */
   livePerSecond: number
-  live: { rest: Latency; storm: Latency; late: Latency }
+  live: { rest: Latency; drop: Latency; fill: Latency; back: Latency; late: Latency }
   /** Of those messages, refused ones by code. */
   refused: Record<string, number>
   rates: { rest: StoreRates; storm: StoreRates }

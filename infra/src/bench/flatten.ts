@@ -44,7 +44,7 @@ export function flatten({
   if (storm) {
     const { connections, openSeconds, kibPerConnection, restCpuTotal, backMs, device, live, memory } = storm
     const sizes = { 'KiB/connection': kibPerConnection, 'opened/s': connections / openSeconds }
-    const times = { 'all back ms': backMs, 'device p99 ms': device.p99, 'live p99 ms': live.storm.p99 }
+    const times = { 'all back ms': backMs, 'device p99 ms': device.p99, 'live p99 ms': live.back.p99 }
     const values = { ...sizes, 'CPU % at rest': restCpuTotal, ...times, ...mostOf(memory) }
     found.push({ kind: 'storm', name: `storm ${connections}`, values })
   }

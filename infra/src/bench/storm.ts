@@ -64,13 +64,16 @@ export async function storm(order: Order): Promise<{ storm: StormFigures; faults
     const rested = await rates.take()
 
     answers.push(await fleet.drop())
+    await sleep(SETTLE_MS)
+    const drop = crowd.latency.take()
     const fillBegan = performance.now()
     await writeBacklog(order, connections)
+    const fill = crowd.latency.take()
     const backBegan = performance.now()
     const back = await fleet.return(spreadMs, spreadMs + LONGEST_BACK_MS)
     answers.push(back)
     const backMs = performance.now() - backBegan
-    const during = { storm: crowd.latency.take(), rates: await rates.take(), memory: memory.stop() }
+    const during = { back: crowd.latency.take(), rates: await rates.take(), memory: memory.stop() }
 
     over.abort()
     const late = await talk
@@ -93,7 +96,7 @@ export async function storm(order: Order): Promise<{ storm: StormFigures; faults
       device: back.map((answer) => answer.back!).reduce((worst, each) => (each.p99 > worst.p99 ? each : worst)),
       inVain: sumUp(back.map(({ inVain }) => inVain ?? {})),
       livePerSecond: stormRate,
-      live: { ...live, storm: during.storm, late },
+      live: { ...live, drop, fill, back: during.back, late },
       refused,
       rates: { rest: rested, storm: during.rates },
       memory: during.memory,
