@@ -1,9 +1,8 @@
-/** Every rate limit of the API, in one table; how each of them counts is in rate.ts and tries.ts. */
-import type { Identity } from '@tidings/accept'
+/** Every rate limit of the API, in one table; how each of them counts is in accept's rate.ts and in tries.ts. */
+import { createSharedLimit, type Identity, type Limit, perSecond } from '@tidings/accept'
 import { AppError } from '@tidings/protocol'
 import { networkOf } from '@tidings/service'
-import { type Keys, loadScript, type Redis, scriptFile } from '@tidings/stream'
-import { createLimit, type Limit, type Share } from './rate.js'
+import type { Keys, Redis } from '@tidings/stream'
 import { createTries, type Tries } from './tries.js'
 
 export interface RateSettings {
@@ -42,24 +41,18 @@ export interface LiveRates extends Rates {
   set(settings: RateSettings): void
 }
 
-const script = loadScript(scriptFile('rates.lua', import.meta.url))
-
 export function createRates(redis: Redis, keys: Keys, first: RateSettings): LiveRates {
-  const limit = (kind: string, perS: number, burst: number): Limit => {
-    const share: Share = async (key, rate, taken) =>
-      Number(await script.run(redis, [keys.rate(kind, key)], [rate.perS, rate.burst, taken]))
-    return createLimit({ perS, burst }, share)
-  }
-  const perSecond = (kind: string, rate: number): Limit => limit(kind, rate, 2 * rate)
-  const perMinute = (kind: string, rate: number): Limit => limit(kind, rate / 60, rate)
+  const everySecond = (kind: string, rate: number): Limit => createSharedLimit(redis, keys, kind, perSecond(rate))
+  const everyMinute = (kind: string, rate: number): Limit =>
+    createSharedLimit(redis, keys, kind, { perS: rate / 60, burst: rate })
   const tries: Tries = createTries(redis, keys)
   const limitsOf = (settings: RateSettings) => ({
-    sends: perSecond('sends', settings.sendsPerS),
-    calls: perSecond('calls', settings.callsPerS),
-    services: perSecond('service', settings.servicePerS),
-    strangers: perSecond('address', settings.addressPerS),
-    logins: perMinute('logins', settings.loginsPerMin),
-    registers: perMinute('registers', settings.registersPerMin),
+    sends: everySecond('sends', settings.sendsPerS),
+    calls: everySecond('calls', settings.callsPerS),
+    services: everySecond('service', settings.servicePerS),
+    strangers: everySecond('address', settings.addressPerS),
+    logins: everyMinute('logins', settings.loginsPerMin),
+    registers: everyMinute('registers', settings.registersPerMin),
   })
   let limits = limitsOf(first)
   let inForce = first

@@ -1,7 +1,8 @@
 /** Pushes at the edge: who may, what is right, what is passed on and what is answered. */
+
+import { createLimit } from '@tidings/accept'
 import { AppError } from '@tidings/protocol'
 import { test } from 'tap'
-import { createLimit } from '../src/rate.js'
 import { isProblem, PUSH_TOKEN, READ_TOKEN, ROOM, SEND_TOKEN, type World, world } from './world.js'
 
 const content = { title: 'Shipped' }

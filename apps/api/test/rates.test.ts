@@ -1,7 +1,8 @@
 /** Rate limits by themselves: one process' bucket, what it tells the others, and what counts as one address. */
+
+import { createLimit } from '@tidings/accept'
 import { AppError } from '@tidings/protocol'
 import { test } from 'tap'
-import { createLimit } from '../src/rate.js'
 import { isProblem, message, SEND_TOKEN, world } from './world.js'
 
 const RATE = { perS: 10, burst: 20 }

@@ -34,6 +34,7 @@ import { createPushService } from './push-service.js'
 import { createReceipts } from './receipts.js'
 import { createRooms } from './rooms.js'
 import { createRouted } from './routed.js'
+import { createSendLimit } from './send-limit.js'
 import type { Session } from './session.js'
 import { createSessions } from './sessions.js'
 import { createSlots } from './slots.js'
@@ -145,6 +146,9 @@ export async function startConnect(
     })
     life.add('rpc server', () => rpc.stop())
 
+    const limits = createLimits(config)
+    const limitWatch = await watchLimits(registry, limits.set, log)
+    life.add('limits', () => limitWatch.stop())
     const frameDeps: FrameDeps = {
       acceptor: edge.acceptor,
       tokens: edge.tokens,
@@ -154,11 +158,9 @@ export async function startConnect(
       typing: createTyping(bus),
       watch,
       logic: logic.client,
+      sends: createSendLimit(redis, keys, limits),
       log,
     }
-    const limits = createLimits(config)
-    const limitWatch = await watchLimits(registry, limits.set, log)
-    life.add('limits', () => limitWatch.stop())
     const openDeps: OpenDeps = {
       node,
       heartbeatMs: config.heartbeatMs,

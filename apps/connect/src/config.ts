@@ -9,6 +9,7 @@ const NAMES = [
   'TIDINGS_CONNECT_TRANSPORT',
   'TIDINGS_ORIGINS',
   'TIDINGS_RATE_LIMITS',
+  'TIDINGS_SENDS_PER_S',
   'TIDINGS_TRUST_PROXY',
   'TIDINGS_CONNECTIONS_PER_USER',
   'TIDINGS_CONNECTIONS_PER_ADDRESS',
@@ -33,6 +34,8 @@ export interface ConnectConfig {
   transport: 'auto' | 'uws' | 'ws'
   origins: readonly string[]
   rateLimits: boolean
+  /** Of a user, over HTTP and WebSockets together. */
+  sendsPerS: number
   /** Networks of the proxies in front, in CIDR notation. */
   trustProxy: readonly string[]
   /** On this node, while limits are on. */
@@ -58,6 +61,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): ConnectConfig {
     transport: env.TIDINGS_CONNECT_TRANSPORT,
     origins: env.TIDINGS_ORIGINS,
     rateLimits: env.TIDINGS_RATE_LIMITS === 'on',
+    sendsPerS: env.TIDINGS_SENDS_PER_S,
     trustProxy: env.TIDINGS_TRUST_PROXY,
     maxPerUser: env.TIDINGS_CONNECTIONS_PER_USER,
     maxPerAddress: env.TIDINGS_CONNECTIONS_PER_ADDRESS,

@@ -25,6 +25,7 @@ import { Compile } from 'typebox/compile'
 import type { Acks } from './ack.js'
 import type { CatchUp } from './catch-up.js'
 import { coveredTo } from './repair.js'
+import type { SendLimit } from './send-limit.js'
 import type { Session } from './session.js'
 import type { StoredReceipts } from './stored.js'
 import type { Typing } from './typing.js'
@@ -43,6 +44,7 @@ export interface FrameDeps {
   typing: Typing
   watch: Pick<Watch, 'watch'>
   logic: Pick<LogicClient, 'read'>
+  sends: SendLimit
   log: Logger
 }
 
@@ -188,6 +190,7 @@ export function handleFrame(
 
 async function send(deps: FrameDeps, session: Session, frame: Static<typeof Send>, raw: string): Promise<void> {
   const { to, type = 'text', clientId } = frame
+  deps.sends.take(session.user)
   checkSendable(type)
   const content = checkContent(rawMembers(raw).get('content'))
   if (SENDABLE_TYPES.has(type)) checkReply(content)

@@ -4,10 +4,10 @@ import type { Session } from './session.js'
 
 const BAD_FRAMES = 3
 const BAD_FRAMES_WITHIN_MS = 60_000
-/** Ops that a client says as often as somebody writes or something is shown: as many as messages of a user over HTTP. */
+/** Ops that a client says as often as somebody writes or something is shown. How many messages are taken is the user's own limit. */
 const BUSY_OPS = new Set(['send', 'ack', 'read'])
-const BUSY_PER_S = 500
-const BUSY_BURST = 1_000
+const BUSY_PER_S = 250
+const BUSY_BURST = 500
 /** All others, and what is no frame at all. */
 const FRAMES_PER_S = 20
 const FRAMES_BURST = 40

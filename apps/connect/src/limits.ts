@@ -3,6 +3,8 @@ import type { LiveLimits } from '@tidings/service'
 import type { ConnectConfig, SessionsPolicy } from './config.js'
 
 export interface ConnectLimits {
+  /** Messages of a user per second, whatever way they come; Infinity where limits are off. */
+  readonly sendsPerS: number
   /** Live sessions that a user may have here; Infinity where limits are off. */
   readonly perUser: number
   /** WebSockets from one address here; Infinity where limits are off. */
@@ -15,11 +17,17 @@ export interface ConnectLimits {
 }
 
 export function createLimits(
-  config: Pick<ConnectConfig, 'rateLimits' | 'maxPerUser' | 'maxPerAddress' | 'sessionsPerUser' | 'sessionsPolicy'>,
+  config: Pick<
+    ConnectConfig,
+    'rateLimits' | 'sendsPerS' | 'maxPerUser' | 'maxPerAddress' | 'sessionsPerUser' | 'sessionsPolicy'
+  >,
 ): ConnectLimits {
   let live: LiveLimits = {}
   const unlessOff = (most: number): number => (config.rateLimits ? most : Number.POSITIVE_INFINITY)
   return {
+    get sendsPerS() {
+      return unlessOff(live.sendsPerS ?? config.sendsPerS)
+    },
     get perUser() {
       return unlessOff(live.connectionsPerUser ?? config.maxPerUser)
     },

@@ -22,6 +22,7 @@ t.test('of many who come at once a few are let in, and the others are sent away 
     node: 'connect-1',
     heartbeatMs: 25_000,
     limits: {
+      sendsPerS: Number.POSITIVE_INFINITY,
       perUser: Number.POSITIVE_INFINITY,
       perAddress: Number.POSITIVE_INFINITY,
       sessionsPerUser: 0,

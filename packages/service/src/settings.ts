@@ -238,7 +238,7 @@ export const settings = {
   )({
     default: 500,
     example: '1 to 1000000',
-    desc: 'Messages over HTTP per second and user, over all api processes; twice as many in a burst.',
+    desc: 'Messages per second and user, over HTTP and WebSockets and all processes together; twice as many in a burst.',
   }),
   TIDINGS_CALLS_PER_S: int(
     1,

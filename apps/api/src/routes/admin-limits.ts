@@ -9,7 +9,7 @@ const strict = { additionalProperties: false } as const
 const tags = ['admin']
 
 const MEANINGS: Record<LimitName, string> = {
-  sendsPerS: 'Messages over HTTP per second and user.',
+  sendsPerS: 'Messages per second and user, over HTTP and WebSockets together.',
   callsPerS: 'Other calls per second and user.',
   servicePerS: 'Calls and messages per second and service token.',
   addressPerS: 'Calls without a valid token per second and address.',

@@ -6,6 +6,7 @@
  * much is waited for. While Redis is away each process goes on with its own bucket.
  */
 import { AppError } from '@tidings/protocol'
+import { type Keys, loadScript, type Redis, scriptFile } from '@tidings/stream'
 
 /** Beyond it the oldest bucket is forgotten here; Redis knows what was taken from it. */
 const MAX_KEPT = 50_000
@@ -41,6 +42,18 @@ export interface Limit {
   takeAll(key: string, wanted: number): void
   /** @returns the error for whoever came too early */
   refusal(key: string): AppError
+}
+
+const script = loadScript(scriptFile('rate.lua', import.meta.url))
+
+/** What a rate holds when nothing was taken for a while: two seconds of it. */
+export const perSecond = (perS: number): Rate => ({ perS, burst: 2 * perS })
+
+/** A limit of this kind that all processes share through Redis, of whatever app they are. */
+export function createSharedLimit(redis: Redis, keys: Keys, kind: string, rate: Rate): Limit {
+  return createLimit(rate, async (key, { perS, burst }, taken) =>
+    Number(await script.run(redis, [keys.rate(kind, key)], [perS, burst, taken])),
+  )
 }
 
 /**
