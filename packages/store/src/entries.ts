@@ -142,9 +142,11 @@ async function addMembersOf(db: Db, open: readonly FencedEntry[], members: reado
 /** Gathers rows for one statement, or for several when they are long. */
 function rowsFor(db: Db, statement: string) {
   let rows = ''
+  /** What is added while the statement runs belongs to the next one. */
   async function flush(): Promise<void> {
-    if (rows !== '') await db.run(statement, [asIs(rows)])
+    const full = rows
     rows = ''
+    if (full !== '') await db.run(statement, [asIs(full)])
   }
   return {
     flush,

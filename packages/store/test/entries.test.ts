@@ -52,6 +52,19 @@ t.test('the same batch again changes nothing, also when it overlaps with new ent
   t.equal(await maxSeq(store, c), 4)
 })
 
+t.test('promise 1: a batch that is too long for one statement loses none of its entries', async (t) => {
+  const c = 'dm:alice:many'
+  const content = `{"long":"${'x'.repeat(14_000)}"}`
+  const entries = Array.from({ length: 500 }, (_, i) => entryOf(c, i + 1, { content }))
+  t.ok(entries.length * content.length > 3 * 2 * 1024 * 1024, 'several statements')
+  await insertEntries(store, fenced(...entries), 'persist')
+  const rows = await readEntries(store, c, { after: 0, limit: 1_000 })
+  t.same(
+    rows.map(({ entry }) => entry.seq),
+    entries.map(({ seq }) => seq),
+  )
+})
+
 t.test('another entry at a seq, and an id used elsewhere, are conflicts; the neighbours are stored', async (t) => {
   const c = 'dm:alice:conflict'
   const first = entryOf(c, 1)
