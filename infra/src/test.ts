@@ -7,6 +7,7 @@ import { finished } from 'node:stream/promises'
 import { checkout } from './checkout.js'
 import { codeOf, Failure } from './failure.js'
 import { startStores, type TestStores } from './stores.js'
+import { failures, totals } from './tap-report.js'
 
 const say = (line: string): void => console.error(`tidings test: ${line}`)
 
@@ -38,7 +39,11 @@ export async function test(args: string[]): Promise<number> {
       stores.env,
       interrupted,
     )
-    const { passed, failed } = totals(report)
+    const text = read(report)
+    const { passed, failed } = totals(text)
+    const bad = failures(text)
+    // Who keeps only the end of a long report finds the reason there.
+    if (bad.length > 0) console.log(['', 'What failed, once more:', ...bad, ''].join('\n'))
     const good = exitCode === 0 && failed === 0 && passed > 0
     // A run that tap calls bad without a failed assertion: a file that crashed or ran too long.
     console.log(`${passed} passed, ${good ? 0 : Math.max(failed, 1)} failed`)
@@ -143,15 +148,11 @@ async function copy(output: Readable, report: string): Promise<void> {
   await finished(file)
 }
 
-/** Adds up what tap reported: `# { total: 11, pass: 10, fail: 1 }`, its last word on the whole run. */
-function totals(report: string): { passed: number; failed: number } {
-  let text = ''
+function read(report: string): string {
   try {
-    text = readFileSync(report, 'utf8')
+    return readFileSync(report, 'utf8')
   } catch (error) {
     if (codeOf(error) !== 'ENOENT') throw error
+    return ''
   }
-  const line = [...text.matchAll(/^# \{ total: \d+.*\}$/gm)].at(-1)?.[0] ?? ''
-  const count = (word: string): number => Number(new RegExp(`\\b${word}: (\\d+)`).exec(line)?.[1] ?? 0)
-  return { passed: count('pass'), failed: count('fail') }
 }
