@@ -4,6 +4,7 @@
  */
 import { inChunks } from './chunks.js'
 import { type Db, type Store, transaction } from './db.js'
+import { PLACE_COLUMNS, type PlaceColumns, type PushPlace, toPushedDevice } from './push-place.js'
 
 export interface DuePush {
   user: string
@@ -26,7 +27,7 @@ export interface DuePush {
 export interface ClaimedPush extends DuePush {
   tries: number
   /** Undefined: the device has no subscription any more, or its user may not act any more. */
-  subscription: { id: number; endpoint: string; p256dh: string; auth: string } | undefined
+  subscription: PushPlace | undefined
   /** The user wants to hear nothing of the conversation now. */
   muted: boolean
   /** What the sender is called, undefined for somebody without a row. */
@@ -102,21 +103,12 @@ export async function claimPushes(
   return await withPlaces(store, claimed)
 }
 
-interface Place {
-  id: string
-  user: string
-  device: string
-  endpoint: string
-  p256dh: string
-  auth: string
-}
-
 /** Where each goes to, and what people see of it. Indexes: push_subscriptions_device, conversation_flags_pk, and the primary keys of users and rooms. */
 async function withPlaces(store: Store, rows: readonly (DuePush & { tries: number })[]): Promise<ClaimedPush[]> {
   if (rows.length === 0) return []
   return store.use(async (db) => {
-    const subscriptions = await db.select<Place>(
-      `SELECT s.id, s.user, s.device, s.endpoint, s.p256dh, s.auth FROM push_subscriptions AS s JOIN users AS u ON u.id = s.user
+    const subscriptions = await db.select<PlaceColumns>(
+      `SELECT ${PLACE_COLUMNS} FROM push_subscriptions AS s JOIN users AS u ON u.id = s.user
         WHERE (s.user, s.device) IN (?) AND u.disabled_at IS NULL AND u.deleted_at IS NULL`,
       [rows.map(({ user, device }) => [user, device])],
     )
@@ -132,23 +124,22 @@ async function withPlaces(store: Store, rows: readonly (DuePush & { tries: numbe
       [rows.map(({ user, conversation }) => [user, conversation]), Date.now()],
     )
     const silent = new Set(muted.map(({ user, conversation }) => `${user} ${conversation}`))
-    const byDevice = new Map(subscriptions.map((one) => [`${one.user} ${one.device}`, one]))
+    const byDevice = new Map(
+      subscriptions.map(toPushedDevice).map((one) => [`${one.user} ${one.device}`, one.subscription]),
+    )
     const userNames = new Map(users.map(({ id, name }) => [id, name]))
     const roomNames = new Map(rooms.map(({ id, name }) => [id, name]))
-    return rows.map((row) => {
-      const found = byDevice.get(`${row.user} ${row.device}`)
-      return {
-        ...row,
-        seq: Number(row.seq),
-        id: String(row.id),
-        expiresAt: row.expiresAt === null ? null : Number(row.expiresAt),
-        urgent: Boolean(row.urgent),
-        subscription: found && { ...found, id: Number(found.id) },
-        muted: silent.has(`${row.user} ${row.conversation}`),
-        fromName: userNames.get(row.from),
-        roomName: roomNames.get(roomOf(row.conversation)),
-      }
-    })
+    return rows.map((row) => ({
+      ...row,
+      seq: Number(row.seq),
+      id: String(row.id),
+      expiresAt: row.expiresAt === null ? null : Number(row.expiresAt),
+      urgent: Boolean(row.urgent),
+      subscription: byDevice.get(`${row.user} ${row.device}`),
+      muted: silent.has(`${row.user} ${row.conversation}`),
+      fromName: userNames.get(row.from),
+      roomName: roomNames.get(roomOf(row.conversation)),
+    }))
   })
 }
 

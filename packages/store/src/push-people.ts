@@ -1,5 +1,6 @@
 /** Whom a push to a large room or to everyone is for, a page of people at a time, in the order of their names. */
 import type { Db, Store } from './db.js'
+import { PLACE_COLUMNS, type PlaceColumns, type PushedDevice, toPushedDevice } from './push-place.js'
 
 /** What the pass tells of. */
 export interface WidePush {
@@ -9,14 +10,8 @@ export interface WidePush {
   sentAt: number
 }
 
-/** A device that has not acknowledged it, as far as MySQL knows. */
-export interface PushedDevice {
-  user: string
-  device: string
-  subscription: { id: number; endpoint: string; p256dh: string; auth: string }
-}
-
 export interface PeoplePage {
+  /** Those that have not acknowledged it, as far as MySQL knows. */
   devices: PushedDevice[]
   /** The last one who was looked at; undefined when there is nobody further. */
   upTo: string | undefined
@@ -40,7 +35,7 @@ const SINCE = 'AND u.feed_start < ?'
 
 // Indexes: push_subscriptions_device for the range, and the primary keys of all others.
 const devicesSql = (isOfRoom: boolean): string =>
-  `SELECT s.id, s.user, s.device, s.endpoint, s.p256dh, s.auth FROM push_subscriptions AS s
+  `SELECT ${PLACE_COLUMNS} FROM push_subscriptions AS s
     JOIN users AS u ON u.id = s.user
     ${isOfRoom ? MEMBERS : ''}
     LEFT JOIN cursors AS c ON c.user = s.user AND c.device = s.device AND c.conversation = ?
@@ -98,20 +93,11 @@ async function devicesBetween(
   after: string,
   last: string,
 ): Promise<PushedDevice[]> {
-  const rows = await db.select<{
-    id: string
-    user: string
-    device: string
-    endpoint: string
-    p256dh: string
-    auth: string
-  }>(devicesSql(isOfRoom), [
+  const rows = await db.select<PlaceColumns>(devicesSql(isOfRoom), [
     ...(isOfRoom ? [conversation, seq] : []),
     ...[conversation, conversation, conversation, after, last, from, new Date(sentAt)],
     ...(isOfRoom ? [] : [seq]),
     ...[seq, seq, Date.now()],
   ])
-  return rows.map(({ user, device, id, endpoint, p256dh, auth }) => ({
-    ...{ user, device, subscription: { id: Number(id), endpoint, p256dh, auth } },
-  }))
+  return rows.map(toPushedDevice)
 }

@@ -4,8 +4,7 @@
  * page twice; pages of several conversations take turns; the delivery of other entries and pushes waits for none of it. What a service does
  * not take becomes a push that is due to its device alone, and is tried again like all others.
  */
-import { AppError } from '@tidings/protocol'
-import type { Logger, StageMetrics, Stoppable } from '@tidings/service'
+import type { Stoppable } from '@tidings/service'
 import {
   advancePass,
   claimPass,
@@ -15,14 +14,12 @@ import {
   type PushedDevice,
   postponePass,
   pushPeopleAfter,
-  type Store,
 } from '@tidings/store'
-import { type Keys, type Redis, readPositions } from '@tidings/stream'
-import type { Post } from './outgoing.js'
+import { readPositions } from '@tidings/stream'
+import { startLooker } from './looker.js'
 import { createPassTargets, type Target } from './pass-target.js'
 import { createPushHosts, type PushBounds } from './push-hosts.js'
-import { createPushPost, hostOf, type Placed, RETRY } from './push-post.js'
-import type { Vapid } from './push-request.js'
+import { createPushPost, hostOf, type Placed, type PushDeps, RETRY } from './push-post.js'
 
 const LOOK_EVERY_MS = 500
 /** People in a page: so many may be told twice, and be in memory with up to twenty devices each. */
@@ -32,28 +29,13 @@ const BOUNDS: PushBounds = { inAll: 128, perHost: 64 }
 /** A page that takes longer ends with whom it has reached. Well within the time for which it is lent, with the requests that then still run. */
 const PAGE_MS = 5_000
 const CLAIM_MS = 20_000
-/** Requests that run when the worker stops may take this long. */
-const FINISH_MS = 1_500
 
-export interface PushPassesDeps {
-  store: Store
-  redis: Redis
-  keys: Keys
-  post: Post
-  /** Ends the requests that run. */
-  cut(): void
-  vapid: Vapid
-  /** How long devices have to acknowledge. */
-  afterMs: number
+export interface PushPassesDeps extends PushDeps {
   withText: boolean
   /** How many people have subscriptions. */
   subscribers: { readonly size: number }
   /** May so many more devices wait for a push? They count from then on. */
   admit(devices: number): boolean
-  metrics: StageMetrics
-  log: Logger
-  lookEveryMs?: number
-  claimMs?: number
   people?: number
 }
 
@@ -65,13 +47,11 @@ interface PageDone {
 }
 
 export function startPushPasses(deps: PushPassesDeps): Stoppable {
-  const { store, redis, keys, post, cut, vapid, afterMs, subscribers, admit, metrics, log } = deps
+  const { store, redis, keys, cut, afterMs, subscribers, admit, metrics, log } = deps
   const { lookEveryMs = LOOK_EVERY_MS, claimMs = CLAIM_MS, people = PEOPLE } = deps
   const hosts = createPushHosts(Math.random, BOUNDS)
-  const send = createPushPost({ store, post, vapid, hosts, log })
+  const send = createPushPost(deps, hosts)
   const targets = createPassTargets(deps)
-  let stopped = false
-  let looking: Promise<void> | undefined
 
   /** Those that have it by now, MySQL being a moment behind. One round trip. */
   async function withoutDone(devices: readonly PushedDevice[], { conversation }: Pass, seq: number) {
@@ -119,7 +99,7 @@ export function startPushPasses(deps: PushPassesDeps): Stoppable {
     }
 
     for (const push of pushes) {
-      const isOver = stopped || failures.length > 0 || performance.now() - began > PAGE_MS
+      const isOver = looker.isStopped || failures.length > 0 || performance.now() - began > PAGE_MS
       if (isOver && push.user !== reached) {
         isWhole = false
         break
@@ -181,36 +161,16 @@ export function startPushPasses(deps: PushPassesDeps): Stoppable {
   }
 
   async function look(): Promise<void> {
-    while (!stopped) {
+    while (!looker.isStopped) {
       const due = await nextPassDue(store)
       const now = Date.now()
-      if (stopped || !due || due.getTime() > now) return
+      if (looker.isStopped || !due || due.getTime() > now) return
       const pass = await claimPass(store, new Date(now), new Date(now + claimMs))
       if (!pass) return
       await doPage(pass)
     }
   }
 
-  function tell(error: unknown): void {
-    // Away is said by the stores; what is lent comes back by itself.
-    if (!(error instanceof AppError)) log.error({ err: error }, 'a page of pushes cannot be sent')
-  }
-
-  const timer = setInterval(() => {
-    looking ??= look()
-      .catch(tell)
-      .finally(() => {
-        looking = undefined
-      })
-  }, lookEveryMs)
-
-  return {
-    async stop() {
-      stopped = true
-      clearInterval(timer)
-      const later = setTimeout(cut, FINISH_MS)
-      await looking
-      clearTimeout(later)
-    },
-  }
+  const looker = startLooker({ look, everyMs: lookEveryMs, cut, trouble: 'a page of pushes cannot be sent', log })
+  return { stop: looker.stop }
 }

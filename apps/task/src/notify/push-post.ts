@@ -1,13 +1,32 @@
 /** One push to its service, and what came of it. */
 import { AppError } from '@tidings/protocol'
-import type { Logger } from '@tidings/service'
+import type { Logger, StageMetrics } from '@tidings/service'
 import { type ClaimedPush, forgetPushSubscription, type Store } from '@tidings/store'
+import type { Keys, Redis } from '@tidings/stream'
 import type { Post } from './outgoing.js'
 import type { PushHosts } from './push-hosts.js'
 import { pushRequest, type Vapid } from './push-request.js'
 
 /** Between the tries of a push. */
 export const RETRY = { firstMs: 2_000, maxMs: 3_600_000 }
+
+/** What sending pushes takes, whoever they are for. */
+export interface PushDeps {
+  store: Store
+  redis: Redis
+  keys: Keys
+  post: Post
+  /** Ends the requests that run. */
+  cut(): void
+  vapid: Vapid
+  /** How long a device has to acknowledge. */
+  afterMs: number
+  metrics: StageMetrics
+  log: Logger
+  lookEveryMs?: number
+  /** What is claimed is nobody else's for so long. */
+  claimMs?: number
+}
 
 export type Placed = ClaimedPush & { subscription: NonNullable<ClaimedPush['subscription']> }
 /** `again`: after so many milliseconds at least. */
@@ -19,14 +38,10 @@ export const hostOf = ({ subscription }: Pick<Placed, 'subscription'>): string =
  * @returns sends a push whose host has given it a place, and gives that back
  * @throws AppError `unavailable` when the end of a subscription could not be written
  */
-export function createPushPost(deps: {
-  store: Store
-  post: Post
-  vapid: Vapid
-  hosts: PushHosts
-  log: Logger
-}): (push: Placed) => Promise<PushFate> {
-  const { store, post, vapid, hosts, log } = deps
+export function createPushPost(
+  { store, post, vapid, log }: Pick<PushDeps, 'store' | 'post' | 'vapid' | 'log'>,
+  hosts: PushHosts,
+): (push: Placed) => Promise<PushFate> {
   return async (push) => {
     const host = hostOf(push)
     let well = false

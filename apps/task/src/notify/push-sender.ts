@@ -5,62 +5,29 @@
  * A push service that is slow or dead holds up nobody but the devices that use it. It is a hint: what a service refuses for a day is given up,
  * for the entry waits for the device anyway.
  */
-import { AppError } from '@tidings/protocol'
-import { backoffMs, type Logger, type StageMetrics, type Stoppable } from '@tidings/service'
-import {
-  type ClaimedPush,
-  claimPushes,
-  finishPush,
-  holdPushes,
-  nextPushDue,
-  postponePush,
-  type Store,
-} from '@tidings/store'
-import type { Keys, Redis } from '@tidings/stream'
-import type { Post } from './outgoing.js'
+import { backoffMs, type Stoppable } from '@tidings/service'
+import { type ClaimedPush, claimPushes, finishPush, holdPushes, nextPushDue, postponePush } from '@tidings/store'
+import { startLooker } from './looker.js'
 import { createPushHosts, IN_ALL } from './push-hosts.js'
 import { createPushNeed } from './push-need.js'
-import { createPushPost, hostOf, type Placed, type PushFate, RETRY } from './push-post.js'
-import { TTL_S, type Vapid } from './push-request.js'
+import { createPushPost, hostOf, type Placed, type PushDeps, type PushFate, RETRY } from './push-post.js'
+import { TTL_S } from './push-request.js'
 
 const LOOK_EVERY_MS = 500
 const CLAIM = 64
 /** Longer than a request may take. */
 const CLAIM_MS = 15_000
-/** Requests that run when the worker stops may take this long. */
-const FINISH_MS = 1_500
 
 type Fate = PushFate | 'not_needed'
 
-export function startPushSender(deps: {
-  store: Store
-  redis: Redis
-  keys: Keys
-  post: Post
-  /** Ends the requests that run. */
-  cut(): void
-  vapid: Vapid
-  /** How long a device has to acknowledge. */
-  afterMs: number
-  metrics: StageMetrics
-  log: Logger
-  lookEveryMs?: number
-  claimMs?: number
-}): Stoppable {
-  const { store, redis, keys, post, cut, vapid, afterMs, metrics, log } = deps
+export function startPushSender(deps: PushDeps): Stoppable {
+  const { store, cut, afterMs, metrics, log } = deps
   const { lookEveryMs = LOOK_EVERY_MS, claimMs = CLAIM_MS } = deps
   const hosts = createPushHosts()
-  const need = createPushNeed({ store, redis, keys })
-  const send = createPushPost({ store, post, vapid, hosts, log })
+  const need = createPushNeed(deps)
+  const send = createPushPost(deps, hosts)
   /** Pushes on their way, and what became of them on its way into the store. */
   const running = new Set<Promise<void>>()
-  let stopped = false
-  let looking: Promise<void> | undefined
-
-  function tell(error: unknown): void {
-    // Away is said by the stores; what is claimed comes back by itself.
-    if (!(error instanceof AppError)) log.error({ err: error }, 'pushes cannot be sent')
-  }
 
   /** @param began by `performance.now()` */
   async function settleOne(push: ClaimedPush, fate: Fate, began: number): Promise<void> {
@@ -88,7 +55,7 @@ export function startPushSender(deps: {
   /** Lets it run: nobody waits for it but `stop`. */
   function start(work: () => Promise<void>): void {
     const one = work()
-      .catch(tell)
+      .catch(looker.tell)
       .finally(() => running.delete(one))
     running.add(one)
   }
@@ -104,12 +71,12 @@ export function startPushSender(deps: {
   }
 
   async function look(): Promise<void> {
-    while (!stopped) {
+    while (!looker.isStopped) {
       // Whoever ends makes room, and no further one is claimed before: it could not be sent.
       while (running.size >= IN_ALL) await Promise.race(running)
       const due = await nextPushDue(store)
       const now = Date.now()
-      if (stopped || !due || due.getTime() > now) return
+      if (looker.isStopped || !due || due.getTime() > now) return
       const limit = Math.min(CLAIM, IN_ALL - running.size)
       const pushes = await claimPushes(store, { limit, now: new Date(now), until: new Date(now + claimMs) })
       if (pushes.length === 0) return
@@ -131,24 +98,11 @@ export function startPushSender(deps: {
     }
   }
 
-  const timer = setInterval(() => {
-    looking ??= look()
-      .catch(tell)
-      .finally(() => {
-        looking = undefined
-      })
-  }, lookEveryMs)
-
-  return {
-    async stop() {
-      stopped = true
-      clearInterval(timer)
-      const later = setTimeout(cut, FINISH_MS)
-      await looking
-      await Promise.all(running)
-      clearTimeout(later)
-    },
-  }
+  const looker = startLooker({
+    ...{ look, everyMs: lookEveryMs, cut, trouble: 'pushes cannot be sent', log },
+    rest: () => Promise.all(running),
+  })
+  return { stop: looker.stop }
 }
 
 /** Would nobody want it any more by then? */

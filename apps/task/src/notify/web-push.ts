@@ -1,13 +1,12 @@
 /** Web Push put together: who has subscriptions, what is noted of an entry, and the two senders, each with its bound. */
 import { EVERYONE } from '@tidings/protocol'
-import { gauge, type Lifecycle, type Logger, type MetricsRegistry, type StageMetrics } from '@tidings/service'
-import { countPasses, countPushes, type DuePush, forgetPasses, type Store, type WideEntry } from '@tidings/store'
-import type { Delivery, Keys, Redis } from '@tidings/stream'
+import { gauge, type Lifecycle, type MetricsRegistry, type StageMetrics } from '@tidings/service'
+import { countPasses, countPushes, type DuePush, forgetPasses, type WideEntry } from '@tidings/store'
+import type { Delivery } from '@tidings/stream'
 import { createDuePushes } from './due-pushes.js'
 import type { NotifyConfig } from './notify.js'
-import type { Post } from './outgoing.js'
 import { startPushPasses } from './push-passes.js'
-import type { Vapid } from './push-request.js'
+import type { PushDeps } from './push-post.js'
 import { startPushSender } from './push-sender.js'
 import { watchSubscribers } from './subscribers.js'
 
@@ -29,20 +28,14 @@ export interface WebPush {
   of(batch: readonly Delivery[]): Promise<{ devices: DuePush[]; wide: WideEntry[] }>
 }
 
-export async function startWebPush(deps: {
-  store: Store
-  redis: Redis
-  keys: Keys
-  post: Post
-  /** Ends the requests that run. */
-  cut(): void
-  vapid: Vapid
+export interface WebPushDeps extends Omit<PushDeps, 'afterMs' | 'metrics'> {
   config: Pick<NotifyConfig, 'webPushAfterMs' | 'webPushContent'>
-  log: Logger
   life: Lifecycle
   metrics: MetricsRegistry
   stage: StageMetrics
-}): Promise<WebPush> {
+}
+
+export async function startWebPush(deps: WebPushDeps): Promise<WebPush> {
   const { store, redis, keys, config, log, life, metrics, stage } = deps
   const subscribers = await watchSubscribers({ store, log })
   life.add('push subscribers', () => subscribers.stop())

@@ -21,6 +21,7 @@ import {
 } from '@tidings/store'
 import { type Breaker, createBreaker } from './breaker.js'
 import type { Hooks } from './hooks.js'
+import { startLooker } from './looker.js'
 import type { Answer, Post } from './outgoing.js'
 import { secretsAt, signedHeaders } from './signature.js'
 
@@ -34,8 +35,6 @@ const IN_ALL = 256
 /** Longer than a request may take: a row that is claimed is nobody else's. */
 const CLAIM_MS = 15_000
 const RETRY = { firstMs: 1_000, maxMs: 3_600_000 }
-/** Requests that run when the worker stops may take this long. */
-const FINISH_MS = 1_500
 const DAY_MS = 24 * 3_600_000
 const DEAD_KEPT_MS = 30 * DAY_MS
 const MOST_DEAD = 10_000
@@ -72,7 +71,6 @@ export function startWebhookSender(deps: {
   /** Webhooks for which there was no room when something was due to them. */
   const crowdedOut = new Set<string>()
   let inAll = 0
-  let stopped = false
   let buriedAt = performance.now()
   let forgotAt = performance.now()
 
@@ -99,7 +97,7 @@ export function startWebhookSender(deps: {
   }
 
   async function pump(id: string): Promise<void> {
-    while (!stopped) {
+    while (!looker.isStopped) {
       const hook = hooks.get(id)
       if (!hook || hook.disabledAt !== null) return
       const { host } = new URL(hook.url)
@@ -188,7 +186,7 @@ export function startWebhookSender(deps: {
   }
 
   function kick(id: string): void {
-    if (stopped) return
+    if (looker.isStopped) return
     again.add(id)
     if (pumping.has(id)) return
     again.delete(id)
@@ -232,29 +230,12 @@ export function startWebhookSender(deps: {
     }
   }
 
-  let looking: Promise<void> | undefined
-  const timer = setInterval(() => {
-    looking ??= look()
-      .catch((error: unknown) => {
-        if (!(error instanceof AppError)) log.error({ err: error }, 'deliveries cannot be looked for')
-      })
-      .finally(() => {
-        looking = undefined
-      })
-  }, lookEveryMs)
-
-  return {
-    kick,
-    /** What is on its way may end; what does not in time is tried again. */
-    async stop() {
-      stopped = true
-      clearInterval(timer)
-      const later = setTimeout(cut, FINISH_MS)
-      await looking
-      await Promise.all(pumping.values())
-      clearTimeout(later)
-    },
-  }
+  const looker = startLooker({
+    ...{ look, everyMs: lookEveryMs, cut, trouble: 'deliveries cannot be looked for', log },
+    // What is on its way may end; what does not in time is tried again.
+    rest: () => Promise.all(pumping.values()),
+  })
+  return { kick, stop: looker.stop }
 }
 
 function reasonOf(answer: Answer | { error: string }): string {
