@@ -8,7 +8,7 @@ import { connectRedis, createKeys, type Delivery, type Keys, type Redis } from '
 import type { Test } from 'tap'
 import { createPersister, type Persister } from '../src/persist.js'
 
-export const log = createLogger({ app: 'task', instance: 'test', level: process.env.TEST_LOG ?? 'silent' })
+export const log = createLogger({ app: 'task', instance: 'test', level: 'silent' })
 
 export interface World {
   redis: Redis

@@ -1,10 +1,10 @@
 /** Web Push from outside: subscriptions are one's own, and what is acknowledged in time is not pushed. */
 import { randomBytes } from 'node:crypto'
+import { createBrowser, vapidKeys } from '@tidings/task/test/browser'
 import t from 'tap'
 import { type Reply, type TestUser, until, type World, world } from '../src/index.js'
-import { keyPair } from './push-service.js'
 
-const vapid = keyPair()
+const vapid = vapidKeys()
 const ENV = {
   TIDINGS_TASK_GROUPS: 'push,persist,notify',
   TIDINGS_VAPID_PUBLIC_KEY: vapid.publicKey,
@@ -12,7 +12,10 @@ const ENV = {
   TIDINGS_WEB_PUSH_AFTER_S: '3600',
 }
 
-const keys = () => ({ p256dh: keyPair().publicKey, auth: randomBytes(16).toString('base64url') })
+const keys = () => {
+  const { p256dh, auth } = createBrowser()
+  return { p256dh, auth }
+}
 const body = (device: string, over: Record<string, unknown> = {}) => ({
   device,
   endpoint: `https://push.example.com/send/${randomBytes(8).toString('hex')}`,

@@ -1,10 +1,11 @@
 /** Web Push to large rooms and to everyone: who gets it and who does not, however many there are, and when a worker dies in the midst. */
+import { vapidKeys } from '@tidings/task/test/browser'
 import t from 'tap'
 import { type TestUser, until, type World, type WorldOptions, world } from '../src/index.js'
-import { keyPair, type PushService, pushService } from './push-service.js'
+import { type PushService, pushService } from './push-service.js'
 import { PUSH, push } from './pushing.js'
 
-const vapid = keyPair()
+const vapid = vapidKeys()
 const ENV = {
   TIDINGS_TASK_GROUPS: 'push,persist,notify',
   TIDINGS_VAPID_PUBLIC_KEY: vapid.publicKey,

@@ -1,5 +1,5 @@
 /** Pushes, to a push service of the test's own that opens them as a browser does. */
-import { createDecipheriv, createECDH, createHash, createPublicKey, hkdfSync, randomBytes, verify } from 'node:crypto'
+import { createHash, createPublicKey, verify } from 'node:crypto'
 import { Agent, createServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { createMetrics, type Stoppable, stageMetrics } from '@tidings/service'
@@ -13,8 +13,10 @@ import {
 } from '@tidings/store'
 import t, { type Test } from 'tap'
 import { createPost } from '../../src/notify/outgoing.js'
+import type { Vapid } from '../../src/notify/push-request.js'
 import { startPushSender } from '../../src/notify/push-sender.js'
 import { log, until, type World, world } from '../world.js'
+import { type Browser, createBrowser, vapidKeys } from './browser.js'
 import { selfSigned } from './certificate.js'
 
 const CONVERSATION = 'dm:alice:bob'
@@ -62,41 +64,6 @@ async function pushService(t: Test): Promise<Service> {
   return service
 }
 
-/** A browser: its keys, and how it opens what it is sent (RFC 8291). */
-function browser() {
-  const pair = createECDH('prime256v1')
-  pair.generateKeys()
-  const auth = randomBytes(16)
-  const derive = (ikm: Buffer, salt: Buffer, info: Buffer | string, length: number): Buffer =>
-    Buffer.from(hkdfSync('sha256', ikm, salt, info, length))
-  return {
-    p256dh: pair.getPublicKey('base64url'),
-    auth: auth.toString('base64url'),
-    open(body: Buffer): unknown {
-      const salt = body.subarray(0, 16)
-      const sender = body.subarray(21, 21 + body[20]!)
-      const sealed = body.subarray(21 + body[20]!)
-      const info = Buffer.concat([Buffer.from('WebPush: info\0'), pair.getPublicKey(), sender])
-      const ikm = derive(pair.computeSecret(sender), auth, info, 32)
-      const key = derive(ikm, salt, 'Content-Encoding: aes128gcm\0', 16)
-      const nonce = derive(ikm, salt, 'Content-Encoding: nonce\0', 12)
-      const decipher = createDecipheriv('aes-128-gcm', key, nonce)
-      decipher.setAuthTag(sealed.subarray(-16))
-      const padded = Buffer.concat([decipher.update(sealed.subarray(0, -16)), decipher.final()])
-      return JSON.parse(padded.subarray(0, padded.lastIndexOf(2)).toString())
-    },
-  }
-}
-
-function vapidKeys() {
-  const pair = createECDH('prime256v1')
-  pair.generateKeys()
-  const privateKey = Buffer.concat([Buffer.alloc(32), pair.getPrivateKey()])
-    .subarray(-32)
-    .toString('base64url')
-  return { publicKey: pair.getPublicKey('base64url'), privateKey, subject: 'mailto:test@example.com' }
-}
-
 /** The claims of a VAPID token, its signature checked with the key that stands beside it (RFC 8292). */
 function claimsOf(authorization: string, publicKey: string): Record<string, unknown> {
   const [, token = '', shown = ''] = /^vapid t=([^,\s]+), k=(\S+)$/.exec(authorization) ?? []
@@ -121,8 +88,8 @@ function claimsOf(authorization: string, publicKey: string): Record<string, unkn
 interface Stage {
   w: World
   service: Service
-  vapid: ReturnType<typeof vapidKeys>
-  device: ReturnType<typeof browser>
+  vapid: Vapid
+  device: Browser
   /** Notes that bob's phone is due a push of this entry. */
   note(seq: number, over?: Partial<DuePush>, dueInMs?: number): Promise<void>
   /** Another device of bob's, at another push service. */
@@ -134,8 +101,8 @@ interface Stage {
 async function stage(t: Test): Promise<Stage> {
   const w = await world(t)
   const service = await pushService(t)
-  const vapid = vapidKeys()
-  const device = browser()
+  const vapid = { ...vapidKeys(), subject: 'mailto:test@example.com' }
+  const device = createBrowser()
   for (const id of ['alice', 'bob'])
     await w.store.use((db) =>
       db.run('INSERT INTO users (id, display_name, created_at) VALUES (?)', [[id, `${id}'s name`, new Date()]]),
