@@ -19,7 +19,9 @@ import {
   createStreamMetrics,
   type Keys,
   type Redis,
+  type RevocationWatch,
   watchPressure,
+  watchRevocations,
 } from '@tidings/stream'
 import { type Acceptor, createAcceptor } from './accept.js'
 import { createConversationIndex } from './conversation-index.js'
@@ -29,7 +31,6 @@ import { createPermits } from './permits.js'
 import { createPreSendMetrics } from './pre-send/metrics.js'
 import { createPreSend, type PreSendConfig } from './pre-send/pre-send.js'
 import { createPushAcceptor, type PushAcceptor } from './push.js'
-import { type Revocations, watchRevocations } from './revocations.js'
 import { createScreen } from './screen.js'
 import { createSeenUsers, type SeenUsers } from './seen-users.js'
 import { createTickets, type Tickets } from './tickets.js'
@@ -123,7 +124,7 @@ export interface Edge {
   logic: Logic
   tokens: Tokens
   tickets: Tickets
-  revocations: Revocations
+  revocations: RevocationWatch
   acceptor: Acceptor
   /** Messages with a word that an operator wants to know of. */
   flagged: Flagged

@@ -1,8 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { createLogger } from '@tidings/service'
-import { connectRedis, createKeys } from '@tidings/stream'
 import t from 'tap'
-import { watchRevocations } from '../src/index.js'
+import { connectRedis, createKeys, watchRevocations } from '../src/index.js'
 
 const log = createLogger({ app: 'test', instance: 'test', level: 'silent' })
 

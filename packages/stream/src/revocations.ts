@@ -1,16 +1,17 @@
 /**
  * What was ended before its time: sessions before their tokens, users and permits before what is kept of them. Logic writes it to
- * Redis; every edge process keeps a copy.
+ * Redis; every process that keeps something of them follows it.
  */
 import { dmId, parseRevoked } from '@tidings/protocol'
 import type { Logger, Stoppable } from '@tidings/service'
-import type { Keys, Redis } from '@tidings/stream'
+import type { Keys } from './keys.js'
+import type { Redis } from './redis.js'
 
 const POLL_MS = 1_000
 /** Read again what is this much older than the newest seen: after a failover another server's clock counts. */
 const OVERLAP_MS = 10_000
 
-export interface Revocations extends Stoppable {
+export interface RevocationWatch extends Stoppable {
   has(sessionId: string): boolean
   /** Called for each session as it becomes known to be revoked. */
   onRevoked(tell: (sessionId: string) => void): void
@@ -29,7 +30,7 @@ export async function watchRevocations(options: {
   keys: Keys
   keepMs: number
   log: Logger
-}): Promise<Revocations> {
+}): Promise<RevocationWatch> {
   const { redis, keys, keepMs, log } = options
   /** Word to the time when it was told; one that is told again has another. */
   const revoked = new Map<string, number>()
