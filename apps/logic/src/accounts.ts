@@ -13,6 +13,9 @@ export interface AccountDeps extends SessionDeps {
   broadcasts: Pick<Broadcasts, 'head'>
 }
 
+/** What is so of every new account. */
+const NEW = { disabledAt: null, deletedAt: null, hasBlocks: false }
+
 const taken = (): AppError => new AppError('username_taken', 'This user name is taken. Choose another one.')
 
 /** @throws AppError `registration_closed`, `invalid_request`, `username_taken`, `overloaded`, `unavailable` */
@@ -21,11 +24,14 @@ export async function register(deps: AccountDeps, request: logicRpc.RegisterRequ
   const id = userOf(request.username)
   const password = passwordOf(request.password)
   const displayName = displayNameOf(request.displayName || id)
+  const since = deps.keptUsers.moment()
   // Only to spare the hash: whoever gets the name is decided by the insert.
   if (await findUser(deps.store, id)) throw taken()
   const user = { id, displayName, passwordHash: await deps.passwords.hash(password), createdAt: new Date() }
   if (!(await insertUser(deps.store, { ...user, feedStart: await deps.broadcasts.head() }))) throw taken()
-  return openSession(deps, { ...user, disabledAt: null, deletedAt: null }, deviceOf(''))
+  const made = { ...user, ...NEW }
+  deps.keptUsers.keep([made], since)
+  return openSession(deps, made, deviceOf(''))
 }
 
 /** @throws AppError `invalid_credentials`, `user_disabled`, `invalid_request`, `overloaded`, `unavailable` */
@@ -33,12 +39,14 @@ export async function login(deps: AccountDeps, request: logicRpc.LoginRequest): 
   const id = userOf(request.username)
   const password = passwordOf(request.password)
   const device = deviceOf(request.device)
+  const since = deps.keptUsers.moment()
   const user = await findUser(deps.store, id)
   const known = user && !user.deletedAt ? user.passwordHash : undefined
   if (!(await deps.passwords.matches(password, known)) || !user) {
     throw new AppError('invalid_credentials', 'The user name or the password is wrong.')
   }
   requireActive(user)
+  deps.keptUsers.keep([user], since)
   return openSession(deps, user, device)
 }
 
@@ -57,5 +65,5 @@ export async function makeUser(
   const passwordHash = password === undefined ? null : await passwords.hash(password)
   const user = { id, displayName, passwordHash, createdAt: new Date() }
   if (!(await insertUser(store, { ...user, feedStart: await broadcasts.head() }))) throw taken()
-  return toUser({ ...user, disabledAt: null, deletedAt: null })
+  return toUser({ ...user, ...NEW })
 }

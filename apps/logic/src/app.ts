@@ -19,6 +19,7 @@ import {
   createKeys,
   createLogReader,
   createStreamMetrics,
+  watchRevocations,
 } from '@tidings/stream'
 import { createBroadcasts } from './broadcasts.js'
 import type { LogicConfig } from './config.js'
@@ -26,6 +27,7 @@ import { createDevices } from './devices.js'
 import { startFileSweeper } from './files/sweeper.js'
 import { startForgetting } from './forget.js'
 import { startGenerations } from './generations.js'
+import { createKeptUsers } from './kept-users.js'
 import { createListingCursors } from './listing-cursor.js'
 import { createLiveSessions } from './live-sessions.js'
 import { createLooks } from './message-state.js'
@@ -84,6 +86,11 @@ export async function startLogic(
     const revocations = startRevocations({ redis, keys, store, accessTokenS: config.accessTokenS, log })
     life.add('revocations', () => revocations.stop())
     generations.onLost(revocations.publishAgain)
+    const keptUsers = createKeptUsers()
+    const heard = await watchRevocations({ redis, keys, keepMs: config.accessTokenS * 1_000, log })
+    life.add('revocations heard', () => heard.stop())
+    heard.onUsers(keptUsers.forget)
+    heard.onSends((_, blocker) => keptUsers.forget([blocker]))
     generations.onLost(() => devices.compareAgain())
     const forgetting = startForgetting(store, log)
     life.add('forgetting', () => forgetting.stop())
@@ -140,6 +147,7 @@ export async function startLogic(
       outbox,
       turns: createTurns(),
       revocations,
+      keptUsers,
       listingCursors: createListingCursors(config.jwtSecret),
       log,
       passwords: await createPasswords(),

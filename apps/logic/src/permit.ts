@@ -1,7 +1,8 @@
 /** May these users write here? */
 import { AppError, type Conversation, type logicRpc, requirePossibleParty } from '@tidings/protocol'
-import { blocksAmong, findUsers, type Store, type UserRow } from '@tidings/store'
+import { blocksAmong, findUsers, type Store } from '@tidings/store'
 import { userOf } from './input.js'
+import { type KeptUser, type KeptUsers, knownUsers } from './kept-users.js'
 import { andThen, type Outcome, outcomes } from './outcome.js'
 import { type MembershipDeps, requireMember } from './rooms/membership.js'
 import { requireActive } from './users.js'
@@ -13,7 +14,7 @@ import { requireActive } from './users.js'
 const TTL_MS = 600_000
 const MAX_PERMITS = 500
 
-export type PermitDeps = MembershipDeps & { store: Store }
+export type PermitDeps = MembershipDeps & { store: Store; keptUsers: KeptUsers }
 
 type Permit = Pick<logicRpc.PermitResponse, 'ttlMs'>
 
@@ -24,8 +25,16 @@ interface Asked {
   other: string | undefined
 }
 
+/** What is known of those who are asked about. */
+interface Facts {
+  /** @throws AppError `unavailable` of somebody of whom nothing is known */
+  user(id: string): KeptUser | undefined
+  /** Does the user not want to hear from the other? @throws AppError `unavailable` */
+  blocks(user: KeptUser, other: string): boolean
+}
+
 /**
- * One look into MySQL for all. Failures of each: AppError `conversation_not_found`, `user_not_found`, `forbidden`, `blocked`,
+ * One look into MySQL for all; while it is away, what it told last: of users who act, to users who block nobody. Failures of each: AppError `conversation_not_found`, `user_not_found`, `forbidden`, `blocked`,
  * `user_disabled`, `invalid_request`, `unavailable`.
  * @throws AppError `invalid_request` for too many, `unavailable`
  */
@@ -34,15 +43,31 @@ export async function permits(deps: PermitDeps, request: logicRpc.PermitsRequest
     throw new AppError('invalid_request', `At most ${MAX_PERMITS} permits in one call.`)
   const asked = await outcomes(request.permits, readAsked)
   return andThen(asked, async (all) => {
-    const names = all.flatMap(({ user, other = user }) => [user, other])
-    const pairs = all.flatMap(({ user, other }) => (other === undefined ? [] : [[other, user] as const]))
-    const [rows, blocked] = await Promise.all([
-      findUsers(deps.store, [...new Set(names)]),
-      blocksAmong(deps.store, pairs),
-    ])
-    const known = new Map(rows.map((row) => [row.id, row]))
-    return outcomes(all, (one) => decide(deps, one, known, blocked))
+    const facts = await factsOf(deps, all)
+    return outcomes(all, (one) => decide(deps, one, facts))
   })
+}
+
+async function factsOf({ store, keptUsers }: PermitDeps, asked: readonly Asked[]): Promise<Facts> {
+  const names = asked.flatMap(({ user, other = user }) => [user, other])
+  const pairs = asked.flatMap(({ user, other }) => (other === undefined ? [] : [[other, user] as const]))
+  let blocked: ReadonlySet<string> | undefined
+  const user = await knownUsers(keptUsers, async () => {
+    const [rows, blocks] = await Promise.all([findUsers(store, [...new Set(names)]), blocksAmong(store, pairs)])
+    blocked = blocks
+    return rows
+  })
+  return {
+    user,
+    blocks({ id, hasBlocks }, other) {
+      if (blocked) return blocked.has(`${id} ${other}`)
+      if (hasBlocks)
+        throw new AppError('unavailable', 'Whether this user wants your messages cannot be told now.', {
+          retryAfter: 2,
+        })
+      return false
+    },
+  }
 }
 
 function readAsked(request: logicRpc.PermitRequest): Asked {
@@ -54,21 +79,16 @@ function readAsked(request: logicRpc.PermitRequest): Asked {
   return { user, conversation, other: first === user ? second : first }
 }
 
-async function decide(
-  deps: PermitDeps,
-  { user, conversation, other }: Asked,
-  known: ReadonlyMap<string, UserRow>,
-  blocked: ReadonlySet<string>,
-): Promise<Permit> {
-  const sender = known.get(user)
+async function decide(deps: PermitDeps, { user, conversation, other }: Asked, facts: Facts): Promise<Permit> {
+  const sender = facts.user(user)
   if (!sender) throw new AppError('user_not_found', 'The sender does not exist.')
   requireActive(sender)
   if (other === undefined) {
     await requireMember(deps, user, conversation.id)
     return { ttlMs: TTL_MS }
   }
-  const receiver = known.get(other)
+  const receiver = facts.user(other)
   if (!receiver || receiver.deletedAt) throw new AppError('user_not_found', 'There is no such user.')
-  if (blocked.has(`${other} ${user}`)) throw new AppError('blocked', 'This user does not want your messages.')
+  if (facts.blocks(receiver, user)) throw new AppError('blocked', 'This user does not want your messages.')
   return { ttlMs: TTL_MS }
 }

@@ -14,8 +14,6 @@ const DAY_MS = 24 * 60 * 60 * 1_000
 /** Clocks of our processes may differ by this much. */
 const SKEW_MS = 60_000
 const revoke = loadScript('revoke.lua')
-/** An edge believes a permit for half a minute, and for ten more while logic is away. */
-const PERMIT_MS = 15 * 60_000
 /** Words in one call. */
 const CHUNK = 500
 const RETRY = { firstMs: 200, maxMs: 2_000 }
@@ -55,9 +53,9 @@ export function startRevocations(options: {
   /** The newest things that edges may have to be told, from MySQL. */
   async function all(): Promise<string[]> {
     const sessions = await revokedSince(store, new Date(Date.now() - accessMs - SKEW_MS))
-    // An edge asks again about a user every few minutes; a day covers one that could not, for logic or MySQL was away.
+    // What is kept of users and permits is asked for again every few minutes; a day covers who could not, for logic or MySQL was away.
     const users = await usersEndedSince(store, new Date(Date.now() - DAY_MS))
-    const blocks = await blockedSince(store, new Date(Date.now() - PERMIT_MS))
+    const blocks = await blockedSince(store, new Date(Date.now() - DAY_MS))
     const sends = blocks.map(({ user, blocked }) => revokedSends(blocked, user))
     return [...users.map(revokedUser), ...sends, ...sessions.map(({ id }) => id)]
   }

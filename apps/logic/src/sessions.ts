@@ -4,12 +4,14 @@ import { AppError, type logicRpc } from '@tidings/protocol'
 import type { Logger } from '@tidings/service'
 import { findUser, insertSession, revokeSession, rotateToken, type Store, type UserRow } from '@tidings/store'
 import { sessionOf, userOf } from './input.js'
+import type { KeptUsers } from './kept-users.js'
 import type { Revocations } from './revocations.js'
 import { requireActive, toUser, userDisabled } from './users.js'
 
 export interface SessionDeps {
   store: Store
   revocations: Revocations
+  keptUsers: KeptUsers
   /** Life of an unused refresh token, in seconds. */
   refreshTokenS: number
   log: Logger
@@ -64,8 +66,10 @@ export async function refresh(deps: SessionDeps, request: logicRpc.RefreshReques
     await deps.revocations.publish([rotation.session])
   }
   if (rotation.outcome !== 'rotated') throw refused()
+  const since = deps.keptUsers.moment()
   const user = await findUser(deps.store, rotation.user)
   if (!user) throw refused()
+  deps.keptUsers.keep([user], since)
   requireActive(user)
   return { user: toUser(user), sessionId: rotation.session, refreshToken }
 }

@@ -12,6 +12,7 @@ import {
 } from '@tidings/store'
 import type { Broadcasts } from './broadcasts.js'
 import { displayNameOf, userOf } from './input.js'
+import { type KeptUsers, knownUsers } from './kept-users.js'
 import { andThen, type Outcome, outcomes } from './outcome.js'
 import type { Revocations } from './revocations.js'
 
@@ -37,29 +38,27 @@ export const userDisabled = (): AppError => new AppError('user_disabled', 'This 
 const notFound = (): AppError => new AppError('user_not_found', 'There is no such user.')
 
 /** @throws AppError `user_disabled` */
-export function requireActive(user: UserRow): void {
+export function requireActive(user: Pick<UserRow, 'disabledAt' | 'deletedAt'>): void {
   if (user.disabledAt || user.deletedAt) throw userDisabled()
 }
 
 /**
- * The subjects of valid tokens: a row appears when one is first seen. Failures of each: AppError `user_disabled`, `invalid_request`.
+ * The subjects of valid tokens: a row appears when one is first seen; whoever was seen before is known while MySQL is away. Failures of
+ * each: AppError `user_disabled`, `invalid_request`, `unavailable`.
  * @throws AppError `unavailable`
  */
 export async function seeUsers(
-  { store, broadcasts }: { store: Store; broadcasts: Pick<Broadcasts, 'head'> },
+  deps: { store: Store; broadcasts: Pick<Broadcasts, 'head'>; keptUsers: KeptUsers },
   { users }: logicRpc.SeeUsersRequest,
-): Promise<Outcome<UserRow>[]> {
+): Promise<Outcome<void>[]> {
+  const { store, broadcasts, keptUsers } = deps
   if (users.length > MAX_SEEN) throw new AppError('invalid_request', `At most ${MAX_SEEN} users in one call.`)
   const named = await outcomes(users, userOf)
   return await andThen(named, async (ids) => {
     const createdAt = new Date()
     const wanted = [...new Set(ids)].map((id) => ({ id, displayName: id, passwordHash: null, createdAt }))
-    const rows = new Map((await ensureUsers(store, wanted, broadcasts.head)).map((row) => [row.id, row]))
-    return await outcomes(ids, (id) => {
-      const row = rows.get(id)!
-      requireActive(row)
-      return row
-    })
+    const known = await knownUsers(keptUsers, () => ensureUsers(store, wanted, broadcasts.head))
+    return await outcomes(ids, (id) => requireActive(known(id)!))
   })
 }
 

@@ -11,7 +11,7 @@ import { given, log, openDevice, world } from './world.js'
 
 const away = (): AppError => new AppError('unavailable')
 const row = (id: string) => ({
-  ...{ id, displayName: id, passwordHash: null },
+  ...{ id, displayName: id, passwordHash: null, hasBlocks: false },
   ...{ createdAt: new Date(), disabledAt: null, deletedAt: null },
 })
 

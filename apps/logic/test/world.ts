@@ -23,6 +23,7 @@ import { createBroadcasts } from '../src/broadcasts.js'
 import { openDevices } from '../src/cursors.js'
 import { createDevices } from '../src/devices.js'
 import { startGenerations } from '../src/generations.js'
+import { createKeptUsers } from '../src/kept-users.js'
 import { createListingCursors } from '../src/listing-cursor.js'
 import { createLooks } from '../src/message-state.js'
 import { createGenerationMetrics } from '../src/metrics.js'
@@ -155,6 +156,7 @@ export async function world(t: Test): Promise<World> {
     writeBehind,
     generations,
     revocations,
+    keptUsers: createKeptUsers(),
     listingCursors: createListingCursors(`secret of ${unique}`),
     log,
     broadcasts,

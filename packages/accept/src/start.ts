@@ -1,5 +1,5 @@
 /** Everything that api and connect share: who may come in, and the way in. */
-import { rpcToken } from '@tidings/protocol'
+import { dmId, rpcToken } from '@tidings/protocol'
 import { claimWorkerId, connectRegistry, createIds, type Registry } from '@tidings/registry'
 import {
   gauge,
@@ -197,7 +197,7 @@ export async function startEdge(
     const seenUsers = createSeenUsers((user) => logic.client.seeUser({ user }))
     revocations.onUsers(seenUsers.forget)
     revocations.onUsers(permits.forgetUsers)
-    revocations.onSends(permits.forget)
+    revocations.onSends((from, to) => permits.forget(from, dmId(from, to)))
     const wordMetrics = createWordMetrics(metrics, () => words.now?.count ?? 0)
     const words = await followWords(registry, wordMetrics.listRefused, log)
     life.add('words', () => words.stop())

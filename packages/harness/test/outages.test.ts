@@ -18,7 +18,10 @@ t.test('MySQL away: sending, live delivery and short catch-up go on, and all is 
   const w = await world(t, { stores: { mysqlUrl: mysql.url } })
   const alice = await w.user()
   const bob = await w.user()
+  const carol = await w.user()
+  const dave = await w.user()
   const live = await bob.connect({ device: 'live' })
+  const carols = await carol.connect()
   const phone = await bob.connect({ device: 'phone' })
   const { conversation } = await alice.send(bob)
   await phone.until('the first', () => phone.seqs().length === 1)
@@ -30,6 +33,11 @@ t.test('MySQL away: sending, live delivery and short catch-up go on, and all is 
   await live.until('live delivery goes on', () => live.seqs().length === 31)
   const back = await bob.connect({ device: 'phone' })
   t.same(back.seqs(), upTo(31), 'what the log holds is caught up without MySQL')
+  // Nobody has asked yet whether these may write to each other.
+  await carol.send(dave)
+  carols.send({ op: 'send', to: { user: bob.name }, content: { text: 'first' }, clientId: 'first' })
+  t.match(await carols.next('sent'), { clientId: 'first', seq: 1 })
+  await live.until('from somebody new', () => live.messages().some(({ from }) => from === carol.name))
   const older = await w.http('POST', 'auth/login', {
     body: { username: bob.name, password: `password of ${bob.name}` },
   })

@@ -8,7 +8,10 @@ import { maxSeq } from './entry-rows.js'
 import { users } from './schema.js'
 import { revokeAllSessions } from './sessions.js'
 
-export type UserRow = Omit<typeof users.$inferSelect, 'feedStart'>
+export interface UserRow extends Omit<typeof users.$inferSelect, 'feedStart'> {
+  /** Is there anybody whose direct messages this user does not want? */
+  hasBlocks: boolean
+}
 export interface NewUser extends Pick<UserRow, 'id' | 'displayName' | 'passwordHash' | 'createdAt'> {
   /** The head of `feed:*`: what was pushed to everyone before is not this user's. Left out: as far as MySQL knows it. */
   feedStart?: number | undefined
@@ -81,14 +84,16 @@ export async function findUser(store: Store, id: string): Promise<UserRow | unde
   return (await findUsers(store, [id]))[0]
 }
 
-/** Those of the users that exist, in no order. Index: the primary key. @throws AppError `unavailable` */
+/** Those of the users that exist, in no order. Indexes: the primary key, blocks_pk. @throws AppError `unavailable` */
 export async function findUsers(store: Store, ids: readonly string[]): Promise<UserRow[]> {
   if (ids.length === 0) return []
-  return store.use((db) => db.select<UserRow>(FIND, [[...ids]]))
+  const rows = await store.use((db) => db.select<Omit<UserRow, 'hasBlocks'> & { hasBlocks: number }>(FIND, [[...ids]]))
+  return rows.map((row) => ({ ...row, hasBlocks: row.hasBlocks === 1 }))
 }
 
 const FIND = `SELECT id, display_name AS displayName, password_hash AS passwordHash, created_at AS createdAt,
-    disabled_at AS disabledAt, deleted_at AS deletedAt FROM users WHERE id IN (?)`
+    disabled_at AS disabledAt, deleted_at AS deletedAt,
+    EXISTS (SELECT 1 FROM blocks WHERE blocks.user = users.id) AS hasBlocks FROM users WHERE id IN (?)`
 
 /** Those of the users that are there and not deleted. Index: the primary key. @throws AppError `unavailable` */
 export async function existingUsers(store: Store, ids: readonly string[]): Promise<string[]> {

@@ -2,7 +2,7 @@
  * What was ended before its time: sessions before their tokens, users and permits before what is kept of them. Logic writes it to
  * Redis; every process that keeps something of them follows it.
  */
-import { dmId, parseRevoked } from '@tidings/protocol'
+import { parseRevoked } from '@tidings/protocol'
 import type { Logger, Stoppable } from '@tidings/service'
 import type { Keys } from './keys.js'
 import type { Redis } from './redis.js'
@@ -17,8 +17,8 @@ export interface RevocationWatch extends Stoppable {
   onRevoked(tell: (sessionId: string) => void): void
   /** Called with users who may not act any more: what is kept of them is wrong. Before their sessions are told. */
   onUsers(tell: (users: ReadonlySet<string>) => void): void
-  /** Called for each user who may not write in a conversation any more: a permit that is kept is wrong. */
-  onSends(tell: (user: string, conversation: string) => void): void
+  /** Called for each user who may not write to another one any more: a permit that is kept is wrong. */
+  onSends(tell: (from: string, to: string) => void): void
 }
 
 /**
@@ -36,7 +36,7 @@ export async function watchRevocations(options: {
   const revoked = new Map<string, number>()
   const sessionListeners: ((sessionId: string) => void)[] = []
   const userListeners: ((users: ReadonlySet<string>) => void)[] = []
-  const sendListeners: ((user: string, conversation: string) => void)[] = []
+  const sendListeners: ((from: string, to: string) => void)[] = []
   let newest = 0
 
   async function poll(): Promise<void> {
@@ -51,7 +51,7 @@ export async function watchRevocations(options: {
       const said = parseRevoked(word)
       if (said?.kind === 'session' && !revoked.has(word)) sessions.push(said.session)
       if (said?.kind === 'user') users.add(said.user)
-      if (said?.kind === 'sends') for (const tell of sendListeners) tell(said.from, dmId(said.from, said.to))
+      if (said?.kind === 'sends') for (const tell of sendListeners) tell(said.from, said.to)
       revoked.set(word, at)
     }
     if (users.size > 0) for (const tell of userListeners) tell(users)

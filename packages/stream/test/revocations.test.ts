@@ -28,11 +28,11 @@ t.test('each word is told once for each time that it was written, users before s
   t.after(() => revocations.stop())
   const told: string[] = []
   revocations.onUsers((users) => told.push(...users))
-  revocations.onSends((user, conversation) => told.push(`${user} in ${conversation}`))
+  revocations.onSends((from, to) => told.push(`${from} to ${to}`))
   revocations.onRevoked((session) => told.push(session))
   await redis.zadd(keys.revoked(), now, 'a-session', now, 'user:mallory', now, 'sends:zoe:abe', now, 'feature:of-later')
   await until('all told', () => told.includes('a-session'))
-  t.same([...told].sort(), ['a-session', 'mallory', 'zoe in dm:abe:zoe'])
+  t.same([...told].sort(), ['a-session', 'mallory', 'zoe to abe'])
   t.ok(told.indexOf('mallory') < told.indexOf('a-session'))
   t.ok(revocations.has('a-session'))
   t.notOk(revocations.has('user:mallory-not'))
