@@ -12,11 +12,13 @@ import type { Socket } from '../src/transport.js'
 const log = createLogger({ app: 'connect', instance: 'test', level: 'silent' })
 const CONVERSATION = 'dm:alice:bob'
 
+/** Waits for a fact, and for what was told in the same turn of the event loop: that leaves at its end. */
 const until = async (fact: () => boolean): Promise<void> => {
   for (let i = 0; !fact(); i++) {
     if (i > 1_000) throw new Error(`never came true: ${fact}`)
     await delay(10)
   }
+  await new Promise(setImmediate)
 }
 
 async function world(t: Test, limit?: number) {
