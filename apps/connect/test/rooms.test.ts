@@ -137,7 +137,7 @@ function setUp(t: Test) {
 
 /** Waits for a fact. */
 async function until(what: string, check: () => boolean): Promise<void> {
-  for (const end = performance.now() + 10_000; !check(); ) {
+  for (const end = performance.now() + 30_000; !check(); ) {
     if (performance.now() > end) throw new Error(`never came true: ${what}`)
     await new Promise((resolve) => setTimeout(resolve, 5))
   }

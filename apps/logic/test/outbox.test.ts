@@ -234,7 +234,7 @@ t.test('and also when nothing newer comes', async (t) => {
   const lost = (await eventsOf(conversation)).slice(1)
   await forgetEnd(conversation, lost)
   sweeping(t)
-  await until(async () => (await eventsOf(conversation)).at(-1)!.seq > lost[0]!.seq, 15_000)
+  await until(async () => (await eventsOf(conversation)).at(-1)!.seq > lost[0]!.seq)
   await persist(conversation)
   await until(async () => (await waiting(conversation)).length === 0)
 })

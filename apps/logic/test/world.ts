@@ -220,7 +220,7 @@ export async function openDevice(deps: LogicDeps, user: string, device: string):
 }
 
 /** Waits for a fact. */
-export async function until(fact: () => boolean | Promise<boolean>, withinMs = 8_000): Promise<void> {
+export async function until(fact: () => boolean | Promise<boolean>, withinMs = 30_000): Promise<void> {
   const end = performance.now() + withinMs
   while (!(await fact())) {
     if (performance.now() > end) throw new Error(`not so within ${withinMs} ms: ${fact}`)

@@ -110,7 +110,7 @@ export async function world(t: Test): Promise<World> {
 
 /** Waits for a fact. */
 export async function until(what: string, check: () => unknown): Promise<void> {
-  const end = performance.now() + 10_000
+  const end = performance.now() + 30_000
   while (!(await check())) {
     if (performance.now() > end) throw new Error(`never came true: ${what}`)
     await new Promise((resolve) => setTimeout(resolve, 20))

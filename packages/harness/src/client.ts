@@ -15,7 +15,7 @@ export interface MessageFrame extends FrameOf {
   }
 }
 
-const WAIT_MS = 10_000
+const WAIT_MS = 30_000
 
 export class TestClient {
   /** Frames in the order of their arrival. */

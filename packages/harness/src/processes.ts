@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { PortPicker } from '@tidings/infra'
 import { until } from './until.js'
 
-const READY_MS = 20_000
+const READY_MS = 60_000
 
 export interface AppProcess {
   instance: string

@@ -1,5 +1,5 @@
 /** Waits for a fact, never for time. */
-export async function until(what: string, check: () => unknown, withinMs = 10_000): Promise<void> {
+export async function until(what: string, check: () => unknown, withinMs = 30_000): Promise<void> {
   const end = performance.now() + withinMs
   for (;;) {
     if (await check()) return

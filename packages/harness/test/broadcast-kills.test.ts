@@ -44,11 +44,11 @@ t.test('a node that dies during broadcasts costs nobody one of them (promise 1)'
   const users = await Promise.all(Array.from({ length: 8 }, () => w.user()))
   const readers = await Promise.all(users.map((user) => faithful(t, user)))
   await push(w, { all: true }, 'before')
-  await until('all are there', () => readers.every(({ seqs }) => seqs.length === 1), 15_000)
+  await until('all are there', () => readers.every(({ seqs }) => seqs.length === 1))
   const pushing = (async () => {
     for (let i = 0; i < 30; i++) await push(w, { all: true }, `n${i}`, { key: `n${i}` })
   })()
-  await until('some of them were shown', () => readers.some(({ seqs }) => seqs.length > 3), 15_000)
+  await until('some of them were shown', () => readers.some(({ seqs }) => seqs.length > 3))
   await w.processes.get('connect-1')!.kill('SIGKILL')
   await pushing
   await until('each has all', () => readers.every(({ seqs }) => seqs.length >= 31), 20_000)

@@ -34,7 +34,7 @@ export async function bench(t: Test): Promise<Bench> {
 
 /** Waits for a fact. */
 export async function until(what: string, check: () => unknown): Promise<void> {
-  const end = performance.now() + 15_000
+  const end = performance.now() + 30_000
   for (;;) {
     if (await check()) return
     if (performance.now() > end) throw new Error(`never came true: ${what}`)

@@ -6,7 +6,7 @@ import { connectRedis, createKeys, watchRevocations } from '../src/index.js'
 const log = createLogger({ app: 'test', instance: 'test', level: 'silent' })
 
 async function until(what: string, fact: () => boolean): Promise<void> {
-  for (const end = performance.now() + 8_000; !fact(); ) {
+  for (const end = performance.now() + 30_000; !fact(); ) {
     if (performance.now() > end) throw new Error(`never: ${what}`)
     await new Promise((resolve) => setTimeout(resolve, 10))
   }

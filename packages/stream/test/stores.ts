@@ -96,7 +96,7 @@ export async function bench(t: Test, partitions = 4, given?: string): Promise<Be
 }
 
 /** Waits for a fact. */
-export async function until(what: string, check: () => unknown, withinMs = 10_000): Promise<void> {
+export async function until(what: string, check: () => unknown, withinMs = 30_000): Promise<void> {
   const end = performance.now() + withinMs
   for (;;) {
     if (await check()) return
