@@ -73,7 +73,8 @@ export function createDeliver(deps: {
     const isForAll = !event && frame.length > 0
     if (!isForAll || !room.push(seq, frame)) room.disband()
     for (const session of room.apart) {
-      const last = event !== undefined && endsFor(event, session.user)
+      // One from before the joining is of another stay.
+      const last = event !== undefined && seq > (session.joinedAt(conversation) ?? 0) && endsFor(event, session.user)
       if (last) session.flow(conversation).endAt(seq)
       push(session, entry)
       if (last && session.flow(conversation).over) sessions.leaveRoom(session, conversation)

@@ -202,6 +202,19 @@ t.test('a removal that no push told of is found where the log is read; one of an
   t.same(carol.reader.seqs.at(-1), 5)
 })
 
+t.test('a late push of a removal shuts out nobody who has come back since', async (t) => {
+  const { connect, push, written, sessions } = setUp(t)
+  const removed = changed(7, { change: 'removed', left: ['bob'] })
+  const added = changed(9, { joined: ['bob'] })
+  written.push(...[1, 2, 3, 4, 5, 6].map(said), removed, said(8), added, said(10))
+  const bob = connect('bob', { joined: 9, floor: 8, cursor: 8, head: 10 })
+  await until('he has what is his', () => bob.reader.seqs.length === 2)
+  for (const entry of [removed, said(8), added, said(10)]) push(entry)
+  t.ok([...sessions.concerned(ROOM)].includes(bob.session))
+  push(said(11))
+  t.same(bob.reader.seqs, [9, 10, 11])
+})
+
 t.test('nobody is told a gap over what may have shut him out', async (t) => {
   const { connect, push, expel, sessions } = setUp(t)
   const bob = connect('bob', {})
