@@ -5,7 +5,7 @@
  */
 import { type Flushable, flushSoon } from './flush.js'
 import type { Frame } from './sequencer.js'
-import type { Session } from './session.js'
+import { PACE_BYTES, type Session } from './session.js'
 import type { SharedPosition } from './standing.js'
 
 export class RoomSessions implements SharedPosition, Flushable, Iterable<Session> {
@@ -14,6 +14,7 @@ export class RoomSessions implements SharedPosition, Flushable, Iterable<Session
   readonly #inStep = new Set<Session>()
   readonly #apart = new Set<Session>()
   #frames: Frame[] = []
+  #bytes = 0
 
   constructor(private readonly room: string) {}
 
@@ -49,11 +50,14 @@ export class RoomSessions implements SharedPosition, Flushable, Iterable<Session
     if (seq !== this.position + 1) return false
     this.position = seq
     if (this.#frames.push(frame) === 1) flushSoon(this)
+    this.#bytes += frame.length
+    if (this.#bytes >= PACE_BYTES) this.flush()
     return true
   }
 
-  /** A session that has been shown all that it knows of goes on with the others, if they stand at the same seq. */
+  /** A session that keeps pace and has been shown all that it knows of goes on with the others, if they stand at the same seq. */
   fallIn(session: Session): void {
+    if (session.congested) return
     const position = session.restingAt(this.room)
     if (position === undefined) return
     // What is on its way to the others is not for somebody who has it already.
@@ -65,8 +69,8 @@ export class RoomSessions implements SharedPosition, Flushable, Iterable<Session
     session.share(this.room, this)
   }
 
-  /** The session gets a position of its own, which is this one. */
-  fallOut(session: Session): void {
+  /** The caller gives the session a flow of its own, which begins at this position. */
+  release(session: Session): void {
     this.flush()
     if (this.#inStep.delete(session)) this.#apart.add(session)
   }
@@ -76,11 +80,16 @@ export class RoomSessions implements SharedPosition, Flushable, Iterable<Session
     for (const session of this.#inStep) session.flow(this.room)
   }
 
-  /** Sends what is on its way. Who does not take it at once is apart from now on: how much more it gets depends on how it reads. */
+  /**
+   * Sends what is on its way. Who does not take it at once is apart then, and comes back with the next entry unless too much waits for it:
+   * how much more it gets depends on how it reads.
+   */
   flush(): void {
     const frames = this.#frames
     if (frames.length === 0) return
     this.#frames = []
+    this.#bytes = 0
+    // Nobody is released within but by the line itself: the frames are on their way to all who are in step now.
     for (const session of this.#inStep) if (session.send(frames) === 'buffered') session.flow(this.room)
   }
 }

@@ -8,7 +8,7 @@ import { Standing } from './standing.js'
 import type { SendResult, Socket } from './transport.js'
 
 /** Above this many waiting bytes a session takes no more pushes: it reads the log, at the reader's pace. */
-const PACE_BYTES = 64 * 1024
+export const PACE_BYTES = 64 * 1024
 /** A reader that takes nothing at all for this long, while bytes wait for it, is too slow. */
 const STUCK_MS = 5_000
 

@@ -33,14 +33,14 @@ class WsSocket implements Socket {
   }
 
   sendAll(frames: readonly (string | Uint8Array)[]): SendResult {
-    let result: SendResult = 'sent'
+    const { readyState, bufferedAmount: waiting } = this.ws
+    const bytes = frames.reduce((sum, frame) => sum + frame.length, 0)
+    if (readyState !== WebSocket.OPEN || (waiting > 0 && waiting + bytes > this.maxBufferedBytes)) return 'dropped'
+    // What is corked counts as waiting: whether the reader takes it is seen afterwards.
     this.net.cork()
-    for (const frame of frames) {
-      result = this.send(frame)
-      if (result === 'dropped') break
-    }
+    for (const frame of frames) this.ws.send(frame, { binary: false }, this.#afterWrite)
     this.net.uncork()
-    return result
+    return this.ws.bufferedAmount > 0 ? 'buffered' : 'sent'
   }
 
   ping(): void {

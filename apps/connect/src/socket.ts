@@ -59,19 +59,13 @@ class UwsSocket implements Socket {
   }
 
   sendAll(frames: readonly (string | Uint8Array)[]): SendResult {
-    let result: SendResult = 'sent'
     if (this.closed || this.#ending) return 'dropped'
+    let fits = true
     this.ws.cork(() => {
-      for (const frame of frames) {
-        const sent = this.send(frame)
-        if (sent === 'dropped') {
-          result = sent
-          return
-        }
-        if (sent === 'buffered') result = sent
-      }
+      fits = frames.every((frame) => this.send(frame) !== 'dropped')
     })
-    return result
+    // What is corked counts as written: whether the reader takes it is seen afterwards.
+    return !fits ? 'dropped' : this.buffered() > 0 ? 'buffered' : 'sent'
   }
 
   ping(): void {

@@ -22,7 +22,7 @@ export interface Position {
 export interface SharedPosition {
   readonly position: number
   /** The session has had everything up to the position, and goes on by itself. */
-  fallOut(standing: Standing): void
+  release(standing: Standing): void
 }
 
 export class Standing {
@@ -43,7 +43,7 @@ export class Standing {
 
   /** The flow of a conversation, from now on of this session alone. One that was not there when the session opened begins at 0. */
   flow(conversation: string): Flow {
-    this.#shared(conversation)?.fallOut(this)
+    this.#shared(conversation)?.release(this)
     this.#flows ??= new Map()
     const known = this.#flows.get(conversation)
     if (known instanceof Flow) return known
@@ -65,7 +65,7 @@ export class Standing {
 
   /** This session goes on by itself everywhere: what is on its way to it and others has left then. */
   fallOut(): void {
-    for (const room of this.rooms()) this.#shared(room)?.fallOut(this)
+    for (const room of this.rooms()) this.#shared(room)?.release(this)
   }
 
   #shared(conversation: string): SharedPosition | undefined {
@@ -124,7 +124,7 @@ export class Standing {
   join(room: string, { joined, floor, cursor }: Pick<Position, 'joined' | 'floor' | 'cursor'>): void {
     if (Math.max(this.joinedAt(room) ?? 0, this.#left?.get(room) ?? 0) >= joined) return
     this.#enter(room, { joined, floor })
-    this.#shared(room)?.fallOut(this)
+    this.#shared(room)?.release(this)
     this.#flows ??= new Map()
     this.#flows.set(room, new Flow(cursor))
     this.#gaps?.delete(room)
@@ -133,7 +133,7 @@ export class Standing {
   /** The user is not in a room any more: nothing of it is shown from now on. */
   leave(room: string): void {
     if (!this.#rooms?.has(room)) return
-    this.#shared(room)?.fallOut(this)
+    this.#shared(room)?.release(this)
     this.#left ??= new Map()
     this.#left.set(room, this.positionOf(room) ?? 0)
     this.#rooms.delete(room)

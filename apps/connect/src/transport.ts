@@ -28,7 +28,7 @@ export type SendResult = 'sent' | 'buffered' | 'dropped'
 /** One socket. All methods do nothing once it is closed. */
 export interface Socket {
   send(frame: string | Uint8Array): SendResult
-  /** Sends several frames with as few system calls as possible. Stops at the first that is dropped. */
+  /** Sends several frames with as few system calls as possible. `dropped`: not all of them fitted. */
   sendAll(frames: readonly (string | Uint8Array)[]): SendResult
   ping(): void
   /** Bytes that wait for the reader. */

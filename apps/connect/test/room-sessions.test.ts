@@ -19,13 +19,14 @@ class Reader implements Socket {
   writes = 0
   answer: SendResult = 'sent'
   waiting = 0
+  /** Instead of `answer`, for so many bytes. */
+  takes: ((bytes: number) => SendResult) | undefined
   send(frame: string | Uint8Array): SendResult {
-    this.writes++
-    this.#take(frame)
-    return this.answer
+    return this.sendAll([frame])
   }
   sendAll(frames: readonly (string | Uint8Array)[]): SendResult {
     this.writes++
+    if (this.takes) this.answer = this.takes(frames.reduce((sum, frame) => sum + frame.length, 0))
     for (const frame of frames) this.#take(frame)
     return this.answer
   }
@@ -232,6 +233,36 @@ t.test('who reads slowly is apart, is read to from the log, and comes back', asy
   t.same(node.apart(), [])
   await turn()
   t.same(slow.reader.seqs, upTo(6))
+})
+
+t.test('a burst of large entries closes nobody who reads, however slowly', async (t) => {
+  const node = setUp(t)
+  const readers = upTo(3).map((i) => node.connect(`u${i}`))
+  node.push(1)
+  await turn()
+  // As a socket is whose reader takes 100 KiB at first, and has room for 256 KiB more.
+  let [taken, most] = [0, 0]
+  const { reader, session } = readers[1]!
+  reader.takes = (bytes) => {
+    taken += bytes
+    reader.waiting = Math.max(0, taken - 100 * 1024)
+    most = Math.max(most, reader.waiting)
+    return reader.waiting > 256 * 1024 ? 'dropped' : reader.waiting > 0 ? 'buffered' : 'sent'
+  }
+  const text = 'x'.repeat(16 * 1024)
+  for (let seq = 2; seq <= 513; seq++) {
+    const large = { ...said(seq), content: JSON.stringify({ text }) }
+    node.push(seq, { frame: Buffer.from(messageFrame(large)) })
+  }
+  await turn()
+  t.notOk(session.closed)
+  t.ok(most > 64 * 1024 && most < 200 * 1024, `${most} bytes waited`)
+  for (const at of [0, 2]) t.same(readers[at]!.reader.seqs, upTo(513), 'the others have all')
+  reader.takes = undefined
+  reader.waiting = 0
+  session.onDrain()
+  await until(() => reader.seqs.length === 513)
+  t.same(reader.seqs, upTo(513))
 })
 
 t.test('a frame that does not fit ends that session alone; one that goes meanwhile is none of the room', async (t) => {
