@@ -3,6 +3,7 @@
 import type { Edge } from '@tidings/accept'
 import { AppError, Close, toAppError } from '@tidings/protocol'
 import { authenticate, closeCodeOf, deviceOf } from './admission.js'
+import { flushLate } from './flush.js'
 import { type FrameDeps, handleFrame } from './frames.js'
 import { Gate } from './gate.js'
 import { beginSession, goLive, type OpenDeps, requireCapacity, type Wishes } from './open.js'
@@ -118,5 +119,6 @@ export class Connection implements SocketEvents {
     this.#leave?.()
     this.#leave = undefined
     this.#session?.onSocketClosed(code)
+    flushLate()
   }
 }
