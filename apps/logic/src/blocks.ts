@@ -7,7 +7,7 @@ import type { UserDeps } from './users.js'
 const LIMIT = { default: 50, max: 200 }
 
 /**
- * MySQL first: from then on no permit is given, and the edges are told to forget the one they keep sooner or later.
+ * MySQL first: from then on it lets nobody give a permit, and whoever keeps one, or what it follows from, is told to forget it sooner or later.
  * @throws AppError `user_not_found`, `invalid_request` for oneself, `unavailable`: repeat it
  */
 export async function block(deps: UserDeps, request: logicRpc.BlockRequest): Promise<void> {

@@ -2,7 +2,7 @@
 import { AppError, type Conversation, type logicRpc, requirePossibleParty } from '@tidings/protocol'
 import { blocksAmong, findUsers, type Store } from '@tidings/store'
 import { userOf } from './input.js'
-import { type KeptUser, type KeptUsers, knownUsers } from './kept-users.js'
+import type { KeptUser, KeptUsers } from './kept-users.js'
 import { andThen, type Outcome, outcomes } from './outcome.js'
 import { type MembershipDeps, requireMember } from './rooms/membership.js'
 import { requireActive } from './users.js'
@@ -27,15 +27,15 @@ interface Asked {
 
 /** What is known of those who are asked about. */
 interface Facts {
-  /** @throws AppError `unavailable` of somebody of whom nothing is known */
+  /** @returns undefined when there is no such user @throws AppError `unavailable` */
   user(id: string): KeptUser | undefined
   /** Does the user not want to hear from the other? @throws AppError `unavailable` */
   blocks(user: KeptUser, other: string): boolean
 }
 
 /**
- * One look into MySQL for all; while it is away, what it told last: of users who act, to users who block nobody. Failures of each: AppError `conversation_not_found`, `user_not_found`, `forbidden`, `blocked`,
- * `user_disabled`, `invalid_request`, `unavailable`.
+ * One look into MySQL for all; while it does not answer, what is kept of users who act, to users who block nobody. Failures of each:
+ * AppError `conversation_not_found`, `user_not_found`, `forbidden`, `blocked`, `user_disabled`, `invalid_request`, `unavailable`.
  * @throws AppError `invalid_request` for too many, `unavailable`
  */
 export async function permits(deps: PermitDeps, request: logicRpc.PermitsRequest): Promise<Outcome<Permit>[]> {
@@ -49,25 +49,21 @@ export async function permits(deps: PermitDeps, request: logicRpc.PermitsRequest
 }
 
 async function factsOf({ store, keptUsers }: PermitDeps, asked: readonly Asked[]): Promise<Facts> {
-  const names = asked.flatMap(({ user, other = user }) => [user, other])
+  const names = [...new Set(asked.flatMap(({ user, other = user }) => [user, other]))]
   const pairs = asked.flatMap(({ user, other }) => (other === undefined ? [] : [[other, user] as const]))
-  let blocked: ReadonlySet<string> | undefined
-  const user = await knownUsers(keptUsers, async () => {
-    const [rows, blocks] = await Promise.all([findUsers(store, [...new Set(names)]), blocksAmong(store, pairs)])
-    blocked = blocks
-    return rows
+  const answer = await keptUsers.ask(names, async () => {
+    const [users, blocks] = await Promise.all([findUsers(store, names), blocksAmong(store, pairs)])
+    return { users, blocks }
   })
-  return {
-    user,
-    blocks({ id, hasBlocks }, other) {
-      if (blocked) return blocked.has(`${id} ${other}`)
-      if (hasBlocks)
-        throw new AppError('unavailable', 'Whether this user wants your messages cannot be told now.', {
-          retryAfter: 2,
-        })
-      return false
-    },
-  }
+  if (!answer) return { user: keptUsers.require, blocks: requireNoBlocks }
+  const known = new Map(answer.users.map((one) => [one.id, one]))
+  return { user: (id) => known.get(id), blocks: ({ id }, other) => answer.blocks.has(`${id} ${other}`) }
+}
+
+/** Whom somebody blocks only MySQL knows; somebody who blocks nobody does not block this one. */
+function requireNoBlocks({ hasBlocks }: KeptUser): false {
+  if (!hasBlocks) return false
+  throw new AppError('unavailable', 'Whether this user wants your messages cannot be told now.', { retryAfter: 2 })
 }
 
 function readAsked(request: logicRpc.PermitRequest): Asked {

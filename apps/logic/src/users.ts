@@ -12,7 +12,7 @@ import {
 } from '@tidings/store'
 import type { Broadcasts } from './broadcasts.js'
 import { displayNameOf, userOf } from './input.js'
-import { type KeptUsers, knownUsers } from './kept-users.js'
+import type { KeptUsers } from './kept-users.js'
 import { andThen, type Outcome, outcomes } from './outcome.js'
 import type { Revocations } from './revocations.js'
 
@@ -43,8 +43,8 @@ export function requireActive(user: Pick<UserRow, 'disabledAt' | 'deletedAt'>): 
 }
 
 /**
- * The subjects of valid tokens: a row appears when one is first seen; whoever was seen before is known while MySQL is away. Failures of
- * each: AppError `user_disabled`, `invalid_request`, `unavailable`.
+ * The subjects of valid tokens: a row appears when one is first seen; whoever was seen before is known while MySQL does not answer.
+ * Failures of each: AppError `user_disabled`, `invalid_request`, `unavailable`.
  * @throws AppError `unavailable`
  */
 export async function seeUsers(
@@ -57,8 +57,9 @@ export async function seeUsers(
   return await andThen(named, async (ids) => {
     const createdAt = new Date()
     const wanted = [...new Set(ids)].map((id) => ({ id, displayName: id, passwordHash: null, createdAt }))
-    const known = await knownUsers(keptUsers, () => ensureUsers(store, wanted, broadcasts.head))
-    return await outcomes(ids, (id) => requireActive(known(id)!))
+    const answer = await keptUsers.ask(ids, async () => ({ users: await ensureUsers(store, wanted, broadcasts.head) }))
+    const known = answer && new Map(answer.users.map((one) => [one.id, one]))
+    return await outcomes(ids, (id) => requireActive(known ? known.get(id)! : keptUsers.require(id)))
   })
 }
 

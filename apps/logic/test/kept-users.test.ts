@@ -1,13 +1,14 @@
 /** Sending goes on while MySQL is away, for whoever may send. */
-import { watchRevocations } from '@tidings/stream'
+import { AppError } from '@tidings/protocol'
 import t from 'tap'
 import { login, register } from '../src/accounts.js'
 import { block, unblock } from '../src/blocks.js'
 import { createKeptUsers } from '../src/kept-users.js'
+import { permits } from '../src/permit.js'
 import { seeUsers, setUserDisabled } from '../src/users.js'
-import { log, permit, until, world } from './world.js'
+import { permit, until, world } from './world.js'
 
-const { deps, redis, keys, mysql } = await world(t)
+const { deps, mysql } = await world(t)
 const { keptUsers } = deps
 const ask = (user: string, conversation: string, of = deps) => permit(of, { user, conversation })
 const password = 'a password of somebody'
@@ -52,38 +53,71 @@ t.test('to whoever blocks somebody, nobody new may write: it cannot be told whom
   mysql.heal()
 })
 
-t.test('what was done in another process before MySQL went away is heard, and believed', async (t) => {
-  const watch = await watchRevocations({ redis, keys, keepMs: 1_000, log })
-  t.after(() => watch.stop())
-  watch.onUsers(keptUsers.forget)
-  watch.onSends((_, blocker) => keptUsers.forget([blocker]))
+t.test('what was done in another process right before is heard before anything kept is believed', async (t) => {
   await see('pia', 'quin', 'rob')
-  const another = { ...deps, keptUsers: createKeptUsers() }
+  const another = { ...deps, keptUsers: createKeptUsers(async () => undefined) }
   await block(another, { user: 'pia', blocked: 'quin' })
   await setUserDisabled(another, { user: 'rob', disabled: true })
-  await until(() => keptUsers.get('pia') === undefined && keptUsers.get('rob') === undefined)
   mysql.cut()
   await t.rejects(ask('quin', 'dm:pia:quin'), { code: 'unavailable' })
   await t.rejects(ask('rob', 'dm:quin:rob'), { code: 'unavailable' })
   mysql.heal()
 })
 
+t.test('a MySQL that answers nothing holds up one call of a second at most', async (t) => {
+  await see('vic', 'will', 'xena')
+  mysql.freeze()
+  t.match(await ask('vic', 'dm:vic:will'), { ttlMs: Number })
+  const [known, unknown] = await permits(deps, {
+    permits: [
+      { user: 'will', conversation: 'dm:will:xena' },
+      { user: 'will', conversation: 'dm:never:will' },
+    ],
+  })
+  t.match(known, { value: { ttlMs: Number } }, 'beside somebody who is not known')
+  t.match(unknown, { error: { code: 'unavailable' } })
+  let asked = 0
+  const answer = await keptUsers.ask(['vic', 'will'], async () => {
+    asked++
+    return { users: [] }
+  })
+  t.equal(answer, undefined)
+  t.equal(asked, 0, 'it rests')
+  mysql.heal()
+  await until(async () => (await ask('vic', 'dm:never:vic').catch(({ code }) => code)) === 'user_not_found')
+})
+
+t.test('without MySQL and Redis nothing is known', async (t) => {
+  const users = createKeptUsers(async () => {
+    throw new AppError('unavailable')
+  })
+  users.keep([{ id: 'yan', disabledAt: null, deletedAt: null, hasBlocks: false }], users.moment())
+  const read = async () => {
+    throw new AppError('unavailable')
+  }
+  await t.rejects(users.ask(['yan'], read), { code: 'unavailable' })
+  const bug = async () => {
+    throw new Error('a bug')
+  }
+  await t.rejects(users.ask(['zoe'], bug), { message: 'a bug' })
+})
+
 t.test('a refusal is not kept, for nobody is told that it is over', async (t) => {
   await see('sam', 'tom')
   await setUserDisabled(deps, { user: 'sam', disabled: true })
   await t.rejects(ask('sam', 'dm:sam:tom'), { code: 'user_disabled' })
-  t.equal(keptUsers.get('sam'), undefined)
+  t.throws(() => keptUsers.require('sam'), { code: 'unavailable' })
 })
 
 t.test('what was read before somebody was forgotten is not kept', async (t) => {
-  const users = createKeptUsers()
+  const users = createKeptUsers(async () => undefined)
   const una = { id: 'una', disabledAt: null, deletedAt: null, hasBlocks: false }
   const before = users.moment()
   users.forget(['una'])
   users.keep([una], before)
-  t.equal(users.get('una'), undefined)
+  t.throws(() => users.require('una'), { code: 'unavailable' })
   users.keep([una], users.moment())
-  t.same(users.get('una'), una)
+  t.same(users.require('una'), una)
 })
 
 t.end()

@@ -17,6 +17,7 @@ import {
   createStreamMetrics,
   type Keys,
   type Redis,
+  watchRevocations,
 } from '@tidings/stream'
 import type { Test } from 'tap'
 import { createBroadcasts } from '../src/broadcasts.js'
@@ -71,8 +72,8 @@ export interface World {
   persist(conversation: string): Promise<Entry[]>
   /** Forgets every key of this world, as FLUSHALL would. */
   forgetRedis(): Promise<void>
-  /** The database goes away, and comes back. */
-  mysql: { cut(): void; heal(): void }
+  /** The database goes away, or answers nothing, and comes back. */
+  mysql: { cut(): void; freeze(): void; heal(): void }
 }
 
 const PARTITIONS = 4
@@ -93,6 +94,10 @@ export async function world(t: Test): Promise<World> {
   const reader = createLogReader(redis, keys)
   const writeBehind = startWriteBehind({ store, log })
   const revocations = startRevocations({ redis, keys, store, accessTokenS: 600, log })
+  const revocationWatch = await watchRevocations({ redis, keys, keepMs: 600_000, log })
+  const keptUsers = createKeptUsers(revocationWatch.hear)
+  revocationWatch.onUsers(keptUsers.forget)
+  revocationWatch.onSends((_, blocker) => keptUsers.forget([blocker]))
   const metrics = createStreamMetrics(createMetrics('logic', 'test'))
   const generations = startGenerations({
     redis,
@@ -138,6 +143,7 @@ export async function world(t: Test): Promise<World> {
   t.after(async () => {
     proxy.heal()
     await generations.stop()
+    await revocationWatch.stop()
     await revocations.stop()
     await writeBehind.stop()
     await forgetRedis()
@@ -156,7 +162,7 @@ export async function world(t: Test): Promise<World> {
     writeBehind,
     generations,
     revocations,
-    keptUsers: createKeptUsers(),
+    keptUsers,
     listingCursors: createListingCursors(`secret of ${unique}`),
     log,
     broadcasts,
@@ -231,6 +237,7 @@ export async function until(fact: () => boolean | Promise<boolean>, withinMs = 3
 async function startProxy(target: URL) {
   const sockets = new Set<Socket>()
   let open = true
+  let frozen = false
   const server = createServer((client) => {
     if (!open) return void client.destroy()
     const upstream = connect(Number(target.port), target.hostname)
@@ -240,6 +247,7 @@ async function startProxy(target: URL) {
     ] as const) {
       sockets.add(socket)
       socket.pipe(other)
+      if (frozen) socket.pause()
       // The other side ends with it.
       socket.on('error', () => other.destroy())
       socket.on('close', () => {
@@ -256,8 +264,14 @@ async function startProxy(target: URL) {
   return {
     port: (server.address() as AddressInfo).port,
     cut,
+    freeze() {
+      frozen = true
+      for (const socket of sockets) socket.pause()
+    },
     heal() {
       open = true
+      frozen = false
+      for (const socket of sockets) socket.resume()
     },
     stop() {
       cut()

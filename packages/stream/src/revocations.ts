@@ -5,7 +5,7 @@
 import { parseRevoked } from '@tidings/protocol'
 import type { Logger, Stoppable } from '@tidings/service'
 import type { Keys } from './keys.js'
-import type { Redis } from './redis.js'
+import { type Redis, redisAway } from './redis.js'
 
 const POLL_MS = 1_000
 /** Read again what is this much older than the newest seen: after a failover another server's clock counts. */
@@ -13,6 +13,8 @@ const OVERLAP_MS = 10_000
 
 export interface RevocationWatch extends Stoppable {
   has(sessionId: string): boolean
+  /** Resolves when all that was told before the call has been heard. @throws AppError `unavailable` when Redis does not answer */
+  hear(): Promise<void>
   /** Called for each session as it becomes known to be revoked. */
   onRevoked(tell: (sessionId: string) => void): void
   /** Called with users who may not act any more: what is kept of them is wrong. Before their sessions are told. */
@@ -61,19 +63,40 @@ export async function watchRevocations(options: {
     for (const [word, at] of revoked) if (at < forgotten) revoked.delete(word)
   }
 
-  await poll()
-  let polling = false
+  let running: Promise<void> | undefined
+  let next: Promise<void> | undefined
+
+  /** One poll at a time; those who ask while one runs share the one after it. */
+  function pollAnew(): Promise<void> {
+    if (running) {
+      next ??= running
+        .catch(() => undefined)
+        .then(() => {
+          next = undefined
+          return pollAnew()
+        })
+      return next
+    }
+    running = poll().finally(() => {
+      running = undefined
+    })
+    return running
+  }
+
+  await pollAnew()
   const timer = setInterval(() => {
-    if (polling || redis.status !== 'ready') return
-    polling = true
-    poll()
-      .catch((error: unknown) => log.debug({ err: error }, 'reading revocations failed; it is tried again'))
-      .finally(() => {
-        polling = false
-      })
+    if (running || redis.status !== 'ready') return
+    pollAnew().catch((error: unknown) => log.debug({ err: error }, 'reading revocations failed; it is tried again'))
   }, POLL_MS)
   return {
     has: (sessionId) => revoked.has(sessionId),
+    async hear() {
+      try {
+        await pollAnew()
+      } catch (cause) {
+        throw redisAway(cause)
+      }
+    },
     onRevoked: (tell) => sessionListeners.push(tell),
     onUsers: (tell) => userListeners.push(tell),
     onSends: (tell) => sendListeners.push(tell),

@@ -45,3 +45,29 @@ t.test('each word is told once for each time that it was written, users before s
   await until('and another', () => told.includes('yet-another'))
   t.equal(told.length, 7, 'and nothing more')
 })
+
+t.test('who asks hears all that was told before', async (t) => {
+  const redis = await connectRedis(process.env.TIDINGS_REDIS_URL!, log)
+  const keys = createKeys(`t-${randomBytes(6).toString('hex')}`, 4)
+  const other = await connectRedis(process.env.TIDINGS_REDIS_URL!, log)
+  const revocations = await watchRevocations({ redis: other, keys, keepMs: 60_000, log })
+  t.after(async () => {
+    await revocations.stop()
+    await redis.del(keys.revoked())
+    redis.disconnect()
+    other.disconnect()
+  })
+  for (let i = 0; i < 50; i++) {
+    await redis.zadd(keys.revoked(), Date.now(), `session-${i}`)
+    await Promise.all([revocations.hear(), revocations.hear()])
+    t.ok(revocations.has(`session-${i}`))
+  }
+  const late = redis.zadd(keys.revoked(), Date.now(), 'while-one-runs')
+  const first = revocations.hear()
+  await late
+  await revocations.hear()
+  t.ok(revocations.has('while-one-runs'))
+  await first
+  other.disconnect()
+  await t.rejects(revocations.hear(), { code: 'unavailable' })
+})
