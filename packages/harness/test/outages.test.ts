@@ -50,6 +50,29 @@ t.test('MySQL away: sending, live delivery and short catch-up go on, and all is 
   t.equal(await w.redis.xlen(w.keys.dead(p, 'persist')), 0, 'nothing was counted against an entry')
 })
 
+t.test(
+  'MySQL frozen: sending and live delivery go on, also between people who never wrote to each other',
+  async (t) => {
+    const mysql = await startMysql()
+    t.teardown(() => mysql.stop())
+    const w = await world(t, { stores: { mysqlUrl: mysql.url } })
+    const alice = await w.user()
+    const bob = await w.user()
+    const bobs = await bob.connect()
+    const alices = await alice.connect()
+    mysql.freeze()
+    for (let i = 0; i < 10; i++) await alice.send(bob)
+    alices.send({ op: 'send', to: { user: bob.name }, content: { text: 'by socket' }, clientId: 'by-socket' })
+    t.match(await alices.next('sent'), { clientId: 'by-socket', seq: 11 })
+    await bobs.until('all of it, live', () => bobs.seqs().length === 11)
+    const history = await w.http('GET', 'conversations', { token: bob.token })
+    t.equal(history.status, 503, 'what needs MySQL says later')
+    mysql.thaw()
+    const conversation = bobs.messages()[0]!.conversation
+    await until('all is stored', async () => (await storedRows(w, conversation)) === 11)
+  },
+)
+
 t.test('Redis away: 503 at once, sockets stay open, and delivery resumes by itself', async (t) => {
   const redis = await startRedis()
   t.teardown(() => redis.stop())
