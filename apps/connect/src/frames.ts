@@ -24,6 +24,7 @@ import Type, { type Static, type TSchema } from 'typebox'
 import { Compile } from 'typebox/compile'
 import type { Acks } from './ack.js'
 import type { CatchUp } from './catch-up.js'
+import { REFUSED_SEND } from './gate.js'
 import { coveredTo } from './repair.js'
 import type { SendLimit } from './send-limit.js'
 import type { Session } from './session.js'
@@ -139,6 +140,7 @@ export interface FrameFault {
 
 /**
  * Handles one frame of a client. Answers what it asked for, or an `error` frame with the code and what it referred to.
+ * @param admits may a frame of this op pass? If not, the session has been closed
  * @returns the fault when the frame itself was not right
  */
 export function handleFrame(
@@ -150,6 +152,7 @@ export function handleFrame(
   let ref: Record<string, unknown> = {}
   const fail = (thrown: unknown): void => {
     const error = toAppError(thrown)
+    if (ref.ref === 'send' && error.code === 'rate_limited' && !admits(REFUSED_SEND)) return
     if (error.code === 'internal') deps.log.error({ err: error.cause ?? error, session: session.id }, 'a frame failed')
     session.tell({
       op: 'error',

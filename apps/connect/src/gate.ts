@@ -4,24 +4,34 @@ import type { Session } from './session.js'
 
 const BAD_FRAMES = 3
 const BAD_FRAMES_WITHIN_MS = 60_000
-/** Ops that a client says as often as somebody writes or something is shown. How many messages are taken is the user's own limit. */
-const BUSY_OPS = new Set(['send', 'ack', 'read'])
-const BUSY_PER_S = 250
-const BUSY_BURST = 500
+/** A client says them as often as something is shown. */
+const ANSWERS = new Set<unknown>(['ack', 'read'])
+const ANSWERS_PER_S = 250
+const ANSWERS_BURST = 500
+/**
+ * Sends are counted by their user's own limit, which may be any. It answers what is beyond, so that a client that wants to say too
+ * much at once learns when to go on; only who does not listen to it comes to an end here.
+ */
+const REFUSED_PER_S = 250
+const REFUSED_BURST = 1_000
 /** All others, and what is no frame at all. */
 const FRAMES_PER_S = 20
 const FRAMES_BURST = 40
 const BYTES_PER_S = 1024 * 1024
 const BYTES_BURST = 4 * BYTES_PER_S
 
+/** Stands for the op of a send that its user's limit has refused. No frame can say it. */
+export const REFUSED_SEND = Symbol('a send that was refused')
+
 /** One per socket that has said something. Buckets that fill steadily, of frames and of bytes. */
 export class Gate {
   #frames = FRAMES_BURST
-  #busy = BUSY_BURST
+  #answers = ANSWERS_BURST
+  #refused = REFUSED_BURST
   #bytes = BYTES_BURST
   #at = performance.now()
   /** Acks and reads that were paid for by what was shown. */
-  #answers = 0
+  #paid = 0
   /** When bad frames came. */
   #faults: number[] | undefined
 
@@ -35,26 +45,37 @@ export class Gate {
     const seconds = (now - this.#at) / 1_000
     this.#at = now
     this.#frames = Math.min(FRAMES_BURST, this.#frames + seconds * FRAMES_PER_S)
-    this.#busy = Math.min(BUSY_BURST, this.#busy + seconds * BUSY_PER_S)
+    this.#answers = Math.min(ANSWERS_BURST, this.#answers + seconds * ANSWERS_PER_S)
+    this.#refused = Math.min(REFUSED_BURST, this.#refused + seconds * REFUSED_PER_S)
     this.#bytes = Math.min(BYTES_BURST, this.#bytes + seconds * BYTES_PER_S)
     if (this.#bytes < bytes) return this.#refuse(session)
     this.#bytes -= bytes
     return true
   }
 
-  /** May this frame pass, whose size was admitted? If not, the session is closed with 4429. */
+  /**
+   * May a frame of this op pass, whose size was admitted? If not, the session is closed with 4429.
+   * @param op as the client said it, or REFUSED_SEND: may one more refused send be answered?
+   */
   admits(session: Session, op: unknown): boolean {
-    if (!this.limited) return true
-    if (!BUSY_OPS.has(op as string)) {
+    if (!this.limited || op === 'send') return true
+    if (op === REFUSED_SEND) {
+      if (this.#refused < 1) return this.#refuse(session)
+      this.#refused -= 1
+    } else if (!ANSWERS.has(op)) {
       if (this.#frames < 1) return this.#refuse(session)
       this.#frames -= 1
-    } else if (op !== 'send' && this.#answers < 2 * session.shownCount) {
-      // However long a backlog is: whoever acknowledges and reads each entry of it says no more than was asked for.
-      this.#answers += 1
-    } else {
-      if (this.#busy < 1) return this.#refuse(session)
-      this.#busy -= 1
+    } else if (!this.#isPaid(session)) {
+      if (this.#answers < 1) return this.#refuse(session)
+      this.#answers -= 1
     }
+    return true
+  }
+
+  /** However long a backlog is: whoever acknowledges and reads each entry of it says no more than was asked for. */
+  #isPaid(session: Session): boolean {
+    if (this.#paid >= 2 * session.shownCount) return false
+    this.#paid += 1
     return true
   }
 

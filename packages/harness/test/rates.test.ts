@@ -1,7 +1,7 @@
 /** Rate limits over HTTP and WebSockets, by several processes on one Redis. */
 import { randomBytes } from 'node:crypto'
 import t from 'tap'
-import { TestClient, until, type World, world } from '../src/index.js'
+import { operatorOf, TestClient, until, type World, world } from '../src/index.js'
 
 const service = randomBytes(16).toString('hex')
 const ON = {
@@ -62,6 +62,38 @@ t.test('what a user sends over its sockets is limited together with what it send
     socket.send({ op: 'ping' })
     t.match(await socket.next('pong'), { op: 'pong' }, 'the sessions go on')
   }
+})
+
+t.test('who says far too much at once over one socket is told when to go on; only a flood is cut', async (t) => {
+  const operator = operatorOf()
+  const w = await world(t, { env: { ...ON, ...operator.env, TIDINGS_SENDS_PER_S: '5' } })
+  const bob = await w.user()
+  /** An outbox that is sent again all at once. @returns the socket, and what each message was answered */
+  const resend = async (messages: number) => {
+    const socket = await (await w.user()).connect()
+    const answers = () => socket.frames.filter(({ op, ref }) => op === 'sent' || (op === 'error' && ref === 'send'))
+    for (let i = 0; i < messages; i++)
+      socket.send({ op: 'send', to: { user: bob.name }, content: { text: `${i}` }, clientId: `c-${i}` })
+    await socket.until('all are answered', () => socket.closeCode !== undefined || answers().length === messages)
+    return { socket, answers: answers() }
+  }
+  const { socket, answers } = await resend(700)
+  t.equal(new Set(answers.map(({ clientId }) => clientId)).size, 700, 'each is answered')
+  const refused = answers.filter(({ op }) => op === 'error')
+  t.ok(refused.length > 500 && refused.length <= 690, `${refused.length} of them with an error`)
+  for (const { code, retryAfter } of refused)
+    if (code !== 'rate_limited' || !(Number(retryAfter) >= 1)) t.fail(`${code} ${retryAfter}`)
+  socket.send({ op: 'ping' })
+  t.match(await socket.next('pong'), { op: 'pong' }, 'the session goes on')
+  for (let i = 0; i < 20_000; i++) socket.send({ op: 'send', to: { user: bob.name }, content: {}, clientId: `f-${i}` })
+  t.equal(await socket.closed(), 4429, 'a flood')
+
+  t.equal((await operator.call(w)('PUT', 'admin/limits', { sendsPerS: 1_000 })).status, 204)
+  await until('the raised limit holds for one socket, too', async () => {
+    const raised = await resend(700)
+    await raised.socket.close()
+    return raised.answers.filter(({ op }) => op === 'sent').length === 700
+  })
 })
 
 t.test('failed logins make the next one wait, on every api process, and a right one comes through', async (t) => {
