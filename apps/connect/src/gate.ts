@@ -8,6 +8,8 @@ const BAD_FRAMES_WITHIN_MS = 60_000
 const ANSWERS = new Set<unknown>(['ack', 'read'])
 const ANSWERS_PER_S = 250
 const ANSWERS_BURST = 500
+/** What is shown pays for them: an ack and a read of each entry, of the newest 4,000 that were not answered yet. */
+const MOST_PAID = 8_000
 /**
  * Sends are counted by their user's own limit, which may be any. It answers what is beyond, so that a client that wants to say too
  * much at once learns when to go on; only who does not listen to it comes to an end here.
@@ -30,8 +32,9 @@ export class Gate {
   #refused = REFUSED_BURST
   #bytes = BYTES_BURST
   #at = performance.now()
-  /** Acks and reads that were paid for by what was shown. */
+  /** Acks and reads that are paid for, by the frames that were shown up to this many. */
   #paid = 0
+  #paidUpTo = 0
   /** When bad frames came. */
   #faults: number[] | undefined
 
@@ -74,8 +77,10 @@ export class Gate {
 
   /** However long a backlog is: whoever acknowledges and reads each entry of it says no more than was asked for. */
   #isPaid(session: Session): boolean {
-    if (this.#paid >= 2 * session.shownCount) return false
-    this.#paid += 1
+    this.#paid = Math.min(MOST_PAID, this.#paid + 2 * (session.shownCount - this.#paidUpTo))
+    this.#paidUpTo = session.shownCount
+    if (this.#paid === 0) return false
+    this.#paid -= 1
     return true
   }
 

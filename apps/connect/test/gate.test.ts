@@ -10,6 +10,23 @@ function admitted(gate: Gate, session: ReturnType<typeof connect>, op: unknown):
   return count
 }
 
+t.test('what was shown pays for some thousand acks and reads, and no more is saved up', async (t) => {
+  const session = connect()
+  const gate = new Gate(true)
+  for (let i = 0; i < 5_000; i++) session.show('{}')
+  t.equal(admitted(gate, session, 'read'), 8_000 + 500)
+  t.ok(session.closed)
+})
+
+t.test('whoever answers as it is shown never comes to an end', async (t) => {
+  const session = connect()
+  const gate = new Gate(true)
+  for (let i = 0; i < 20_000; i++) {
+    session.show('{}')
+    if (!gate.admits(session, 'ack') || !gate.admits(session, 'read')) return t.fail(`refused after ${i}`)
+  }
+})
+
 t.test('sends pass, for their user’s limit counts them; those that it refused have an end', async (t) => {
   const session = connect()
   const gate = new Gate(true)
