@@ -31,6 +31,7 @@ import { createEphemeralMetrics } from './metrics.js'
 import { type OpenDeps, RECHECK_MS } from './open.js'
 import { createPresence } from './presence.js'
 import { createPushService } from './push-service.js'
+import { createReads } from './reads.js'
 import { createReceipts } from './receipts.js'
 import { createRooms } from './rooms.js'
 import { createRouted } from './routed.js'
@@ -157,7 +158,7 @@ export async function startConnect(
       stored,
       typing: createTyping(bus),
       watch,
-      logic: logic.client,
+      reads: createReads(logic.client),
       sends: createSendLimit(redis, keys, limits),
       log,
     }

@@ -1,5 +1,5 @@
 /** What a client may say: one table of ops, each with its schema and its handler. */
-import type { Acceptor, Identity, LogicClient, Tokens } from '@tidings/accept'
+import type { Acceptor, Identity, Tokens } from '@tidings/accept'
 import {
   AppError,
   CLIENT_ID,
@@ -25,6 +25,7 @@ import { Compile } from 'typebox/compile'
 import type { Acks } from './ack.js'
 import type { CatchUp } from './catch-up.js'
 import { REFUSED_SEND } from './gate.js'
+import type { Reads } from './reads.js'
 import { coveredTo } from './repair.js'
 import type { SendLimit } from './send-limit.js'
 import type { Session } from './session.js'
@@ -44,7 +45,7 @@ export interface FrameDeps {
   stored: StoredReceipts
   typing: Typing
   watch: Pick<Watch, 'watch'>
-  logic: Pick<LogicClient, 'read'>
+  reads: Reads
   sends: SendLimit
   log: Logger
 }
@@ -234,8 +235,8 @@ function ack(deps: FrameDeps, session: Session, frame: Static<typeof Ack>): void
 
 /** Not bounded by what this session was shown: the person may have read it on another device. */
 async function read(deps: FrameDeps, session: Session, frame: Static<typeof Read>): Promise<void> {
-  requirePossibleParty(frame.conversation, session.user)
-  await deps.logic.read({ user: session.user, conversation: frame.conversation, seq: frame.seq })
+  const { id } = requirePossibleParty(frame.conversation, session.user)
+  await deps.reads(session, id, frame.seq)
 }
 
 /** A page of a conversation on request, beside and not instead of the live order. */
