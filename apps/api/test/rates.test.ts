@@ -77,6 +77,31 @@ test('without Redis a process goes on by itself, and tells later', async (t) => 
   t.same(told, [21])
 })
 
+test('of 50,000 buckets and one the one that was not used for longest goes, and tells what was taken from it', async (t) => {
+  const told: string[] = []
+  const limit = createLimit(
+    { perS: 40, burst: 80 },
+    async (key, _rate, taken) => {
+      told.push(`${key} ${taken}`)
+      return 0
+    },
+    () => 0,
+  )
+  limit.takeUpTo('alice', 9)
+  limit.takeUpTo('bob', 9)
+  await turn()
+  t.same(told.splice(0), [])
+  for (let i = 2; i < 50_000; i++) limit.takeUpTo(`other ${i}`, 1)
+  t.equal(limit.takeUpTo('alice', 0), 0)
+  limit.takeUpTo('one more', 1)
+  await turn()
+  t.same(told.splice(0), ['bob 9'])
+  t.equal(limit.takeUpTo('alice', 80), 71, 'hers is in use, and kept')
+  t.equal(limit.takeUpTo('bob', 79), 79, 'his begins full again')
+  await turn()
+  t.equal(limit.takeUpTo('bob', 1), 0, 'until the others are heard')
+})
+
 test('what is counted, and what a refusal looks like', async (t) => {
   const counted: string[] = []
   const refuse = () => {

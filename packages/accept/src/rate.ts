@@ -7,8 +7,12 @@
  */
 import { AppError } from '@tidings/protocol'
 import { type Keys, loadScript, type Redis, scriptFile } from '@tidings/stream'
+import { LRUCache } from 'lru-cache'
 
-/** Beyond it the oldest bucket is forgotten here; Redis knows what was taken from it. */
+/**
+ * Beyond it the bucket that was not used for longest is forgotten here, and what it has not told yet is told. Whoever comes again
+ * begins with a full one, and what others know is heard with its first report.
+ */
 const MAX_KEPT = 50_000
 const REPORT_SHARE = 1 / 8
 
@@ -62,7 +66,12 @@ export function createSharedLimit(redis: Redis, keys: Keys, kind: string, rate: 
  */
 export function createLimit(rate: Rate, share: Share, now: () => number = () => performance.now()): Limit {
   const { perS, burst } = rate
-  const buckets = new Map<string, Bucket>()
+  const buckets = new LRUCache<string, Bucket>({
+    max: MAX_KEPT,
+    dispose: (bucket, key) => {
+      if (bucket.untold > 0) void tell(key, bucket)
+    },
+  })
   const reportAt = Math.max(1, Math.floor(burst * REPORT_SHARE))
 
   function filled(key: string): Bucket {
@@ -70,7 +79,6 @@ export function createLimit(rate: Rate, share: Share, now: () => number = () => 
     let bucket = buckets.get(key)
     if (!bucket) {
       bucket = { level: burst, at, untold: 0, telling: false }
-      if (buckets.size >= MAX_KEPT) buckets.delete(buckets.keys().next().value!)
       buckets.set(key, bucket)
     }
     bucket.level = Math.min(burst, bucket.level + ((at - bucket.at) / 1_000) * perS)
