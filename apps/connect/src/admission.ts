@@ -43,7 +43,7 @@ export async function authenticate(
   } catch (error) {
     // Disabling a user ends the sessions, too: a client that were told of these alone would go for a new token.
     const user = token === undefined ? undefined : tokens.userOfEnded(token)
-    if (user !== undefined) await seenUsers.check({ user, sessionId: undefined, expiresAt: 0, scopes: undefined })
+    if (user !== undefined) await seenUsers.check({ user })
     throw error
   }
   if (identity.scopes) throw new AppError('forbidden', 'A service token is no user; it cannot open a session.')

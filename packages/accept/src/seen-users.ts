@@ -6,12 +6,15 @@ import type { Identity } from './types.js'
 const MAX_KEPT = 50_000
 const FRESH_MS = 300_000
 
+/** Of an identity what is looked at; a user by name alone is one whom we gave no session. */
+export type Seen = Pick<Identity, 'user'> & Partial<Pick<Identity, 'sessionId' | 'scopes'>>
+
 export interface SeenUsers {
   /**
    * Undefined when the user is known; else settles when logic has answered. The users of our own sessions exist, and service tokens
    * are no users. @throws AppError `user_disabled`, `unavailable`
    */
-  check(identity: Identity): undefined | Promise<void>
+  check(seen: Seen): undefined | Promise<void>
   /** What is kept of these users is wrong: they are asked for again, also where an answer is on its way. */
   forget(users: ReadonlySet<string>): void
 }
