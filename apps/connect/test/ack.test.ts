@@ -1,8 +1,8 @@
-import { setTimeout as delay } from 'node:timers/promises'
 import { AppError, type logicRpc } from '@tidings/protocol'
 import { createLogger } from '@tidings/service'
 import t, { type Test } from 'tap'
 import { createAcks } from '../src/ack.js'
+import { until } from './until.js'
 
 const log = createLogger({ app: 'connect', instance: 'test', level: 'silent' })
 
@@ -24,20 +24,13 @@ function world(t: Test) {
   return { acks, calls, state }
 }
 
-const until = async (fact: () => boolean): Promise<void> => {
-  for (let i = 0; !fact(); i++) {
-    if (i > 1_000) throw new Error(`never came true: ${fact}`)
-    await delay(10)
-  }
-}
-
 t.test('acks of a moment leave as one call, of each cursor the furthest', async (t) => {
   const { acks, calls } = world(t)
   for (const seq of [1, 2, 5, 3]) acks.add('bob', 'phone', 'dm:alice:bob', seq)
   acks.add('bob', 'laptop', 'dm:alice:bob', 2)
   acks.add('bob', 'phone', 'dm:bob:carol', 7)
   t.same([calls.length, acks.waiting], [0, 3], 'gathered')
-  await until(() => calls.length > 0)
+  await until('logic is called', () => calls.length > 0)
   t.same(calls, [
     [
       { conversation: 'dm:alice:bob', seq: 5, device: 'phone' },
@@ -70,7 +63,7 @@ t.test('what logic did not take is kept, joined with what comes, and sent again'
   acks.add('bob', 'phone', 'dm:alice:bob', 4)
   acks.add('bob', 'phone', 'dm:bob:carol', 2)
   state.away = false
-  await until(() => calls.length > 0)
+  await until('logic is called', () => calls.length > 0)
   t.same(
     calls.flat().map(({ conversation, seq }) => [conversation, seq]),
     [

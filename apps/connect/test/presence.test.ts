@@ -4,6 +4,7 @@ import { createLogger } from '@tidings/service'
 import t from 'tap'
 import { createPresence, type Presence } from '../src/presence.js'
 import { fakeNode } from './fake-node.js'
+import { until } from './until.js'
 
 const log = createLogger({ app: 'connect', instance: 'test', level: 'silent' })
 
@@ -27,8 +28,8 @@ function setUp(calmMs: number) {
       presence.began(user)
       return () => session.close(1000, 'gone')
     },
-    async until(events: number) {
-      while (said.length < events) await delay(5)
+    async heard(events: number) {
+      await until(`${events} were told`, () => said.length >= events)
       return said.splice(0)
     },
   }
@@ -36,22 +37,22 @@ function setUp(calmMs: number) {
 const is = (user: string, online: boolean): PresenceEvent => ({ op: 'presence', user, online })
 
 t.test('the first session and the last one are told of, not those between', async (t) => {
-  const { said, saved, come, until } = setUp(10)
+  const { said, saved, come, heard } = setUp(10)
   const leave = [come('alice')]
-  t.same(await until(1), [is('alice', true)])
+  t.same(await heard(1), [is('alice', true)])
   leave.push(come('alice', 'second'))
   leave[0]!()
   come('bob')
-  t.same(await until(1), [is('bob', true)], 'nothing of alice, who was here all the while')
+  t.same(await heard(1), [is('bob', true)], 'nothing of alice, who was here all the while')
   leave[1]!()
-  t.same(await until(1), [is('alice', false)])
+  t.same(await heard(1), [is('alice', false)])
   t.same([said, saved], [[], ['alice', 'bob', 'alice']])
 })
 
 t.test('a connection that flaps is told of once, however often, when it is over', async (t) => {
-  const { said, saved, come, until } = setUp(200)
+  const { said, saved, come, heard } = setUp(200)
   const leave = come('alice')
-  t.same(await until(1), [is('alice', true)])
+  t.same(await heard(1), [is('alice', true)])
   saved.splice(0)
   leave()
   for (let i = 0; i < 20; i++) {
@@ -61,18 +62,18 @@ t.test('a connection that flaps is told of once, however often, when it is over'
   come('alice')
   // Was here for a moment: who asked in that moment hears that it was no more than that.
   come('carol')()
-  t.same(await until(2), [is('alice', true), is('carol', false)])
+  t.same(await heard(2), [is('alice', true), is('carol', false)])
   t.same([said, saved], [[], ['alice', 'carol']])
 })
 
 t.test('of many, each is told when its own time has come', async (t) => {
-  const { come, until } = setUp(20)
+  const { come, heard } = setUp(20)
   for (let i = 0; i < 50; i++) {
     come(`u${i}`)
     if (i % 10 === 0) await delay(3)
   }
   t.same(
-    (await until(50)).map(({ user }) => user),
+    (await heard(50)).map(({ user }) => user),
     Array.from({ length: 50 }, (_, i) => `u${i}`),
   )
 })

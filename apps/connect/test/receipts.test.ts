@@ -1,6 +1,7 @@
 import t from 'tap'
 import { createReceipts } from '../src/receipts.js'
 import { type Fake, fakeNode } from './fake-node.js'
+import { until } from './until.js'
 
 const ROOM = 'room:abcdefgh12345678'
 const conversation = 'dm:alice:bob'
@@ -15,10 +16,10 @@ function setUp(t: { after(end: () => void): void }) {
 
 /** Waits until the session was shown something. */
 async function shown({ socket, session }: Fake): Promise<Record<string, unknown>[]> {
-  while (socket.frames.length === 0) {
-    await new Promise((resolve) => setTimeout(resolve, 1))
+  await until('something is shown', () => {
     session.flush()
-  }
+    return socket.frames.length > 0
+  })
   return socket.frames.splice(0)
 }
 

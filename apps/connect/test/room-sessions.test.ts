@@ -8,6 +8,7 @@ import { Session } from '../src/session.js'
 import { createSessions } from '../src/sessions.js'
 import { createSlots } from '../src/slots.js'
 import type { SendResult, Socket } from '../src/transport.js'
+import { until } from './until.js'
 
 const ROOM = 'room:abcdefgh12345678'
 const log = createLogger({ app: 'connect', instance: 'test', level: 'silent' })
@@ -111,9 +112,6 @@ function setUp(t: Test) {
 
 /** Whatever was started in this turn and needs no other. */
 const turn = () => new Promise(setImmediate)
-const until = async (fact: () => boolean): Promise<void> => {
-  while (!fact()) await turn()
-}
 
 t.test(
   'who stands at the same seq is in step after the first entry, and what one turn brings is one write each',
@@ -194,7 +192,7 @@ t.test('a hole, a void and a change of the members are for each to see for itsel
   t.same(node.apart(), [])
   node.push(5, { frame: Buffer.alloc(0) })
   t.equal(node.apart().length, 5, 'a void is read')
-  await until(() => all.every(({ reader }) => reader.seqs.length === 5))
+  await until('all have five', () => all.every(({ reader }) => reader.seqs.length === 5))
   node.push(6)
   t.same(node.apart(), [])
   const left = JSON.stringify({ event: 'room', change: 'removed', version: 7, by: 'alice', left: ['u3'] })
@@ -228,7 +226,7 @@ t.test('who reads slowly is apart, is read to from the log, and comes back', asy
   slow.reader.answer = 'sent'
   slow.reader.waiting = 0
   slow.session.onDrain()
-  await until(() => slow.reader.seqs.length === 5)
+  await until('the slow one has five', () => slow.reader.seqs.length === 5)
   node.push(6)
   t.same(node.apart(), [])
   await turn()
@@ -261,7 +259,7 @@ t.test('a burst of large entries closes nobody who reads, however slowly', async
   reader.takes = undefined
   reader.waiting = 0
   session.onDrain()
-  await until(() => reader.seqs.length === 513)
+  await until('it has all', () => reader.seqs.length === 513)
   t.same(reader.seqs, upTo(513))
 })
 
@@ -295,7 +293,7 @@ t.test('what reaches no further than they were shown leaves them in step; what i
   node.head = 2
   node.raise()
   t.equal(node.apart().length, 3)
-  await until(() => all.every(({ reader }) => reader.seqs.length === 2))
+  await until('all have two', () => all.every(({ reader }) => reader.seqs.length === 2))
 })
 
 t.test('promise 4: whatever comes, each is shown all, once and in order', { timeout: 60_000 }, async (t) => {
@@ -318,7 +316,7 @@ t.test('promise 4: whatever comes, each is shown all, once and in order', { time
       session.onDrain()
     }
     node.push(node.head + 1)
-    await until(() => all.every(({ reader, from }) => reader.seqs.length === node.head - from))
+    await until('each has all', () => all.every(({ reader, from }) => reader.seqs.length === node.head - from))
     node.push(node.head + 1)
     t.same(node.apart(), [])
   }

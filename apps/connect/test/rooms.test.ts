@@ -18,6 +18,7 @@ import { createSessions } from '../src/sessions.js'
 import { createSlots } from '../src/slots.js'
 import type { Position } from '../src/standing.js'
 import type { SendResult, Socket } from '../src/transport.js'
+import { until } from './until.js'
 
 const ROOM = 'room:abcdefgh12345678'
 const log = createLogger({ app: 'connect', instance: 'test', level: 'silent' })
@@ -132,14 +133,6 @@ function setUp(t: Test) {
       written.push(entry)
       push(entry)
     },
-  }
-}
-
-/** Waits for a fact. */
-async function until(what: string, check: () => boolean): Promise<void> {
-  for (const end = performance.now() + 30_000; !check(); ) {
-    if (performance.now() > end) throw new Error(`never came true: ${what}`)
-    await new Promise((resolve) => setTimeout(resolve, 5))
   }
 }
 

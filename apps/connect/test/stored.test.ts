@@ -1,6 +1,5 @@
 /** Receipts against a real mark and generation in Redis; logic answers what a test says. */
 import { randomBytes } from 'node:crypto'
-import { setTimeout as delay } from 'node:timers/promises'
 import { type logicRpc, logicRpc as rpc } from '@tidings/protocol'
 import { createLogger } from '@tidings/service'
 import { connectRedis, createKeys } from '@tidings/stream'
@@ -8,18 +7,10 @@ import t, { type Test } from 'tap'
 import { Session } from '../src/session.js'
 import { createStoredReceipts } from '../src/stored.js'
 import type { Socket } from '../src/transport.js'
+import { until } from './until.js'
 
 const log = createLogger({ app: 'connect', instance: 'test', level: 'silent' })
 const CONVERSATION = 'dm:alice:bob'
-
-/** Waits for a fact, and for what was told in the same turn of the event loop: that leaves at its end. */
-const until = async (fact: () => boolean): Promise<void> => {
-  for (let i = 0; !fact(); i++) {
-    if (i > 1_000) throw new Error(`never came true: ${fact}`)
-    await delay(10)
-  }
-  await new Promise(setImmediate)
-}
 
 async function world(t: Test, limit?: number) {
   const redis = await connectRedis(process.env.TIDINGS_REDIS_URL!, log)
@@ -88,11 +79,11 @@ t.test('a receipt covers what the mark has passed, and no more', async (t) => {
   const w = await world(t)
   for (const seq of [1, 2, 3]) w.sent(seq)
   await w.storedUpTo(2)
-  await until(() => w.frames.length > 0)
+  await until('something was told', () => w.frames.length > 0)
   t.same(w.upTo(), [2])
   t.equal(w.receipts.waiting, 1)
   await w.storedUpTo(3)
-  await until(() => w.receipts.waiting === 0)
+  await until('nothing waits', () => w.receipts.waiting === 0)
   t.same(w.upTo(), [2, 3])
 })
 
@@ -101,11 +92,11 @@ t.test('beyond the bound a send has no receipt of its own; a later one of the sa
   for (const seq of [1, 2, 3]) w.sent(seq)
   t.equal(w.receipts.waiting, 2)
   await w.storedUpTo(3)
-  await until(() => w.receipts.waiting === 0)
+  await until('nothing waits', () => w.receipts.waiting === 0)
   t.same(w.upTo(), [2])
   w.sent(4)
   await w.storedUpTo(4)
-  await until(() => w.receipts.waiting === 0)
+  await until('nothing waits', () => w.receipts.waiting === 0)
   t.same(w.upTo(), [2, 4])
 })
 
@@ -113,12 +104,12 @@ t.test('a send beyond the bound that a change of generations may have lost is ne
   const w = await world(t, 2)
   for (const seq of [1, 2, 3]) w.sent(seq)
   await w.storedUpTo(1)
-  await until(() => w.receipts.waiting === 1)
+  await until('one waits', () => w.receipts.waiting === 1)
   w.sent(4)
   t.equal(w.receipts.waiting, 2)
   w.fates.set(2, rpc.Fate.VOID)
   await w.begin(2)
-  await until(() => w.receipts.waiting === 0)
+  await until('nothing waits', () => w.receipts.waiting === 0)
   await w.storedUpTo(9)
   w.sent(5, 2)
   t.equal(w.receipts.waiting, 0, 'nothing later in that conversation is waited for')
@@ -134,10 +125,10 @@ t.test('a receipt does not cover what is doubtful and was not asked about in the
   w.fates.set(1, rpc.Fate.UNSPECIFIED)
   for (let seq = 1; seq <= 1_001; seq++) w.sent(seq)
   await w.begin(2)
-  await until(() => w.asked() >= 3)
+  await until('it was asked three times', () => w.asked() >= 3)
   t.same(w.upTo(), [], 'nothing above the one that nobody can tell about yet')
   w.fates.set(1, rpc.Fate.VOID)
-  await until(() => w.receipts.waiting === 0)
+  await until('nothing waits', () => w.receipts.waiting === 0)
   t.same(w.frames[0], { op: 'void', conversation: CONVERSATION, from: 1, to: 1 })
   t.equal(w.upTo().at(-1), 1_001)
 })

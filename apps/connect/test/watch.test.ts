@@ -4,6 +4,7 @@ import { createLogger } from '@tidings/service'
 import t, { type Test } from 'tap'
 import { createWatch } from '../src/watch.js'
 import { type Fake, fakeNode } from './fake-node.js'
+import { until } from './until.js'
 
 const log = createLogger({ app: 'connect', instance: 'test', level: 'silent' })
 const is = (user: string, online: boolean) => ({ op: 'presence' as const, user, online })
@@ -39,9 +40,6 @@ function setUp(t: Test, over: { lookEveryMs?: number; afterNodeMs?: number } = {
   })
   t.after(() => watch.stop())
   return { world, watch, ...node }
-}
-const until = async (check: () => boolean): Promise<void> => {
-  while (!check()) await delay(2)
 }
 /** Everything that was begun is done: nothing here takes longer than some turns. */
 const turns = async (): Promise<void> => {
@@ -134,7 +132,7 @@ t.test('what changes while the first answer is on its way is not missed', async 
     answer = resolve
   })
   const begun = watch.watch(alice.session, ['bob'])
-  await until(() => world.asked === 1)
+  await until('it is asked', () => world.asked === 1)
   world.online.add('bob')
   watch.event(is('bob', true))
   answer()
@@ -175,7 +173,7 @@ t.test('changes that nobody told of are found, after a node is gone and every so
     alice.shown()
     world.online.delete('bob')
     lose()
-    await until(() => {
+    await until('she is told', () => {
       alice.session.flush()
       return alice.socket.frames.length > 0
     })
