@@ -48,6 +48,11 @@ export function createPassTargets(deps: {
     return entry && toTarget(entry)
   }
 
+  /** Is there nothing in the range that persist has yet to store? What it has not done for a day, it is not waited for. */
+  async function isAllStored({ conversation, seq, newestAt }: Pass, now: number): Promise<boolean> {
+    return now > newestAt + TTL_S * 1_000 || (await maxSeq(store, conversation)) >= seq
+  }
+
   function toTarget(entry: Entry): Target {
     const { seq, id, from, sentAt, options } = entry
     const { expiresAt = null, priority } = (options && parseOptions(options)) || {}
@@ -58,14 +63,13 @@ export function createPassTargets(deps: {
   return {
     async of(pass) {
       const now = Date.now()
+      const dueAt = pass.newestAt + afterMs
+      // Of a pass that runs, all is stored, and what was taken back meanwhile ends it. Else asked before the entries are read: what is
+      // stored in between is found; the other way round it would be taken for nothing, and nobody would be told.
+      const mayEnd = pass.passSeq > 0 || (dueAt <= now && (await isAllStored(pass, now)))
       const target = await targetOf(pass, now)
       if (target) return { target }
-      // Taken back while the pass was under way.
-      if (pass.passSeq > 0) return 'nothing'
-      const dueAt = pass.newestAt + afterMs
-      if (dueAt > now) return { later: new Date(Math.max(dueAt, now + WAIT_MS)) }
-      const isStored = (await maxSeq(store, pass.conversation)) >= pass.seq
-      return isStored || now > pass.newestAt + TTL_S * 1_000 ? 'nothing' : { later: new Date(now + WAIT_MS) }
+      return mayEnd ? 'nothing' : { later: new Date(Math.max(dueAt, now + WAIT_MS)) }
     },
   }
 }

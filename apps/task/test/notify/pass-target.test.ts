@@ -1,6 +1,6 @@
 /** Of what a pass tells. */
 import { optionsText } from '@tidings/protocol'
-import type { Pass } from '@tidings/store'
+import type { Pass, Store } from '@tidings/store'
 import t from 'tap'
 import { createPassTargets } from '../../src/notify/pass-target.js'
 import { world } from '../world.js'
@@ -38,6 +38,28 @@ t.test('a pass that runs goes on with its entry, and ends when there is nothing 
   t.match(found, { target: { seq: 1, urgent: true, expiresAt: Number } }, 'what came before the one that has expired')
   t.equal(await targets.of(pass(c, { firstSeq: 2, seq: 3, passSeq: 2 })), 'nothing')
   t.match(await targets.of(pass(c, { firstSeq: 2, seq: 3 })), { target: { seq: 3 } })
+})
+
+t.test('what persist stores while it is looked up is told of, and not taken for nothing', async (t) => {
+  const c = 'room:2123456789abcdef'
+  const of = [await append(c, 1, ago(120_000)), await append(c, 2, ago(110_000))]
+  const due = pass(c, { seq: 2, newestAt: of[1]!.entry.sentAt })
+  let asked = 0
+  const between: Store = {
+    ...store,
+    async use(work) {
+      const answer = await store.use(work)
+      asked++
+      if (asked === 1) await persister.handle(of)
+      return answer
+    },
+  }
+  const looked = createPassTargets({ store: between, redis, keys, afterMs: AFTER_MS, withText: true })
+  t.match(await looked.of(due), { target: { seq: 2 } })
+  t.ok(asked > 1, 'it was stored between two reads')
+  asked = 1
+  t.match(await looked.of({ ...due, passSeq: 2 }), { target: { seq: 2 } })
+  t.equal(asked, 2, 'a pass that runs asks for its entry alone')
 })
 
 t.end()
