@@ -1,8 +1,9 @@
 /**
  * Pushes what came in large rooms and to everyone to the devices that have not acknowledged it in time: a page of people at a time, so
- * that memory is bounded however many there are. Promise: every subscription is tried once at least and, when a worker dies, those of one
- * page twice; pages of several conversations take turns; the delivery of other entries and pushes waits for none of it. What a service does
- * not take becomes a push that is due to its device alone, and is tried again like all others.
+ * that memory is bounded however many there are. Promise: every subscription is tried, or waits for its try as a push that is due to its
+ * device alone, which is also what becomes of those that a service does not take; where there is no room for more of these, the pass waits,
+ * for a day at most (push-page.ts). When a worker dies, those of one page are tried twice. Pages of several conversations take turns; the
+ * delivery of other entries and pushes waits for none of it.
  */
 import type { Stoppable } from '@tidings/service'
 import {
@@ -18,17 +19,20 @@ import {
 import { readPositions } from '@tidings/stream'
 import { startLooker } from './looker.js'
 import { createPassTargets, type Target } from './pass-target.js'
-import { createPushHosts, type PushBounds } from './push-hosts.js'
-import { createPushPost, hostOf, type Placed, type PushDeps, RETRY } from './push-post.js'
+import { createPushHosts, type PushBounds, type PushHosts } from './push-hosts.js'
+import { createPageSender } from './push-page.js'
+import { createPushPost, type Placed, type PushDeps, RETRY } from './push-post.js'
+import { TTL_S } from './push-request.js'
 
 const LOOK_EVERY_MS = 500
 /** People in a page: so many may be told twice, and be in memory with up to twenty devices each. */
 const PEOPLE = 200
 /** On their way at the same time, beside those of push-sender.ts. */
 const BOUNDS: PushBounds = { inAll: 128, perHost: 64 }
-/** A page that takes longer ends with whom it has reached. Well within the time for which it is lent, with the requests that then still run. */
-const PAGE_MS = 5_000
+/** A page ends well within it, push-page.ts. */
 const CLAIM_MS = 20_000
+/** Of a pass that waits, until it looks whether it may go on. */
+const HELD_MS = 10_000
 
 export interface PushPassesDeps extends PushDeps {
   withText: boolean
@@ -37,20 +41,16 @@ export interface PushPassesDeps extends PushDeps {
   /** May so many more devices wait for a push? They count from then on. */
   admit(devices: number): boolean
   people?: number
-}
-
-/** How a page went. */
-interface PageDone {
-  /** The last one who was reached; undefined: that was everybody. */
-  afterUser: string | undefined
-  again: Placed[]
+  /** For tests. */
+  hosts?: PushHosts
 }
 
 export function startPushPasses(deps: PushPassesDeps): Stoppable {
   const { store, redis, keys, cut, afterMs, subscribers, admit, metrics, log } = deps
   const { lookEveryMs = LOOK_EVERY_MS, claimMs = CLAIM_MS, people = PEOPLE } = deps
-  const hosts = createPushHosts(Math.random, BOUNDS)
+  const { hosts = createPushHosts(Math.random, BOUNDS) } = deps
   const send = createPushPost(deps, hosts)
+  const sendAll = createPageSender({ hosts, send, admit, metrics, isStopped: () => looker.isStopped })
   const targets = createPassTargets(deps)
 
   /** Those that have it by now, MySQL being a moment behind. One round trip. */
@@ -70,53 +70,6 @@ export function startPushPasses(deps: PushPassesDeps): Stoppable {
       ...{ ...one, conversation, seq, id, from, preview, expiresAt, urgent, createdAt: new Date(sentAt) },
       ...{ tries: 0, muted: false, fromName: page.fromName, roomName: page.roomName },
     }
-  }
-
-  /** In the order of names, until all are reached or the time is over: then never in the midst of somebody's devices. */
-  async function sendAll(pushes: readonly Placed[], after: string, upTo: string | undefined): Promise<PageDone> {
-    const running = new Set<Promise<void>>()
-    const again: Placed[] = []
-    const failures: unknown[] = []
-    const began = performance.now()
-    let reached = after
-    let isWhole = true
-
-    /** Waits until the host has room. @returns false when it is left alone now */
-    async function place(host: string): Promise<boolean> {
-      while (hosts.enter(host, Date.now()) > 0) {
-        if (running.size === 0 || hosts.isShut(host, Date.now())) return false
-        await Promise.race(running)
-      }
-      return true
-    }
-
-    async function sendOne(push: Placed): Promise<void> {
-      const at = performance.now()
-      const fate = await send(push)
-      if (fate === 'pushed') metrics.done(performance.now() - at)
-      else if (typeof fate === 'object') again.push(push)
-      else metrics.failed(fate)
-    }
-
-    for (const push of pushes) {
-      const isOver = looker.isStopped || failures.length > 0 || performance.now() - began > PAGE_MS
-      if (isOver && push.user !== reached) {
-        isWhole = false
-        break
-      }
-      reached = push.user
-      if (!(await place(hostOf(push)))) {
-        again.push(push)
-        continue
-      }
-      const one = sendOne(push)
-        .catch((error: unknown) => void failures.push(error))
-        .finally(() => running.delete(one))
-      running.add(one)
-    }
-    await Promise.all(running)
-    if (failures.length > 0) throw failures[0]
-    return { afterUser: isWhole ? upTo : reached, again }
   }
 
   async function doPage(pass: Pass): Promise<void> {
@@ -142,18 +95,17 @@ export function startPushPasses(deps: PushPassesDeps): Stoppable {
     const page = await pushPeopleAfter(store, push, { room, after, limit: people, subscribers: subscribers.size })
     const due = await withoutDone(page.devices, pass, target.seq)
     if (due.length < page.devices.length) metrics.failed('not_needed', page.devices.length - due.length)
-    const { afterUser, again } = await sendAll(
-      due.map((one) => toPush(one, pass, target, page)),
-      after,
-      page.upTo,
-    )
-    const isNoted = again.length === 0 || admit(again.length)
-    if (again.length > 0) metrics.failed(isNoted ? 'retry' : 'dropped', again.length)
+    const { afterUser, again, isHeld } = await sendAll({
+      pushes: due.map((one) => toPush(one, pass, target, page)),
+      ...{ after, upTo: page.upTo, giveUpAt: target.sentAt + TTL_S * 1_000 },
+    })
+    if (isHeld) metrics.failed('held')
+    const nextPageAt = () => new Date(Date.now() + (isHeld ? HELD_MS : 0))
     const written = await advancePass(store, pass, {
       passSeq: pass.passSeq || target.seq,
       afterUser,
-      nextDueAt: afterUser === undefined ? nextPassAt() : new Date(),
-      again: isNoted ? again : [],
+      nextDueAt: afterUser === undefined ? nextPassAt() : nextPageAt(),
+      again,
       againAt: new Date(Date.now() + RETRY.firstMs),
     })
     if (!written)
