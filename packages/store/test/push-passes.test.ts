@@ -88,22 +88,55 @@ t.test('conversations take turns, and those that are idle are forgotten after a 
   t.same(left, [{ conversation: ROOM }], 'not what is due')
 })
 
-t.test('people are found by an index, from name to name', async (t) => {
-  const rows = Array.from({ length: 2_000 }, (_, i) => [`u${i}`, ROOM, 'room', 1, new Date()])
-  await store.use(async (db) => {
-    await db.run('INSERT INTO conversation_members (user, conversation, kind, joined_seq, created_at) VALUES ?', [rows])
-    const subscriptions = rows.map(([user], i) => [user, 'phone', `https://e/${i}`, String(i), 'p', 'a', new Date()])
-    const columns = 'user, device, endpoint, endpoint_hash, p256dh, auth, created_at'
-    await db.run(`INSERT INTO push_subscriptions (${columns}) VALUES ?`, [subscriptions])
-    await db.run('ANALYZE TABLE conversation_members, push_subscriptions')
-  })
-  const explain = (sql: string, values: unknown[]) =>
-    store.use((db) => db.select<{ key: string; Extra: string | null }>(`EXPLAIN ${sql}`, values))
+t.test('people are found by an index, from name to name, and their devices by their names alone', async (t) => {
+  const SUBSCRIBERS = 20_000
+  /** Of a room just large enough for a pass: between two members there are many others who have subscriptions. */
+  const EVERY = 20
+  const now = new Date()
+  const names = Array.from({ length: SUBSCRIBERS }, (_, i) => `u${i}`)
+  const fill = async (table: string, columns: string, rows: unknown[][]): Promise<void> => {
+    for (let at = 0; at < rows.length; at += 5_000)
+      await store.use((db) => db.run(`INSERT INTO ${table} (${columns}) VALUES ?`, [rows.slice(at, at + 5_000)]))
+  }
+  await fill(
+    'users',
+    'id, display_name, created_at',
+    names.map((user) => [user, user, now]),
+  )
+  await fill(
+    'push_subscriptions',
+    'user, device, endpoint, endpoint_hash, p256dh, auth, created_at',
+    names.map((user, i) => [user, 'phone', `https://e/${i}`, String(i), 'p', 'a', now]),
+  )
+  const members = names.filter((_, i) => i % EVERY === 0).sort()
+  await fill(
+    'conversation_members',
+    'user, conversation, kind, joined_seq, created_at',
+    members.map((user) => [user, ROOM, 'room', 1, now]),
+  )
+  await store.use((db) => db.run('ANALYZE TABLE users, conversation_members, push_subscriptions'))
+
+  type Plan = { table: string; type: string; key: string; rows: string; Extra: string | null }
+  const explain = (sql: string, values: unknown[]) => store.use((db) => db.select<Plan>(`EXPLAIN ${sql}`, values))
   const [subscriber] = await explain(peopleSql.subscribers, ['u1500', 200])
   t.match(subscriber, { key: 'push_subscriptions_device' })
   const [member] = await explain(peopleSql.members, [ROOM, 'u1500', 200])
   t.match(member, { key: /conversation_members/ })
   for (const row of [subscriber!, member!]) t.notMatch(row.Extra ?? '', /filesort|temporary/)
+
+  const page = members.slice(0, 200)
+  const of = (conversation: string) => [conversation, conversation, conversation, page, 'alice', now]
+  const seqs = [9, 9, Date.now()]
+  for (const [what, plan] of Object.entries({
+    'a room': await explain(peopleSql.devicesInRoom, [ROOM, 9, ...of(ROOM), ...seqs]),
+    everyone: await explain(peopleSql.devices, [...of('feed:*'), 9, ...seqs]),
+  })) {
+    const [first, ...others] = plan
+    t.match(first, { table: 's', type: 'range', key: 'push_subscriptions_device' }, what)
+    t.ok(Number(first!.rows) <= 2 * page.length, `${first!.rows} rows for ${page.length} people`)
+    t.notMatch(first!.Extra ?? '', /filesort|temporary/)
+    for (const row of others) t.match(row, { key: 'PRIMARY', type: 'eq_ref' }, `${row.table} by its whole key`)
+  }
 })
 
 t.end()
