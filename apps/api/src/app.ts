@@ -55,7 +55,7 @@ export function buildApp(deps: ApiDeps): Api {
   watchExchanges(app, deps, limits, log)
   allowOrigins(app, settings.origins)
   answerUnknown(app)
-  // Calls with a token are counted where it is checked.
+  // Calls with a token are counted where it is checked, or where none is asked for (routes/auth.ts).
   app.addHook('onRequest', (request, _reply, done) => {
     if (request.headers.authorization === undefined && request.method !== 'OPTIONS') rates.stranger(request.ip)
     done()

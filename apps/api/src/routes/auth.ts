@@ -56,6 +56,12 @@ export function authRoutes(app: Api, deps: ApiDeps, authenticate: onRequestHookH
   const { logic, rates, tickets, settings } = deps
   const expiresIn = settings.accessTokenS
 
+  /** Here a token opens nothing: whoever shows one is a stranger like all others. */
+  const countStranger: onRequestHookHandler = (request, _reply, done) => {
+    if (request.headers.authorization !== undefined) rates.stranger(request.ip)
+    done()
+  }
+
   function toReply(grant: logicRpc.Grant | undefined) {
     if (!grant?.user) throw new Error('logic answered without a grant')
     const { user, sessionId, refreshToken } = grant
@@ -66,6 +72,7 @@ export function authRoutes(app: Api, deps: ApiDeps, authenticate: onRequestHookH
   app.post(
     '/auth/register',
     {
+      onRequest: countStranger,
       schema: {
         operationId: 'register',
         tags,
@@ -87,6 +94,7 @@ export function authRoutes(app: Api, deps: ApiDeps, authenticate: onRequestHookH
   app.post(
     '/auth/login',
     {
+      onRequest: countStranger,
       schema: {
         operationId: 'login',
         tags,
@@ -108,6 +116,7 @@ export function authRoutes(app: Api, deps: ApiDeps, authenticate: onRequestHookH
   app.post(
     '/auth/refresh',
     {
+      onRequest: countStranger,
       schema: {
         operationId: 'refresh',
         tags,
