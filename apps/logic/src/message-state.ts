@@ -2,7 +2,7 @@
 import { AppError, type Entry, type logicRpc, parseConversation, requirePossibleParty } from '@tidings/protocol'
 import { timeOfId } from '@tidings/registry'
 import { findEntry, type Store } from '@tidings/store'
-import { findInStreams, foldStored, readMembers } from '@tidings/stream'
+import { findInStreams, foldStored, readMembersAt } from '@tidings/stream'
 import type { Devices } from './devices.js'
 import { toHistoryEntry } from './history.js'
 import { userOf } from './input.js'
@@ -122,11 +122,12 @@ async function reached(deps: MessageStateDeps, entry: Entry): Promise<logicRpc.R
 /** Whom an entry is for, its sender included; of a room, as many as are told who has read what. @throws AppError `unavailable` */
 export async function peopleOf(
   { redis, keys }: MessageStateDeps,
-  { conversation }: Entry,
+  { conversation, seq }: Entry,
 ): Promise<{ users: string[]; all: boolean }> {
   const parsed = parseConversation(conversation)
   if (parsed?.kind === 'room') {
-    const members = await readMembers(redis, keys, conversation, MOST_TOLD)
+    // Whoever came later begins behind it, and has been told nothing of it.
+    const members = await readMembersAt(redis, keys, conversation, seq, MOST_TOLD)
     return { users: [...(members ?? [])].sort(), all: members !== undefined }
   }
   if (parsed?.kind === 'dm') return { users: [...new Set(parsed.users)], all: true }

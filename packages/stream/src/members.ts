@@ -99,6 +99,30 @@ function toMembership([about, mine]: (string | null)[], current: number | undefi
   return { joined, floor: history === 'all' ? 0 : joined - 1, mutedUntil }
 }
 
+/**
+ * Those of a small room's members who were in it when an entry came.
+ * @returns undefined when there are more than `most`, or Redis does not know @throws AppError `unavailable`
+ */
+export async function readMembersAt(
+  redis: Redis,
+  keys: Keys,
+  conversation: string,
+  seq: number,
+  most: number,
+): Promise<string[] | undefined> {
+  if (!(await areFew(redis, keys, conversation, most))) return undefined
+  try {
+    const all = Object.entries(await redis.hgetall(keys.members(conversation)))
+    return all
+      .filter(([user, mine]) => user !== '*' && joinedOf(mine) > 0 && joinedOf(mine) <= seq)
+      .map(([user]) => user)
+  } catch (error) {
+    throw redisAway(error)
+  }
+}
+
+const joinedOf = (mine: string): number => Number(mine.split(':')[0])
+
 /** All of a room's members when they are few. @returns undefined when there are more than `most`, or Redis does not know */
 export async function readMembers(
   redis: Redis,
@@ -106,13 +130,21 @@ export async function readMembers(
   conversation: string,
   most: number,
 ): Promise<string[] | undefined> {
+  if (!(await areFew(redis, keys, conversation, most))) return undefined
   try {
-    const key = keys.members(conversation)
+    return (await redis.hkeys(keys.members(conversation))).filter((user) => user !== '*')
+  } catch (error) {
+    throw redisAway(error)
+  }
+}
+
+async function areFew(redis: Redis, keys: Keys, conversation: string, most: number): Promise<boolean> {
+  const key = keys.members(conversation)
+  try {
     const [about, size, record] = await together(redis, () =>
       Promise.all([redis.hget(key, '*'), redis.hlen(key), redis.get(keys.generation(keys.partitionOf(conversation)))]),
     )
-    if (!about || Number(about.split(' ')[0]) !== generationNumber(record) || size > most + 1) return undefined
-    return (await redis.hkeys(key)).filter((user) => user !== '*')
+    return about !== null && Number(about.split(' ')[0]) === generationNumber(record) && size <= most + 1
   } catch (error) {
     throw redisAway(error)
   }
