@@ -79,6 +79,7 @@ export function closeCodeOf(error: AppError): number {
     case 'bad_frame':
       return Close.BadFrames
     case 'rate_limited':
+    case 'limit_reached':
       return Close.TooManyFrames
     default:
       return Close.Overloaded

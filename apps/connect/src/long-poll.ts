@@ -212,7 +212,7 @@ function endOf(code: number | undefined): AppError {
     [Close.Replaced]: ['session_replaced', 'A newer session of this device has taken over.'],
     [Close.Kicked]: ['unauthenticated', 'The session has ended. Sign in again.'],
     [Close.Unauthenticated]: ['unauthenticated', 'The token has ended.'],
-    [Close.TooManyFrames]: ['rate_limited', 'This user has too many sessions here.'],
+    [Close.TooManyFrames]: ['rate_limited', 'This user has too many sessions here, or too many devices.'],
     [Close.Forbidden]: ['user_disabled', 'This account may not act any more.'],
   }
   const [error, message] = ends[code ?? 0] ?? ['unavailable', 'The session has ended here. Poll again.']

@@ -95,7 +95,7 @@ export async function startLogic(
     const forgetting = startForgetting(store, log)
     life.add('forgetting', () => forgetting.stop())
     const broadcasts = createBroadcasts({ store, reader })
-    const devices = createDevices({ redis, keys, store, broadcasts, writeBehind, log })
+    const devices = createDevices({ redis, keys, store, broadcasts, writeBehind, most: config.devicesPerUser, log })
     const bus = createEphemeralPublisher({ redis, keys, dropped: metrics.dropped, log })
     const receipts = createReceipts({ redis, keys, publish: bus.publish, log })
 

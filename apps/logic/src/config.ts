@@ -15,6 +15,7 @@ const NAMES = [
   'TIDINGS_ACCESS_TOKEN_S',
   'TIDINGS_REFRESH_TOKEN_S',
   'TIDINGS_REGISTRATION',
+  'TIDINGS_DEVICES_PER_USER',
   'TIDINGS_FILE_QUOTA_BYTES',
   'TIDINGS_FILE_ORPHAN_S',
   'TIDINGS_SEARCH',
@@ -44,6 +45,7 @@ export interface LogicConfig {
   accessTokenS: number
   refreshTokenS: number
   registration: 'open' | 'closed'
+  devicesPerUser: number
   /** Bytes that the uploaded files of one user may have; 0: no bound. */
   fileQuotaBytes: number
   fileOrphanS: number
@@ -73,6 +75,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): LogicConfig {
     jwtSecret: requireSetting('logic', 'TIDINGS_JWT_SECRET', env.TIDINGS_JWT_SECRET),
     accessTokenS: env.TIDINGS_ACCESS_TOKEN_S,
     refreshTokenS: env.TIDINGS_REFRESH_TOKEN_S,
+    devicesPerUser: env.TIDINGS_DEVICES_PER_USER,
     registration: env.TIDINGS_REGISTRATION ?? (outsideKey ? 'closed' : 'open'),
     fileQuotaBytes: env.TIDINGS_FILE_QUOTA_BYTES,
     fileOrphanS: env.TIDINGS_FILE_ORPHAN_S,

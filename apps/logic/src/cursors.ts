@@ -109,7 +109,7 @@ const isRoom = (conversation: string): boolean => parseConversation(conversation
 /**
  * Moves cursors forward; a seq beyond the head counts as the head, or is refused where the caller wants it so, as is a room that the
  * user is not in. Cumulative: repeating it changes nothing.
- * @throws AppError `invalid_request`, `conversation_not_found`, `beyond_head`: nothing has moved; `overloaded`, `unavailable`: some may
+ * @throws AppError `invalid_request`, `conversation_not_found`, `beyond_head`: nothing has moved; `limit_reached`, `overloaded`, `unavailable`: some may
  * have moved; repeat all
  */
 export async function ack(
@@ -127,10 +127,19 @@ export async function ack(
   if (unlisted.length === 0) return
   // A device that acknowledges before it was opened, or that Redis has forgotten: it gets its start first.
   const devices = [...new Map(unlisted.map(({ user, device }) => [`${user} ${device}`, { user, device }])).values()]
+  const refused = new Set<string>()
   for (let at = 0; at < devices.length; at += MAX_OPENS) {
-    for (const opened of await deps.devices.open(devices.slice(at, at + MAX_OPENS))) unwrap(opened)
+    const names = devices.slice(at, at + MAX_OPENS)
+    for (const [i, opened] of (await deps.devices.open(names)).entries()) {
+      // What a node tells for others as well is not held up by a device that was removed and has no place any more.
+      if (opened.error?.code === 'limit_reached' && !strict) refused.add(`${names[i]!.user} ${names[i]!.device}`)
+      else unwrap(opened)
+    }
   }
-  const still = await move(deps, unlisted)
+  const still = await move(
+    deps,
+    unlisted.filter(({ user, device }) => !refused.has(`${user} ${device}`)),
+  )
   if (still.length > 0) throw new AppError('unavailable', 'A device was forgotten again. Repeat it.', { retryAfter: 1 })
 }
 

@@ -1,6 +1,6 @@
 /** The devices of a user and where each begins. Redis has them; MySQL, written behind, has them again after Redis lost them. */
 
-import { type AppError, EVERYONE, toAppError } from '@tidings/protocol'
+import { AppError, EVERYONE, toAppError } from '@tidings/protocol'
 import type { Logger } from '@tidings/service'
 import { type Cursor, conversationsOf, cursorsOf, type Device, type Store } from '@tidings/store'
 import { type Keys, type Redis, together } from '@tidings/stream'
@@ -37,7 +37,7 @@ export interface DeviceName {
 export interface Devices {
   /**
    * Lists the devices and answers their cursors, each by itself and all in a few calls to the stores. Failures: AppError
-   * `unavailable`, `overloaded`.
+   * `limit_reached`, `unavailable`, `overloaded`.
    */
   open(devices: readonly DeviceName[]): Promise<Outcome<OpenedDevice>[]>
   /**
@@ -66,9 +66,11 @@ export function createDevices(deps: {
   store: Store
   broadcasts: Pick<Broadcasts, 'startsOf' | 'knownStartOf'>
   writeBehind: WriteBehind
+  /** Devices of a user. */
+  most: number
   log: Logger
 }): Devices {
-  const { redis, keys, store, broadcasts, writeBehind, log } = deps
+  const { redis, keys, store, broadcasts, writeBehind, most, log } = deps
   /** User to performance.now() of the comparison; oldest first. */
   const compared = new Map<string, number>()
 
@@ -124,7 +126,12 @@ export function createDevices(deps: {
   async function ensureRestored(wanted: readonly DeviceName[]): Promise<Map<string, AppError>> {
     const failed = new Map<string, AppError>()
     const isListed = await each(wanted, async ({ user, device }) => {
-      return comparedLately(user) && (await orAway(redis.hexists(keys.devices(user), device))) === 1
+      if (!comparedLately(user)) return false
+      const listed = keys.devices(user)
+      const [isThere, count] = await orAway(Promise.all([redis.hexists(listed, device), redis.hlen(listed)]))
+      // Before MySQL is asked for all that the user has: it may be much, and the answer is no.
+      if (isThere === 0 && count >= most) throw tooMany(most)
+      return isThere === 1
     })
     const asked = new Set<string>()
     for (const [i, { user }] of wanted.entries()) {
@@ -163,9 +170,10 @@ export function createDevices(deps: {
     const answer = await open(
       redis,
       [keys.devices(user), keys.conversations(user), keys.cursor(user, device)],
-      [device, now, keys.cursor(user, ''), EVERYONE, feedStart ?? 0],
+      [device, now, keys.cursor(user, ''), EVERYONE, feedStart ?? 0, most],
     )
     const [fresh, flat, listed] = answer as [number, string[], string[]]
+    if (fresh === -1) throw tooMany(most)
     return { user, cursors: pairs(flat), conversations: [...listed, EVERYONE], feedStart, fresh: fresh === 1 }
   }
 
@@ -224,6 +232,9 @@ export function createDevices(deps: {
     },
   }
 }
+
+const tooMany = (most: number): AppError =>
+  new AppError('limit_reached', `You have ${most} devices, and no more may be added. Remove one first.`)
 
 function pairs(flat: readonly string[]): Map<string, number> {
   const found = new Map<string, number>()

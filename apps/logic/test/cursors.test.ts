@@ -90,7 +90,7 @@ t.test('with MySQL away a known device opens, and after Redis forgot nothing is 
     'unavailable',
     'nobody knows whether dave has devices',
   )
-  const other = createDevices({ ...deps, log })
+  const other = createDevices({ ...deps, most: 200, log })
   const openOther = async () => unwrap((await other.open([{ user: 'carol', device: 'phone' }]))[0]!)
   const { cursors, conversations } = await openOther()
   t.same(

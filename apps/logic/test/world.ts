@@ -166,7 +166,7 @@ export async function world(t: Test): Promise<World> {
     listingCursors: createListingCursors(`secret of ${unique}`),
     log,
     broadcasts,
-    devices: createDevices({ redis, keys, store, broadcasts, writeBehind, log }),
+    devices: createDevices({ redis, keys, store, broadcasts, writeBehind, most: 200, log }),
     passwords: await createPasswords(),
     search: createSearches(true),
     looks: createLooks(),

@@ -80,6 +80,30 @@ t.test('what MySQL was told late of a removed device does not come back with it'
   t.same((await open()).seqs(conversation), [1], 'a new device begins at the beginning')
 })
 
+t.test('a user may have so many devices, and one more is refused until one is removed', async (t) => {
+  const w = await world(t, { env: { TIDINGS_DEVICES_PER_USER: '2' } })
+  const [alice, bob] = [await w.user(), await w.user()]
+  const { conversation } = await alice.send(bob)
+  for (const device of ['one', 'two']) await (await bob.connect({ device })).close()
+  const open = (device: string) => TestClient.open(`${w.connects[0]!.url}?device=${device}`, { token: bob.token })
+  const three = await open('three')
+  t.equal(await three.closed(), 4429)
+  t.match(three.frames, [{ op: 'error', code: 'limit_reached' }])
+  const refused = { status: 409, body: { code: 'limit_reached' } }
+  t.match(await w.http('GET', 'offline?device=three', { token: bob.token }), refused)
+  const ack = { seq: 1, device: 'three' }
+  t.match(await w.http('POST', `conversations/${conversation}/ack`, { token: bob.token, body: ack }), refused)
+  const poll = `${w.connects[0]!.url.replace('ws:', 'http:').replace('/ws', '/longpoll')}?device=three&timeout=5`
+  t.equal((await fetch(poll, { headers: { authorization: `Bearer ${bob.token}` } })).status, 429)
+  t.same((await devicesOf(w, bob)).devices.map(({ device }) => device).sort(), ['one', 'two'])
+  // One of before comes back.
+  await bob.connect({ device: 'two' })
+  const token = w.token(bob.name)
+  t.equal((await w.http('DELETE', 'me/devices/one', { token })).status, 204)
+  t.equal((await w.http('GET', 'offline?device=three', { token })).status, 200)
+  t.equal((await w.http('GET', 'offline?device=default', { token: alice.token })).status, 200, 'others are others')
+})
+
 t.test('a user may have so many sessions on all nodes together, and one more is refused', async (t) => {
   const w = await world(t, { count: { connect: 2 }, env: { TIDINGS_SESSIONS_PER_USER: '2' } })
   const [alice, bob] = [await w.user(), await w.user()]

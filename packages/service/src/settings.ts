@@ -280,6 +280,14 @@ export const settings = {
     example: '1 to 1000000',
     desc: 'Sessions that a user may have on one connect node, WebSockets and long-polls together.',
   }),
+  TIDINGS_DEVICES_PER_USER: int(
+    1,
+    10_000,
+  )({
+    default: 200,
+    example: '1 to 10000',
+    desc: 'Devices that a user may have, connected or not: each has a cursor in every conversation. Beyond, a new one is refused (409 `limit_reached`, close 4429) until one is removed.',
+  }),
   TIDINGS_SESSIONS_PER_USER: int(
     0,
     1_000_000,

@@ -60,7 +60,7 @@ export function offlineRoutes(app: Api, { logic }: ApiDeps, authenticate: onRequ
           },
           { additionalProperties: false },
         ),
-        response: { 200: Offline, ...problems(...TOKEN_CODES) },
+        response: { 200: Offline, ...problems(...TOKEN_CODES, 'limit_reached') },
       },
     },
     async (request, reply) => {

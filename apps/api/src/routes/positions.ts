@@ -35,7 +35,10 @@ export function positionRoutes(app: Api, { logic }: ApiDeps, authenticate: onReq
         security: SIGNED_IN,
         params,
         body: Ack,
-        response: { 204: Type.Null({ description: 'The device stands there, or further.' }), ...problems(...codes) },
+        response: {
+          204: Type.Null({ description: 'The device stands there, or further.' }),
+          ...problems(...codes, 'limit_reached'),
+        },
       },
     },
     async (request, reply) => {
