@@ -22,6 +22,8 @@ type Uws = typeof import('uWebSockets.js')
  * have, and what lies between is refused here, with the code that tells a client why. Nobody needs to be told beyond this.
  */
 const READ_BYTES = 1024 * 1024
+/** The code of a connection that has ended without one (RFC 6455, 7.1.5). */
+const ABNORMAL = 1006
 
 /** Is there a native build for this Node.js? The package falls back to JavaScript that is not complete, so it is asked first. */
 export async function loadUws(): Promise<Uws | undefined> {
@@ -143,9 +145,12 @@ export async function startUwsTransport(uws: Uws, options: TransportOptions): Pr
     open(ws) {
       open.add(ws)
       guard(ws, (data) => {
-        data.socket = new UwsSocket(ws)
-        if (data.request) data.events = options.open(data.socket, data.request)
+        const socket = new UwsSocket(ws)
+        data.socket = socket
+        if (data.request) data.events = options.open(socket, data.request)
         data.request = undefined
+        // It was refused at once: it was closed before anybody could be told.
+        if (socket.closed) data.events?.close(ABNORMAL)
       })
     },
     message(ws, message, isBinary) {
