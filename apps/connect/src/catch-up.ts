@@ -9,6 +9,7 @@ import { AppError, Close, type Entry, EVERYONE, endsFor, isRoom, roomEventOf } f
 import type { Logger } from '@tidings/service'
 import type { LogReader } from '@tidings/stream'
 import { type NextStep, type Page, Repair } from './repair.js'
+import type { Flow } from './sequencer.js'
 import type { Session } from './session.js'
 import type { Slots } from './slots.js'
 
@@ -66,8 +67,10 @@ export function createCatchUp(deps: {
     const goesOn = (): boolean =>
       !session.closed && !signal.aborted && session.holds(conversation) && session.flow(conversation) === flow
     for (let step: NextStep = 'read'; step !== 'live' && goesOn(); ) {
-      if (step === 'ask') step = repairing.resists(await mayTellGap(session, conversation))
-      else if (step === 'read') step = await readOn(session, conversation, flow.position, repairing)
+      if (step === 'ask') {
+        const may = await mayTellGap(session, conversation)
+        step = goesOn() ? repairing.resists(may) : 'live'
+      } else if (step === 'read') step = await readOn(session, conversation, flow, repairing, goesOn)
       else {
         // Without the signal: thousands may wait, and each would be a listener on it. The loop looks at it afterwards.
         await delay(step.waitMs, undefined, { ref: false })
@@ -78,25 +81,39 @@ export function createCatchUp(deps: {
     return repairing.shown
   }
 
-  async function readOn(session: Session, conversation: string, after: number, repairing: Repair): Promise<NextStep> {
+  /** @param goesOn asked behind each wait: what was read for a flow that is over is shown to nobody */
+  async function readOn(
+    session: Session,
+    conversation: string,
+    flow: Flow,
+    repairing: Repair,
+    goesOn: () => boolean,
+  ): Promise<NextStep> {
     await session.writable()
-    const page = await readPage(session, conversation, after)
+    if (!goesOn()) return 'live'
+    const page = await readPage(session, conversation, flow.position, goesOn)
+    if (!goesOn()) return 'live'
     if (page === 'busy') return repairing.later()
-    if (page && isRoom(conversation)) endAtRemoval(session, conversation, page)
+    if (page && isRoom(conversation)) endAtRemoval(session, conversation, flow, page)
     repairing.take(page)
-    while (!session.closed && repairing.showNext()) if (session.congested) await session.writable()
+    while (goesOn() && repairing.showNext()) if (session.congested) await session.writable()
     return repairing.next(performance.now())
   }
 
   /** @returns undefined when a source is away, `busy` when the line is full, which says nothing about what is there */
-  async function readPage(session: Session, conversation: string, after: number): Promise<Page | 'busy' | undefined> {
+  async function readPage(
+    session: Session,
+    conversation: string,
+    after: number,
+    goesOn: () => boolean,
+  ): Promise<Page | 'busy' | undefined> {
     try {
       // The slot is for the read alone: a slow reader must not hold up the others.
       return await slots.run(() => readNewest(session.user, conversation, after, PAGE))
     } catch (error) {
       if (error instanceof AppError && error.code === 'overloaded') return 'busy'
       if (error instanceof AppError && error.code === 'conversation_not_found' && isRoom(conversation)) {
-        leaveRoom(session, conversation)
+        if (goesOn()) leaveRoom(session, conversation)
         return undefined
       }
       if (!(error instanceof AppError) || error.code !== 'unavailable') {
@@ -145,11 +162,11 @@ export function createCatchUp(deps: {
 }
 
 /** Of what was read, the entry that shuts the user out is the last that is shown. One from before the joining is of another stay. */
-function endAtRemoval(session: Session, room: string, { entries }: Page): void {
+function endAtRemoval(session: Session, room: string, flow: Flow, { entries }: Page): void {
   const joined = session.joinedAt(room) ?? 0
   for (const entry of entries) {
     const event = entry.seq > joined ? roomEventOf(entry) : undefined
-    if (event && endsFor(event, session.user)) session.flow(room).endAt(entry.seq)
+    if (event && endsFor(event, session.user)) flow.endAt(entry.seq)
   }
 }
 

@@ -61,6 +61,8 @@ function setUp(t: Test) {
   const positions = new Map<string, Position[]>()
   const sessions = createSessions()
   let isMember = true
+  let held: Promise<void> | undefined
+  let letGo = () => {}
   const requireMember = (): void => {
     if (!isMember) throw new AppError('conversation_not_found')
   }
@@ -68,8 +70,10 @@ function setUp(t: Test) {
   t.after(() => stopper.abort())
   const catchUp = createCatchUp({
     reader: {
-      after: async (_: string, after: number, limit: number) =>
-        written.filter(({ seq }) => seq > after).slice(0, limit),
+      async after(_: string, after: number, limit: number) {
+        await held
+        return written.filter(({ seq }) => seq > after).slice(0, limit)
+      },
       heads: async () => [written.at(-1)?.seq ?? 0],
     } as unknown as LogReader,
     logic: {
@@ -126,6 +130,13 @@ function setUp(t: Test) {
   }
   return {
     ...{ sessions, written, positions, rooms, connect, push },
+    /** Reads of the log wait until `goOn`. */
+    holdReads() {
+      held = new Promise((resolve) => {
+        letGo = resolve
+      })
+    },
+    goOn: () => letGo(),
     expel: () => {
       isMember = false
     },
@@ -206,6 +217,36 @@ t.test('a late push of a removal shuts out nobody who has come back since', asyn
   t.ok([...sessions.concerned(ROOM)].includes(bob.session))
   push(said(11))
   t.same(bob.reader.seqs, [9, 10, 11])
+})
+
+t.test('promise 4: what was being read for somebody who is out meanwhile is shown to nobody', async (t) => {
+  const { connect, written, sessions, holdReads, goOn } = setUp(t)
+  written.push(...[1, 2, 3, 4, 5, 6].map(said), changed(7, { change: 'removed', left: ['bob'] }), said(8))
+  holdReads()
+  const bob = connect('bob', { cursor: 5, head: 8 })
+  const carol = connect('carol', { cursor: 5, head: 8 })
+  sessions.leaveRoom(bob.session, ROOM)
+  goOn()
+  await until('she has all', () => carol.reader.seqs.length === 3)
+  t.same(bob.reader.seqs, [])
+})
+
+t.test('promise 4: what was being read for an earlier stay is not shown behind what is new', async (t) => {
+  const { connect, written, push, sessions, holdReads, goOn } = setUp(t)
+  written.push(...[1, 2, 3, 4, 5, 6].map(said), changed(7, { change: 'removed', left: ['bob'] }), said(8))
+  holdReads()
+  const bob = connect('bob', { cursor: 5, head: 8 })
+  const carol = connect('carol', { cursor: 5, head: 8 })
+  sessions.leaveRoom(bob.session, ROOM)
+  const added = changed(9, { joined: ['bob'] })
+  written.push(added)
+  push(added)
+  t.same(bob.reader.seqs, [9])
+  goOn()
+  await until('she has all', () => carol.reader.seqs.length === 4)
+  t.same(bob.reader.seqs, [9])
+  push(said(10))
+  t.same(bob.reader.seqs, [9, 10])
 })
 
 t.test('nobody is told a gap over what may have shut him out', async (t) => {
