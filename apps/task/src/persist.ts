@@ -112,8 +112,10 @@ export function createPersister(deps: {
       stored += batch.length
       if (poisoned.length > 0) metrics.failed('poison', poisoned.length)
       for (const span of spans) span.end()
-      // Only a matter of memory: whatever comes of it, the entries are stored.
-      trimLogs(open).catch((error: unknown) => log.warn({ err: error }, 'trimming a log'))
+      // Only a matter of memory: whatever comes of it, these entries are stored.
+      const without = new Set(poisoned.map(({ delivery }) => delivery))
+      const rows = open.filter((one) => !fenced.has(one.partition) && !without.has(one))
+      trimLogs(rows).catch((error: unknown) => log.warn({ err: error }, 'trimming a log'))
       return { poisoned, fenced }
     },
     async bury(owner, fields, reason) {

@@ -53,6 +53,8 @@ export function createRoomNodes(deps: {
       return known
     } catch (error) {
       if (!(error instanceof AppError)) throw error
+      // What is kept is older than the reason to ask.
+      kept.delete(entry.conversation)
       return { fence, members: undefined, outdated: true }
     }
   }

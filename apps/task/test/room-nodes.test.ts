@@ -83,3 +83,15 @@ t.test('the entries of a large room, and of one that Redis does not know, go to 
   asked.disconnect()
   t.same(await nodes(delivery(undefined, 3)), [NODES], 'nobody can be asked')
 })
+
+t.test(
+  'whom nobody can tell of after a change of owners is looked for on all nodes, whatever was known before',
+  async (t) => {
+    const { isIn, nodes, asked } = await setUp(t)
+    await isIn('alice')
+    t.same(await nodes(delivery()), [['n1']])
+    asked.disconnect()
+    t.same(await nodes(delivery(undefined, 2)), [NODES])
+    t.same(await nodes(delivery(undefined, 1)), [NODES], 'nor is it known again under the fence of before')
+  },
+)
