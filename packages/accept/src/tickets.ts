@@ -36,7 +36,7 @@ export function createTickets(redis: Redis, keys: Keys, isRevoked: (sessionId: s
       }
       if (value === null) throw new AppError('unauthenticated', 'The ticket is unknown, used or too old.')
       const { user, sessionId, expiresAt } = JSON.parse(value) as Omit<Identity, 'scopes'>
-      if (sessionId !== undefined && isRevoked(sessionId))
+      if (expiresAt <= Date.now() || (sessionId !== undefined && isRevoked(sessionId)))
         throw new AppError('unauthenticated', 'The session has ended.')
       return { user, sessionId, expiresAt, scopes: undefined }
     },
