@@ -180,7 +180,7 @@ export interface ApiDeps {
   limitsInEtcd: LiveConfig
   eventLoop: Pick<EventLoop, 'p95Ms'>
   files: FileSettings
-  /** Has a session ended, or a user (`revokedUser`)? */
+  /** Has a session ended? */
   isRevoked(session: string): boolean
   log: Logger
   metrics: MetricsRegistry

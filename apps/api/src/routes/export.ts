@@ -1,7 +1,7 @@
 /** One's own data, to take along. */
 import { Readable } from 'node:stream'
 import type { Identity } from '@tidings/accept'
-import { AppError, revokedUser, toAppError } from '@tidings/protocol'
+import { AppError, toAppError } from '@tidings/protocol'
 import type { onRequestHookHandler } from 'fastify'
 import { Type } from 'typebox'
 import type { Api, ApiDeps } from '../api.js'
@@ -20,9 +20,8 @@ export function exportRoutes(
 ): void {
   /** The token itself may end meanwhile: it cannot be renewed in the midst of an answer. @throws AppError `unauthenticated`, `user_disabled`, `unavailable` */
   function requireSession(identity: Identity): undefined | Promise<void> {
-    const { user, sessionId } = identity
-    if (isRevoked(revokedUser(user)) || (sessionId !== undefined && isRevoked(sessionId)))
-      throw new AppError('unauthenticated', 'The session has ended.')
+    const { sessionId } = identity
+    if (sessionId !== undefined && isRevoked(sessionId)) throw new AppError('unauthenticated', 'The session has ended.')
     return seenUsers.check(identity)
   }
 

@@ -1,5 +1,5 @@
 /** Reading files, by those who have them in a conversation. */
-import { AppError, FILES_PATH, revokedUser } from '@tidings/protocol'
+import { AppError, FILES_PATH } from '@tidings/protocol'
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction, onRequestHookHandler } from 'fastify'
 import { Type } from 'typebox'
 import type { Api, ApiDeps } from '../api.js'
@@ -47,8 +47,8 @@ export function fileRoutes(app: Api, deps: ApiDeps, authenticate: onRequestHookH
     let asked: unknown
     try {
       const identity = tickets.read(id, ticket)
-      const { user, sessionId } = identity
-      if (isRevoked(revokedUser(user)) || (sessionId !== undefined && isRevoked(sessionId)))
+      const { sessionId } = identity
+      if (sessionId !== undefined && isRevoked(sessionId))
         throw new AppError('unauthenticated', 'The session has ended.')
       request.identity = identity
       rates.call(identity)
