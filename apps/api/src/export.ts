@@ -139,7 +139,7 @@ async function* messages(
     let page: logicRpc.ReadHistoryResponse
     const asked = { user, conversation, before: 0, after, fromStart: true, limit: MESSAGES }
     try {
-      page = await patient(() => logic.readHistory(asked))
+      page = await patient(() => wholePage(logic, asked))
     } catch (error) {
       if (isGone(error)) return
       throw error
@@ -149,6 +149,16 @@ async function* messages(
     if (reached <= after) return
     after = reached
   }
+}
+
+/** What is just on its way into MySQL, and gone from the log already, comes in a moment. @throws AppError `unavailable` */
+async function wholePage(
+  logic: LogicCalls,
+  asked: Parameters<LogicCalls['readHistory']>[0],
+): Promise<logicRpc.ReadHistoryResponse> {
+  const page = await logic.readHistory(asked)
+  if (!page.complete) throw new AppError('unavailable', 'Some messages cannot be read just now.', { retryAfter: 1 })
+  return page
 }
 
 const isGone = (error: unknown): boolean =>

@@ -208,3 +208,19 @@ test('it ends with its session; a user who was disabled once, and may act again,
   behind.readHistory = () => ({ entries: [entry('dm:alice:bob', 400, 'alice')], voids: [], head: 400, complete: true })
   t.equal((await call('GET', 'me/export', { token })).status, 200)
 })
+
+test('messages that cannot be read just now are waited for, and not left out', async (t) => {
+  const { exports } = exportsOf()
+  const { call, behind } = await world(t, { exports })
+  behind.listConversations = () => ({ conversations: [view('dm:alice:bob', 3)], nextCursor: '' })
+  let reads = 0
+  behind.readHistory = () => {
+    const all = [1, 2, 3].map((seq) => entry('dm:alice:bob', seq, 'alice'))
+    const isThere = ++reads > 1
+    return { entries: all.filter(({ seq }) => isThere || seq !== 2), voids: [], head: 3, complete: isThere }
+  }
+  const { text } = await call('GET', 'me/export', { token: tokenOf('alice') })
+  t.equal(reads, 2)
+  t.equal(text.split('\n').filter((line) => line.includes('"kind":"message"')).length, 3)
+  t.match(text, /"kind":"end"/)
+})
