@@ -129,6 +129,45 @@ t.test('who is muted may read and not write, until the time or until it is lifte
   await t.rejects(setMember('alice', id, 'bob', { role: 'king' }), { code: 'invalid_request' })
 })
 
+t.test(
+  'a mute outlives leaving, removal and a lifted ban, until its time or until an admin says otherwise',
+  async (t) => {
+    const { id } = await make({ members: ['bob'] })
+    const until = Date.now() + 60_000
+    const join = () => members.joinRoom(deps, { user: 'bob', room: id })
+    const mutedNow = async () => {
+      const { members: all } = await members.listMembers(deps, { user: 'alice', room: id, cursor: '', limit: 0 })
+      return all.find(({ user }) => user === 'bob')?.mutedUntil
+    }
+    await setMember('alice', id, 'bob', { mutedUntil: until })
+    await members.leaveRoom(deps, { user: 'bob', room: id })
+    await join()
+    await t.rejects(sayIn(id, 'bob', 'left and came back'), { code: 'muted' })
+    t.equal(await mutedNow(), until)
+    await members.removeMember(deps, { user: 'alice', room: id, member: 'bob' })
+    await join()
+    await t.rejects(sayIn(id, 'bob', 'removed and came back'), { code: 'muted' })
+    await members.ban(deps, { user: 'alice', room: id, member: 'bob' })
+    await members.unban(deps, { user: 'alice', room: id, member: 'bob' })
+    await members.addMembers(deps, { user: 'alice', room: id, members: ['bob'] })
+    await t.rejects(sayIn(id, 'bob', 'banned and added'), { code: 'muted' })
+    await members.leaveRoom(deps, { user: 'bob', room: id })
+    t.match(await setMember('alice', id, 'bob', {}), { mutedUntil: until }, 'added without a word about it')
+    await members.leaveRoom(deps, { user: 'bob', room: id })
+    t.match(await setMember('alice', id, 'bob', { mutedUntil: 0 }), { mutedUntil: 0 }, 'added as one who may write')
+    await sayIn(id, 'bob', 'at last')
+    await members.leaveRoom(deps, { user: 'bob', room: id })
+    await join()
+    await sayIn(id, 'bob', 'what was lifted stays lifted')
+    await setMember('alice', id, 'bob', { mutedUntil: until })
+    await members.leaveRoom(deps, { user: 'bob', room: id })
+    await store.use((db) => db.run("UPDATE left_rooms SET muted_until = ? WHERE user = 'bob'", [Date.now() - 1]))
+    await join()
+    t.equal(await mutedNow(), 0, 'over meanwhile')
+    await sayIn(id, 'bob', 'its time was over')
+  },
+)
+
 t.test('a room always has an owner while somebody is in it', async (t) => {
   const { id } = await make({ members: ['bob', 'carol'] })
   await setMember('alice', id, 'carol', { role: 'admin' })

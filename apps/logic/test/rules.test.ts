@@ -33,7 +33,8 @@ const all = [
 ]
 const USERS = ['olga', 'adam', 'anna', 'mona', 'mike', 'otto', 'nora', 'bert']
 const person = (user: string, over: Partial<Person> = {}): Person => ({
-  ...{ user, active: true, banned: user === 'bert', rooms: 3, member: all.find((one) => one.user === user) },
+  ...{ user, active: true, banned: user === 'bert', rooms: 3, keptMute: 0 },
+  member: all.find((one) => one.user === user),
   ...over,
 })
 const peopleOf = (...others: Person[]) =>
@@ -166,6 +167,24 @@ t.test('an owner who goes is followed; nobody who owns a room is muted', async (
     add: [{ user: 'nora', role: 'owner' }],
     set: [{ user: 'olga', role: 'admin' }],
   })
+})
+
+t.test('who was muted and comes back is muted still, unless an admin says otherwise or it is the owner', async (t) => {
+  const back = { people: peopleOf(person('nora', { keptMute: UNTIL })) }
+  t.same(planJoin(known('nora', back))?.add, [{ user: 'nora', role: 'member', mutedUntil: UNTIL }])
+  t.same(planAdd(known('adam', back), ['nora', 'otto'])?.add, [
+    { user: 'nora', role: 'member', mutedUntil: UNTIL },
+    { user: 'otto', role: 'member', mutedUntil: 0 },
+  ])
+  const added = (wanted: { role?: Role; mutedUntil?: number }) =>
+    planMember(known('olga', back), 'nora', wanted)?.add?.[0]
+  t.match(added({}), { role: 'member', mutedUntil: UNTIL })
+  t.match(added({ role: 'admin' }), { role: 'admin', mutedUntil: UNTIL })
+  t.match(added({ mutedUntil: UNTIL + 1 }), { mutedUntil: UNTIL + 1 })
+  t.match(added({ mutedUntil: 0 }), { mutedUntil: 0 })
+  t.match(added({ role: 'owner' }), { role: 'owner', mutedUntil: 0 })
+  const empty = { ...back, room: { ...room, memberCount: 0 } }
+  t.match(planJoin(known('nora', empty))?.add, [{ role: 'owner', mutedUntil: 0 }])
 })
 
 t.test('the last one out ends a temporary room, and leaves a permanent one that the next one owns', async (t) => {

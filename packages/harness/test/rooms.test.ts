@@ -168,6 +168,38 @@ t.test('a room that anybody may join; a ban ends that; unread counts what people
   })
 })
 
+t.test('who is muted cannot write after leaving and joining, or being removed and joining', async (t) => {
+  const w = await world(t)
+  const [alice, bob] = [await w.user(), await w.user()]
+  const room = await createRoom(w, alice, [bob])
+  t.equal(
+    (await w.http('PATCH', `rooms/${room.id}`, { token: alice.token, body: { visibility: 'public' } })).status,
+    200,
+  )
+  await say(w, bob, room, 'hello')
+  const member = `rooms/${room.id}/members/${bob.name}`
+  const mutedUntil = Date.now() + 3_600_000
+  const send = (clientId: string) =>
+    w.http('POST', 'messages', {
+      token: bob.token,
+      body: { to: { room: room.id }, content: { text: clientId }, clientId },
+    })
+  t.equal((await w.http('PUT', member, { token: alice.token, body: { mutedUntil } })).status, 200)
+  const goings = {
+    left: () => w.http('POST', `rooms/${room.id}/leave`, { token: bob.token }),
+    removed: () => w.http('DELETE', member, { token: alice.token }),
+  }
+  for (const [how, go] of Object.entries(goings)) {
+    t.equal((await go()).status, 204, how)
+    t.equal((await w.http('POST', `rooms/${room.id}/join`, { token: bob.token })).status, 200)
+    await until('he is in again', async () => (await send(how)).status !== 404)
+    t.match(await send(how), { status: 403, body: { code: 'muted', mutedUntil } }, how)
+  }
+  t.equal((await goings.left()).status, 204)
+  t.equal((await w.http('PUT', member, { token: alice.token, body: { mutedUntil: null } })).status, 200)
+  await until('he may write again', async () => (await send('again')).status === 202)
+})
+
 t.test('who is muted cannot write; when the room has ended nobody can', async (t) => {
   const w = await world(t)
   const [alice, bob] = [await w.user(), await w.user()]

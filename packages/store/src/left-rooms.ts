@@ -12,16 +12,19 @@ export interface LeftRoom {
 const SCANNED = 5_000
 
 /**
- * Inside the transaction that takes them off. Not of accounts that are deleted: nothing of them is kept that is for themselves alone.
- * Index: the primary keys.
+ * Inside the transaction that takes them off, and before it does: until when they are muted stands in their rows. Not of accounts that are
+ * deleted: nothing of them is kept that is for themselves alone. Index: the primary keys.
  */
 export async function rememberLeft(db: Db, conversation: string, users: readonly string[], now: Date): Promise<void> {
   if (users.length === 0) return
+  // For update: a shared lock of a row that is deleted next is a deadlock with whoever waits to change it.
   await db.run(
-    `INSERT INTO left_rooms (user, conversation, left_at)
-      SELECT id, ?, ? FROM users WHERE id IN (?) AND deleted_at IS NULL ORDER BY id LOCK IN SHARE MODE
-      ON DUPLICATE KEY UPDATE left_at = VALUES(left_at)`,
-    [conversation, now, [...users]],
+    `INSERT INTO left_rooms (user, conversation, left_at, muted_until)
+      SELECT u.id, ?, ?, COALESCE(m.muted_until, 0) FROM users AS u
+        LEFT JOIN conversation_members AS m ON m.user = u.id AND m.conversation = ?
+        WHERE u.id IN (?) AND u.deleted_at IS NULL ORDER BY u.id FOR UPDATE
+      ON DUPLICATE KEY UPDATE left_at = VALUES(left_at), muted_until = VALUES(muted_until)`,
+    [conversation, now, conversation, [...users]],
   )
 }
 

@@ -32,6 +32,8 @@ export interface Person {
   banned: boolean
   /** The place in the room. */
   member: MemberRow | undefined
+  /** Of somebody who was in the room: until when the mute of then goes on, in milliseconds since 1970; 0: there is none, or it is over. */
+  keptMute: number
   /** In how many rooms the user is. */
   rooms: number
 }
@@ -104,11 +106,12 @@ function hold(db: Db, row: RoomRow): HeldRoom {
 
 // Indexes: the primary keys, by whole keys; for the count conversation_members_pk, at most as many rows as a user may be in rooms.
 const PEOPLE = `SELECT u.id, u.disabled_at IS NULL AND u.deleted_at IS NULL AS active, b.user IS NOT NULL AS banned,
-    m.role, m.muted_until, m.joined_seq, m.created_at,
+    m.role, m.muted_until, m.joined_seq, m.created_at, l.muted_until AS kept_mute,
     (SELECT COUNT(*) FROM conversation_members AS o WHERE o.user = u.id AND o.conversation LIKE 'room:%') AS rooms
   FROM users AS u
   LEFT JOIN room_bans AS b ON b.room = ? AND b.user = u.id
   LEFT JOIN conversation_members AS m ON m.user = u.id AND m.conversation = ?
+  LEFT JOIN left_rooms AS l ON l.user = u.id AND l.conversation = ?
   WHERE u.id IN (?)`
 
 interface PersonRow {
@@ -119,12 +122,15 @@ interface PersonRow {
   muted_until: string | null
   joined_seq: string | null
   created_at: Date | null
+  kept_mute: string | null
   rooms: string
 }
 
 async function readPeople(db: Db, room: string, users: readonly string[]): Promise<Person[]> {
   if (users.length === 0) return []
-  const rows = await db.select<PersonRow>(PEOPLE, [room, roomConversation(room), users])
+  const conversation = roomConversation(room)
+  const rows = await db.select<PersonRow>(PEOPLE, [room, conversation, conversation, users])
+  const now = Date.now()
   return rows.map((row) => ({
     ...{ user: row.id, active: Number(row.active) === 1, banned: Number(row.banned) === 1, rooms: Number(row.rooms) },
     member: row.role
@@ -133,6 +139,7 @@ async function readPeople(db: Db, room: string, users: readonly string[]): Promi
           ...{ mutedUntil: Number(row.muted_until), joinedSeq: Number(row.joined_seq) },
         }
       : undefined,
+    keptMute: Number(row.kept_mute) > now ? Number(row.kept_mute) : 0,
   }))
 }
 
@@ -151,8 +158,8 @@ async function write(db: Db, row: RoomRow, change: RoomWrite): Promise<RoomRow> 
     ...(ended && { deletedAt: now, endsAt: null }),
   }
   await orm.update(rooms).set(after).where(eq(rooms.id, row.id))
-  for (const user of remove) await orm.delete(conversationMembers).where(at(user))
   await rememberLeft(db, conversation, remove, now)
+  for (const user of remove) await orm.delete(conversationMembers).where(at(user))
   for (const { user, ...fields } of set) await orm.update(conversationMembers).set(fields).where(at(user))
   await insertMembers(orm, conversation, add, now)
   await orm.insert(outbox).values({ conversation, from: by, createdAt: now, ...entry })

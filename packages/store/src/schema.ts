@@ -178,6 +178,8 @@ export const leftRooms = mysqlTable(
     user: userId().notNull(),
     conversation: conversationId().notNull(),
     leftAt: moment('left_at').notNull(),
+    /** Of the mute that the user left with, which holds for one who comes back: milliseconds since 1970; 0: none. */
+    mutedUntil: count('muted_until').notNull().default(0),
   },
   (table) => [primaryKey({ name: 'left_rooms_pk', columns: [table.user, table.conversation] })],
 )

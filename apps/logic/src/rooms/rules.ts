@@ -79,7 +79,7 @@ export function planJoin(known: Known): Plan | undefined {
   requireAddable(known, [by])
   // An empty room has nobody who could give it away.
   const role = room.memberCount === 0 ? 'owner' : 'member'
-  return { change: 'joined', add: [{ user: by, role, mutedUntil: 0 }] }
+  return { change: 'joined', add: [{ user: by, role, mutedUntil: keptMute(known, by, role) }] }
 }
 
 /** Somebody goes. @throws AppError `room_not_found` */
@@ -95,6 +95,10 @@ export function planLeave(known: Known): Plan | undefined {
   return { change: 'left', remove, set: [owning(successor)] }
 }
 
+/** Until when somebody who comes is muted: going and coming back does not end it. */
+const keptMute = ({ people }: Known, user: string, role: Role): number =>
+  role === 'owner' ? 0 : (people.get(user)?.keptMute ?? 0)
+
 /** Whoever owns a room cannot be muted: nobody could end it. */
 const owning = ({ user, mutedUntil }: MemberRow) => ({
   user,
@@ -108,12 +112,13 @@ export function planAdd(known: Known, users: readonly string[]): Plan | undefine
   const fresh = [...new Set(users)].filter((user) => !memberOf(known, user))
   if (fresh.length === 0) return undefined
   requireAddable(known, fresh)
-  return { change: 'added', add: fresh.map((user) => ({ user, role: 'member', mutedUntil: 0 })) }
+  const toAdd = (user: string) => ({ user, role: 'member' as const, mutedUntil: keptMute(known, user, 'member') })
+  return { change: 'added', add: fresh.map(toAdd) }
 }
 
 /**
  * Adds somebody, or changes the role or the muting of a member.
- * @param wanted what is not given stays
+ * @param wanted what is not given stays, also the muting of somebody who was here before
  * @throws AppError `room_not_found`, `forbidden`, `user_not_found`, `banned`, `room_full`, `invalid_request`
  */
 export function planMember(known: Known, user: string, wanted: { role?: Role; mutedUntil?: number }): Plan | undefined {
@@ -134,11 +139,12 @@ function planNewMember(
   known: Known,
   mine: Role,
   user: string,
-  { role = 'member', mutedUntil = 0 }: { role?: Role; mutedUntil?: number },
+  { role = 'member', mutedUntil: wanted }: { role?: Role; mutedUntil?: number },
 ): Plan {
   if (role !== 'member') requireMayGive(mine, known.by, user)
-  if (mutedUntil !== 0) requireMayMute(mine, role, 'member')
+  if (wanted) requireMayMute(mine, role, 'member')
   requireAddable(known, [user])
+  const mutedUntil = wanted ?? keptMute(known, user, role)
   const plan: Plan = { change: 'added', add: [{ user, role, mutedUntil }] }
   return role === 'owner' ? { ...plan, set: [{ user: known.by, role: 'admin' }] } : plan
 }
