@@ -185,6 +185,31 @@ t.test('a room always has an owner while somebody is in it', async (t) => {
   t.match(await members.joinRoom(deps, { user: 'dave', room: id }), { members: 1, role: 'owner' })
 })
 
+t.test('a room passes to somebody who can act, and to nobody else while there is one', async (t) => {
+  const names = ['owen', 'adam', 'mary', 'nell']
+  await people(...names)
+  const [owen, adam, mary, nell] = names as [string, string, string, string]
+  const { id } = await make({ user: owen, members: [adam, mary] })
+  await members.joinRoom(deps, { user: nell, room: id })
+  await setMember(owen, id, adam, { role: 'admin' })
+  const mark = (user: string, sql: 'disabled_at = NOW()' | 'deleted_at = NOW()' | 'disabled_at = NULL') =>
+    store.use((db) => db.run(`UPDATE users SET ${sql} WHERE id = ?`, [user]))
+  await mark(adam, 'disabled_at = NOW()')
+  await mark(mary, 'deleted_at = NOW()')
+  for (const gone of [adam, mary])
+    await t.rejects(setMember(owen, id, gone, { role: 'owner' }), { code: 'user_not_found' }, gone)
+  t.same(await rolesOf(id, owen), ['adam admin', 'mary member', 'nell member', 'owen owner'])
+  await members.leaveRoom(deps, { user: owen, room: id })
+  t.same(
+    await rolesOf(id, nell),
+    ['adam admin', 'mary member', 'nell owner'],
+    'a member before an admin who cannot act',
+  )
+  await members.leaveRoom(deps, { user: nell, room: id })
+  await mark(adam, 'disabled_at = NULL')
+  t.same(await rolesOf(id, adam), ['adam owner', 'mary member'], 'where nobody can, who may be enabled again')
+})
+
 t.test('a change of what later members read holds from its entry on', async (t) => {
   const { id } = await make({ history: 'all' })
   const conversation = `room:${id}`

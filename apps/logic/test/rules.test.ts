@@ -169,6 +169,19 @@ t.test('an owner who goes is followed; nobody who owns a room is muted', async (
   })
 })
 
+t.test('nobody hands a room over to an account that cannot act', async (t) => {
+  const people = peopleOf(person('mona', { active: false }))
+  t.equal(
+    outcome(() => planMember(known('olga', { people }), 'mona', { role: 'owner' })),
+    'user_not_found',
+  )
+  t.equal(
+    outcome(() => planMember(known('olga', { people }), 'mona', { mutedUntil: UNTIL })),
+    'member_updated',
+    'all else may be done to it',
+  )
+})
+
 t.test('who was muted and comes back is muted still, unless an admin says otherwise or it is the owner', async (t) => {
   const back = { people: peopleOf(person('nora', { keptMute: UNTIL })) }
   t.same(planJoin(known('nora', back))?.add, [{ user: 'nora', role: 'member', mutedUntil: UNTIL }])

@@ -3,11 +3,11 @@
  * the outbox that tells of it. Who may do what is decided by the caller, inside.
  */
 import type { Role } from '@tidings/protocol'
-import { and, asc, eq, ne } from 'drizzle-orm'
+import { and, asc, eq, isNotNull, ne } from 'drizzle-orm'
 import { type Db, type Store, transaction } from './db.js'
 import { rememberLeft } from './left-rooms.js'
 import { type MemberRow, type RoomRow, roomConversation } from './rooms.js'
-import { conversationMembers, outbox, roomBans, rooms } from './schema.js'
+import { conversationMembers, outbox, roomBans, rooms, users } from './schema.js'
 
 /** What is written when a room changes, beside its next version. */
 export interface RoomWrite {
@@ -44,7 +44,7 @@ export interface HeldRoom {
   /** What is known of these users; those without an account are left out. */
   people(users: readonly string[]): Promise<Person[]>
   owner(): Promise<string | undefined>
-  /** Who has been in it longest, admins first. */
+  /** Who has been in it longest: those who may act first, of them admins. Somebody else only where nobody may act. */
   successor(leaving: string): Promise<MemberRow | undefined>
   ban(user: string, by: string, now: Date): Promise<void>
   unban(user: string): Promise<void>
@@ -82,17 +82,17 @@ function hold(db: Db, row: RoomRow): HeldRoom {
       return first?.user
     },
     async successor(leaving) {
-      for (const role of ['admin', 'member'] as const) {
-        const where = and(ofRoom, eq(member.role, role), ne(member.user, leaving))
-        const [first] = await orm
-          .select()
-          .from(member)
-          .where(where)
-          .orderBy(asc(member.createdAt), asc(member.user))
-          .limit(1)
-        if (first) return { ...first, role }
-      }
-      return undefined
+      const [first] = await orm
+        .select({ row: member })
+        .from(member)
+        .innerJoin(users, eq(users.id, member.user))
+        .where(and(ofRoom, ne(member.role, 'owner'), ne(member.user, leaving)))
+        .orderBy(
+          ...[isNotNull(users.deletedAt), isNotNull(users.disabledAt), ne(member.role, 'admin')],
+          ...[asc(member.createdAt), asc(member.user)],
+        )
+        .limit(1)
+      return first && { ...first.row, role: first.row.role as Role }
     },
     async ban(user, by, now) {
       await orm.insert(roomBans).values({ room: row.id, user, bannedBy: by, createdAt: now })

@@ -63,9 +63,15 @@ function requireAddable({ room, people }: Known, fresh: readonly string[]): void
   }
 }
 
-/** Somebody who may come into a room. @throws AppError `user_not_found`: also for one who may not act any more; `invalid_request` */
-export function requireUsable(person: Person | undefined): Person {
+/** @throws AppError `user_not_found`: also for one who may not act any more */
+function requireActive(person: Person | undefined): Person {
   if (!person?.active) throw new AppError('user_not_found', 'There is no such user.')
+  return person
+}
+
+/** Somebody who may come into a room. @throws AppError `user_not_found`: also for one who may not act any more; `invalid_request` */
+export function requireUsable(somebody: Person | undefined): Person {
+  const person = requireActive(somebody)
   if (person.rooms < MAX_ROOMS_OF_A_USER) return person
   const { user } = person
   throw new AppError('invalid_request', `A user may be in at most ${MAX_ROOMS_OF_A_USER} rooms.`, { details: { user } })
@@ -130,7 +136,11 @@ export function planMember(known: Known, user: string, wanted: { role?: Role; mu
   if (role !== undefined) requireMayGive(mine, known.by, user)
   if (mutedUntil !== undefined) requireMayMute(mine, role ?? member.role, member.role)
   if (role === undefined && mutedUntil === undefined) return undefined
-  if (role === 'owner') return { change: 'member_updated', set: [owning(member), { user: known.by, role: 'admin' }] }
+  if (role === 'owner') {
+    // Else the room had an owner who cannot act, and nobody can do anything to an owner.
+    requireActive(known.people.get(user))
+    return { change: 'member_updated', set: [owning(member), { user: known.by, role: 'admin' }] }
+  }
   const fields = { ...(role !== undefined && { role }), ...(mutedUntil !== undefined && { mutedUntil }) }
   return { change: 'member_updated', set: [{ user, ...fields }] }
 }
