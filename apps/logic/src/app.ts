@@ -36,6 +36,7 @@ import { createOutbox } from './outbox.js'
 import { createPasswords } from './passwords.js'
 import { createReceipts } from './receipts.js'
 import { startRevocations } from './revocations.js'
+import { createRoomSearches } from './rooms/rooms.js'
 import { startRoomSweeper } from './rooms/sweeper.js'
 import { createTurns } from './rooms/turns.js'
 import { createRouted } from './routed.js'
@@ -146,6 +147,7 @@ export async function startLogic(
       generations,
       outbox,
       turns: createTurns(),
+      roomSearches: createRoomSearches(),
       revocations,
       keptUsers,
       listingCursors: createListingCursors(config.jwtSecret),

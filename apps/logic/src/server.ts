@@ -18,6 +18,7 @@ import { type HistoryDeps, readHistory } from './history.js'
 import { hookMethods } from './hooks/service.js'
 import type { HookDeps } from './hooks/webhooks.js'
 import { readLeftRooms } from './left-rooms.js'
+import type { Line } from './line.js'
 import { getMessage } from './message-state.js'
 import { inspectMessage, type MessageTraceDeps } from './message-trace.js'
 import type { LogicMetrics } from './metrics.js'
@@ -45,7 +46,7 @@ export type LogicDeps = AccountDeps &
   MessageTraceDeps &
   DeviceListDeps &
   PresenceDeps &
-  HookDeps & { generations: Generations; broadcasts: Broadcasts }
+  HookDeps & { generations: Generations; broadcasts: Broadcasts; roomSearches: Line }
 
 export function createLogicService(
   deps: LogicDeps,

@@ -108,6 +108,25 @@ t.test('rooms are found by a part of their name in any case; private ones by tho
   await t.rejects(rooms.searchRooms(deps, request), { code: 'invalid_request' })
 })
 
+t.test('searches by a name stand in a line before MySQL, and lists without one do not', async (t) => {
+  const roomSearches = rooms.createRoomSearches()
+  const ask = (user: string, query: string) =>
+    rooms.searchRooms({ ...deps, roomSearches }, { user, query, cursor: '', limit: 1 })
+  let end = (): void => undefined
+  const held = new Promise<void>((resolve) => (end = resolve))
+  const running = ['u1', 'u2'].map((user) => roomSearches.run(user, () => held))
+  const waiting = ['alice', 'alice', ...Array.from({ length: 18 }, (_, i) => `w${i}`)].map((user) => ask(user, 'room'))
+  await t.rejects(ask('bob', 'room'), { code: 'overloaded', retryAfter: 2 }, 'the line is full')
+  t.equal((await ask('bob', '')).rooms.length, 1)
+  end()
+  await Promise.all(running)
+  for (const page of await Promise.all(waiting)) t.equal(page.rooms.length, 1)
+  const own = Promise.all([ask('alice', 'room'), ask('alice', 'room')])
+  await t.rejects(ask('alice', 'room'), { code: 'overloaded' }, 'one user has two in it')
+  t.equal((await ask('bob', 'room')).rooms.length, 1)
+  await own
+})
+
 t.test('who is muted may read and not write, until the time or until it is lifted', async (t) => {
   const { id } = await make({ members: ['bob'] })
   const conversation = `room:${id}`

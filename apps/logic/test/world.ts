@@ -34,6 +34,7 @@ import { createPasswords } from '../src/passwords.js'
 import { type PermitDeps, permits } from '../src/permit.js'
 import { createReceipts } from '../src/receipts.js'
 import { startRevocations } from '../src/revocations.js'
+import { createRoomSearches } from '../src/rooms/rooms.js'
 import { createTurns } from '../src/rooms/turns.js'
 import { createSearches } from '../src/search.js'
 import type { LogicDeps } from '../src/server.js'
@@ -178,6 +179,7 @@ export async function world(t: Test): Promise<World> {
     recallWindowS: 900,
     outbox: newOutbox(),
     turns: createTurns(),
+    roomSearches: createRoomSearches(),
     liveDevices: { of: async (users) => users.map((user) => online.get(user) ?? 0) },
     receipts: createReceipts({ redis, keys, publish: (event) => void told.push(event), log }),
     routed: async () => ({ nodes: [], forgotten: [], unanswered: [] }),

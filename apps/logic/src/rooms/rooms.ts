@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { AppError, type logicRpc } from '@tidings/protocol'
 import { findMember, findRoom, insertRoom, type Store, searchRooms as search } from '@tidings/store'
 import { limitOf, nameOf, oneOf, userOf } from '../input.js'
+import { createLine, type Line } from '../line.js'
 import { type Changed, change, type RoomDeps, repeatable, tell } from './change.js'
 import { toWrite } from './events.js'
 import { changedUsersOf, roomOf } from './input.js'
@@ -15,6 +16,16 @@ const VISIBILITIES = ['public', 'private'] as const
 const HISTORIES = ['all', 'joined'] as const
 const LIMIT = { default: 50, max: 100 }
 const MAX_QUERY = 100
+
+/** Searches by a name: each reads the names of all public rooms, as long as they do not match, so few have MySQL at once in this process. */
+export const createRoomSearches = (): Line =>
+  createLine({
+    atOnce: 2,
+    inLine: 20,
+    perUser: 2,
+    waitMs: 2_000,
+    refusal: 'Too many searches for rooms at once. Try again shortly.',
+  })
 
 /** @throws AppError `invalid_request`, `user_not_found`, `outcome_unknown`: it is there, and shows itself soon; `unavailable` */
 export async function createRoom(deps: RoomDeps, request: logicRpc.CreateRoomRequest): Promise<logicRpc.Room> {
@@ -71,9 +82,9 @@ export async function seeRoom(store: Store, user: string, id: string): Promise<C
   return { room, role: member?.role ?? '' }
 }
 
-/** @throws AppError `invalid_request`, `unavailable` */
+/** @throws AppError `invalid_request`, `overloaded`, `unavailable` */
 export async function searchRooms(
-  { store }: RoomDeps,
+  { store, roomSearches }: RoomDeps & { roomSearches: Line },
   request: logicRpc.SearchRoomsRequest,
 ): Promise<logicRpc.SearchRoomsResponse> {
   const user = userOf(request.user)
@@ -82,7 +93,9 @@ export async function searchRooms(
     throw new AppError('invalid_request', `q has at most ${MAX_QUERY} characters.`)
   }
   const after = request.cursor === '' ? '' : roomOf(request.cursor, badCursor)
-  const found = await search(store, { user, text: request.query, after, limit: limit + 1 })
+  const look = () => search(store, { user, text: request.query, after, limit: limit + 1 })
+  // Without a name it reads a page along the index.
+  const found = await (request.query === '' ? look() : roomSearches.run(user, look))
   const page = found.slice(0, limit)
   return {
     rooms: page.map((row) => toRoom(row, row.role)),

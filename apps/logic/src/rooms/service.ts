@@ -1,6 +1,7 @@
 /** The RPC methods of rooms to functions; no rule is here. */
 import { AppError, type logicRpc } from '@tidings/protocol'
 import type { Generations } from '@tidings/stream'
+import type { Line } from '../line.js'
 import type { RoomDeps } from './change.js'
 import * as members from './members.js'
 import * as rooms from './rooms.js'
@@ -24,7 +25,7 @@ async function restoreAll(generations: Generations, { conversations }: logicRpc.
 }
 
 /** @param measured counts the calls of a method and how long they take */
-export function roomMethods(deps: RoomDeps & { generations: Generations }, measured: Measured) {
+export function roomMethods(deps: RoomDeps & { generations: Generations; roomSearches: Line }, measured: Measured) {
   return {
     createRoom: measured('createRoom', (request: logicRpc.CreateRoomRequest) => room(rooms.createRoom(deps, request))),
     getRoom: measured('getRoom', (request: logicRpc.GetRoomRequest) => room(rooms.getRoom(deps, request))),
