@@ -34,7 +34,7 @@ interface Poll {
   answers: number
 }
 
-/** What an `ack` holds: which answer it confirms, and up to where each conversation was shown in it. */
+/** What an `ack` holds: which answer it confirms, and up to where each conversation counts as acknowledged by it. */
 interface AckToken {
   session: string
   answer: number
@@ -176,6 +176,8 @@ function toBody(poll: Poll, { frames, more }: { frames: readonly string[]; more:
     if (event.op === 'void') raise(event.conversation!, event.to!)
     events.push(frame)
   }
+  // With the token, what a gap holds back outlives this session: whoever takes the ack later knows nothing of the gap.
+  for (const [conversation, seq] of Object.entries(upTo)) upTo[conversation] = poll.session.ackable(conversation, seq)
   const ack = encode({ session: poll.session.id, answer: ++poll.answers, upTo })
   return `{"messages":[${messages.join(',')}],"events":[${events.join(',')}],"ack":"${ack}","more":${more}}`
 }
