@@ -29,6 +29,7 @@ import { createLimits } from './limits.js'
 import { createLongPoll } from './long-poll.js'
 import { createEphemeralMetrics } from './metrics.js'
 import { type OpenDeps, RECHECK_MS } from './open.js'
+import { createPollAcks } from './poll-ack.js'
 import { createPresence } from './presence.js'
 import { createPushService } from './push-service.js'
 import { createReads } from './reads.js'
@@ -210,7 +211,10 @@ export async function startConnect(
       refuse: (request) => refuseOrigin(request, config.origins),
       open: (socket, request) => new Connection(connections, socket, request),
       http: createHttp(
-        createLongPoll({ edge, opening: openDeps, onSessionClosed, acks, maxBufferedBytes: MAX_BUFFERED_BYTES }),
+        createLongPoll({
+          ...{ edge, opening: openDeps, onSessionClosed, acks, maxBufferedBytes: MAX_BUFFERED_BYTES },
+          pollAcks: createPollAcks(config.edge.jwtSecret),
+        }),
         config.origins,
       ),
       onError: (err) => log.error({ err }, 'an event of a socket failed'),

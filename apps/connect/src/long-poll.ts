@@ -3,27 +3,19 @@
  * polls, with the same positions, entries, order and limits as one over a socket; it ends when nobody has polled for as long as a
  * socket may be silent. What an answer held comes again until a later poll brings its `ack`.
  */
-import {
-  AppError,
-  Close,
-  type ErrorCode,
-  expiredStub,
-  messageJson,
-  requirePossibleParty,
-  toAppError,
-} from '@tidings/protocol'
+import { AppError, Close, type ErrorCode, expiredStub, messageJson, toAppError } from '@tidings/protocol'
 import { authenticate, closeCodeOf, deviceOf } from './admission.js'
 import type { ConnectionDeps } from './connection.js'
 import type { FrameDeps } from './frames.js'
 import { beginSession, goLive, requireCapacity } from './open.js'
 import { type HttpAnswer, problemAnswer } from './plain-answer.js'
-import { PollSocket } from './poll-socket.js'
+import type { PollAck, PollAcks } from './poll-ack.js'
+import { type Polled, PollSocket } from './poll-socket.js'
 import { Session } from './session.js'
 import type { PlainRequest } from './transport.js'
 
 export const LONG_POLL_PATH = '/api/v1/longpoll'
 const TIMEOUT_S = { default: 25, most: 55 }
-const MAX_ACK = 64 * 1024
 /** What a frame begins with whose message is to be cut out, as the very text that it is. */
 const MESSAGE = '{"op":"message","message":'
 
@@ -34,21 +26,15 @@ interface Poll {
   answers: number
 }
 
-/** What an `ack` holds: which answer it confirms, and up to where each conversation counts as acknowledged by it. */
-interface AckToken {
-  session: string
-  answer: number
-  upTo: Record<string, number>
-}
-
 export interface LongPollDeps extends Pick<ConnectionDeps, 'edge' | 'opening' | 'onSessionClosed'> {
   acks: FrameDeps['acks']
+  pollAcks: PollAcks
   maxBufferedBytes: number
 }
 
 /** @returns a function that answers one poll */
 export function createLongPoll(deps: LongPollDeps): (request: PlainRequest, gone: AbortSignal) => Promise<HttpAnswer> {
-  const { edge, opening, acks } = deps
+  const { edge, opening, acks, pollAcks } = deps
   const polls = new Map<string, Poll>()
   const keyOf = (user: string, device: string): string => `${user} ${device}`
 
@@ -57,8 +43,8 @@ export function createLongPoll(deps: LongPollDeps): (request: PlainRequest, gone
     const device = deviceOf(request)
     const timeoutMs = timeoutOf(query.get('timeout'))
     const ack = query.get('ack')
-    const token = ack ? decode(ack) : undefined
     const identity = await authenticate(request, edge)
+    const token = ack ? pollAcks.open(ack, identity.user, device) : undefined
     const known = polls.get(keyOf(identity.user, device))
     if (known) {
       known.session.identity = identity
@@ -70,13 +56,14 @@ export function createLongPoll(deps: LongPollDeps): (request: PlainRequest, gone
     const polled = await current.socket.take(timeoutMs, gone)
     current.session.lastHeard = performance.now()
     if (polled.frames.length === 0 && current.session.closed) throw endOf(current.socket.code)
-    return toBody(current, polled)
+    return toBody(current, polled, (token) => pollAcks.seal(token, identity.user, device))
   }
 
-  async function acknowledge(user: string, device: string, token: AckToken, known: Poll | undefined): Promise<void> {
+  async function acknowledge(user: string, device: string, token: PollAck, known: Poll | undefined): Promise<void> {
     for (const [conversation, seq] of Object.entries(token.upTo)) {
-      requirePossibleParty(conversation, user)
       const shown = known?.session.positionOf(conversation)
+      // Of a room that one has left nothing depends on it any more.
+      if (shown === undefined && known?.session.leftAt(conversation) !== undefined) continue
       const upTo = known?.session.ackable(conversation, Math.min(seq, shown ?? seq)) ?? seq
       if (upTo > 0) acks.add(user, device, conversation, upTo)
     }
@@ -130,7 +117,7 @@ export function createLongPoll(deps: LongPollDeps): (request: PlainRequest, gone
 const JSON_TYPE = { 'content-type': 'application/json', 'cache-control': 'no-store' }
 
 /** Of a message what is looked at here. */
-interface Polled {
+interface PolledMessage {
   id: string
   conversation: string
   seq: number
@@ -142,10 +129,10 @@ interface Polled {
   collapses?: number
 }
 
-const stub = (message: Polled, type: string): string =>
+const stub = (message: PolledMessage, type: string): string =>
   messageJson({ ...expiredStub({ ...message, n: 0, trace: '' }), type })
 
-function toBody(poll: Poll, { frames, more }: { frames: readonly string[]; more: boolean }): string {
+function toBody(poll: Poll, { frames, more }: Polled, seal: (ack: PollAck) => string): string {
   const messages: string[] = []
   const events: string[] = []
   const upTo: Record<string, number> = {}
@@ -153,7 +140,7 @@ function toBody(poll: Poll, { frames, more }: { frames: readonly string[]; more:
     upTo[conversation] = Math.max(seq, upTo[conversation] ?? 0)
   }
   /** What was pushed with a key, and is in this answer. */
-  const keyed = new Map<string, { parsed: Polled; at: number }>()
+  const keyed = new Map<string, { parsed: PolledMessage; at: number }>()
   const collapse = (conversation: string, seq: number): void => {
     const older = keyed.get(`${conversation} ${seq}`)
     if (older) messages[older.at] = stub(older.parsed, 'collapsed')
@@ -161,7 +148,7 @@ function toBody(poll: Poll, { frames, more }: { frames: readonly string[]; more:
   for (const frame of frames) {
     if (frame.startsWith(MESSAGE)) {
       const message = frame.slice(MESSAGE.length, -1)
-      const parsed = JSON.parse(message) as Polled
+      const parsed = JSON.parse(message) as PolledMessage
       // Between the polls it may have waited for longer than it counts.
       if (parsed.collapses !== undefined) collapse(parsed.conversation, parsed.collapses)
       if (parsed.collapseKey !== undefined)
@@ -178,25 +165,8 @@ function toBody(poll: Poll, { frames, more }: { frames: readonly string[]; more:
   }
   // With the token, what a gap holds back outlives this session: whoever takes the ack later knows nothing of the gap.
   for (const [conversation, seq] of Object.entries(upTo)) upTo[conversation] = poll.session.ackable(conversation, seq)
-  const ack = encode({ session: poll.session.id, answer: ++poll.answers, upTo })
+  const ack = seal({ session: poll.session.id, answer: ++poll.answers, upTo })
   return `{"messages":[${messages.join(',')}],"events":[${events.join(',')}],"ack":"${ack}","more":${more}}`
-}
-
-const encode = (token: AckToken): string => Buffer.from(JSON.stringify(token)).toString('base64url')
-
-/** It is not signed: whatever stands in it, it moves cursors of the caller alone, and never beyond the head. */
-function decode(ack: string): AckToken {
-  try {
-    if (ack.length > MAX_ACK) throw new SyntaxError('too long')
-    const { session, answer, upTo } = JSON.parse(Buffer.from(ack, 'base64url').toString()) as Partial<AckToken>
-    const positions = Object.values(upTo ?? { '': -1 })
-    if (typeof session !== 'string' || !Number.isSafeInteger(answer)) throw new SyntaxError('not a token')
-    if (!positions.every((seq) => Number.isSafeInteger(seq) && seq >= 0)) throw new SyntaxError('not a position')
-    return { session, answer: answer!, upTo: upTo! }
-  } catch (error) {
-    if (!(error instanceof SyntaxError || error instanceof TypeError)) throw error
-    throw new AppError('invalid_request', 'ack is not one that a poll was answered with.', { cause: error })
-  }
 }
 
 function timeoutOf(text: string | null): number {

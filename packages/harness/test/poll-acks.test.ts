@@ -13,8 +13,8 @@ interface Answer {
   }
 }
 
-async function poll(w: World, user: TestUser, query: Record<string, string>): Promise<Answer> {
-  const url = new URL(w.connects[0]!.url.replace('ws:', 'http:').replace('/ws', '/longpoll'))
+async function poll(w: World, user: TestUser, query: Record<string, string>, node = 0): Promise<Answer> {
+  const url = new URL(w.connects[node]!.url.replace('ws:', 'http:').replace('/ws', '/longpoll'))
   for (const [name, value] of Object.entries({ device: 'tv', timeout: '5', ...query }))
     url.searchParams.set(name, value)
   const response = await fetch(url, { headers: { authorization: `Bearer ${user.token}` } })
@@ -45,6 +45,47 @@ async function sessionsEnded(w: World): Promise<void> {
     return /^tidings_sessions\b.* 0$/m.test(text)
   })
 }
+
+t.test('an ack moves what its own user and device were shown, on any node', async (t) => {
+  const w = await world(t, { count: { connect: 2 } })
+  const [alice, bob, mallory] = [await w.user(), await w.user(), await w.user()]
+  const made = await w.http<{ id: string }>('POST', 'rooms', {
+    token: alice.token,
+    body: { name: 'small', members: [bob.name] },
+  })
+  t.equal(made.status, 201)
+  const room = `room:${made.body.id}`
+  const hears = await alice.connect()
+  await until('the room has entries', async () => (await poll(w, bob, { from: 'oldest' })).body.messages.length > 0)
+  const { ack, messages } = (await poll(w, bob, { timeout: '0' })).body
+  t.equal(messages[0]!.conversation, room)
+  const seq = messages.at(-1)!.seq
+
+  const unsealed = Buffer.from(JSON.stringify({ session: 's', answer: 1, upTo: { [room]: 1 } })).toString('base64url')
+  const [payload, seal] = ack.split('.')
+  const rows: [string, TestUser, Record<string, string>][] = [
+    ['made up', mallory, { ack: unsealed }],
+    ['made up, with the seal of another', mallory, { ack: `${unsealed}.${seal}` }],
+    ['of another user', mallory, { ack }],
+    ['of another device', bob, { ack, device: 'phone' }],
+    ['changed', bob, { ack: `${payload!.replace(/.$/, 'A')}A.${seal}` }],
+    ['without its seal', bob, { ack: payload! }],
+  ]
+  for (const [what, user, query] of rows) {
+    for (const node of [0, 1]) {
+      const { status, body } = await poll(w, user, { timeout: '0', ...query }, node)
+      t.match({ status, code: body.code }, { status: 400, code: 'invalid_request' }, what)
+    }
+  }
+  t.equal((await poll(w, bob, { ack, timeout: '0' }, 1)).status, 200, 'his own, on another node')
+  t.equal((await poll(w, bob, { ack, timeout: '0' }, 1)).status, 200, 'and once more')
+  await hears.until('the receipt of who was shown it', () =>
+    hears.frames.some(({ op, user, delivered }) => op === 'receipt' && user === bob.name && delivered === seq),
+  )
+  t.notOk(hears.frames.some(({ op, user }) => op === 'receipt' && user === mallory.name))
+  t.same(await w.redis.hgetall(w.keys.cursor(mallory.name, 'tv')), {})
+  t.same(await w.redis.hgetall(w.keys.cursor(bob.name, 'phone')), {})
+})
 
 t.test('acks of sessions that were silent for long', async (t) => {
   const w = await world(t, { env: { TIDINGS_HEARTBEAT_MS: '500' } })
