@@ -12,6 +12,7 @@ import {
   stageMetrics,
   startOps,
   type Tracing,
+  withBound,
 } from '@tidings/service'
 import { createEphemeralPublisher, createLogReader, saveSeen, subscribeEphemeral } from '@tidings/stream'
 import { createAcks } from './ack.js'
@@ -58,6 +59,11 @@ const CATCH_UPS_IN_LINE = 2_000
 const OPENINGS_AT_ONCE = 1_000
 /** Clients of a draining node come back spread over this time. */
 const RECONNECT_SPREAD_MS = 5_000
+/** What a drain waits for at most: to be unlisted, which the end of the lease does too; and for sends that wait, which under load never end. */
+const WITHDRAW_BOUND_MS = 500
+const IDLE_BOUND_MS = 1_000
+/** Both, the last acks, which have a second of their own, and some. */
+const DRAIN_BOUND_MS = 3_000
 
 export interface ConnectApp {
   url: string
@@ -246,20 +252,31 @@ export async function startConnect(
     })
     life.add('ops', () => ops.stop())
 
-    /** Unlisted first, so that nobody new comes; then the clients are told, and their last acks are written. */
+    /**
+     * Unlisted first, so that nobody new comes; then the clients are told, and their last acks are written. Whatever does not come to
+     * its end in time is passed over: every client is told when to come back, and closed with 1012.
+     */
     async function drain(): Promise<void> {
       transport.refuseNew()
-      await registry.withdraw()
+      await inTime('the listing was not withdrawn', registry.withdraw(), WITHDRAW_BOUND_MS)
       for (const session of sessions.all()) {
         session.tell({ op: 'reconnect', after: Math.round(Math.random() * RECONNECT_SPREAD_MS) })
         session.flush()
       }
-      await edge.idle()
+      await inTime('sends still wait', edge.idle(), IDLE_BOUND_MS)
       await acks.flush()
       stopper.abort()
       for (const session of [...sessions.all()]) session.close(Close.Restarting, 'node restarting')
     }
-    life.add('drain', drain)
+    life.add('drain', drain, DRAIN_BOUND_MS)
+
+    async function inTime(otherwise: string, step: Promise<void>, boundMs: number): Promise<void> {
+      try {
+        await withBound(step, boundMs)
+      } catch (error) {
+        log.warn({ err: error instanceof Error ? error.message : error }, otherwise)
+      }
+    }
 
     const url = `ws://${config.host}:${transport.port}${WS_PATH}`
     log.info({ url, transport: transport.name, rpc: rpc.address }, 'connect is ready')

@@ -1,5 +1,4 @@
 /** Processes that pause, stop in order and come back, under load. */
-import { randomBytes } from 'node:crypto'
 import t, { type Test } from 'tap'
 import { until, type World, world } from '../src/index.js'
 import { unharmed } from './load.js'
@@ -44,15 +43,4 @@ t.test('a paused worker and a rolling restart: nothing accepted is lost, doubled
       }
     })
   })
-})
-
-t.test('a connect node that drains tells its clients when to come back', async (t) => {
-  const w = await world(t, { processes: true })
-  const alice = await w.user(`a${randomBytes(4).toString('hex')}`)
-  const socket = await alice.connect()
-  const stopping = w.processes.get('connect-1')!.stop()
-  const { after } = await socket.next('reconnect')
-  t.ok(Number(after) >= 0 && Number(after) <= 5_000)
-  t.equal(await socket.closed(), 1012)
-  t.equal(await stopping, 0)
 })
