@@ -6,9 +6,12 @@ import { SESSION_SLICES, type Sessions } from './sessions.js'
 const SILENT_FOR_PINGS = 3
 const TOKEN_CHECK_MS = 2_000
 
+/** How long a session may be silent. */
+export const silenceMs = (heartbeatMs: number): number => SILENT_FOR_PINGS * heartbeatMs
+
 export function startHeartbeat(sessions: Sessions, heartbeatMs: number): Stoppable {
   const pings = setInterval(() => {
-    const silentSince = performance.now() - SILENT_FOR_PINGS * heartbeatMs
+    const silentSince = performance.now() - silenceMs(heartbeatMs)
     for (const session of sessions.nextSlice()) {
       if (session.lastHeard < silentSince) session.close(Close.GoingAway, 'no answer to pings')
       else session.socket.ping()

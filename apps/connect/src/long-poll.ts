@@ -7,6 +7,7 @@ import { AppError, Close, type ErrorCode, expiredStub, messageJson, toAppError }
 import { authenticate, closeCodeOf, deviceOf } from './admission.js'
 import type { ConnectionDeps } from './connection.js'
 import type { FrameDeps } from './frames.js'
+import { silenceMs } from './heartbeat.js'
 import { beginSession, goLive, requireCapacity } from './open.js'
 import { type HttpAnswer, problemAnswer } from './plain-answer.js'
 import type { PollAck, PollAcks } from './poll-ack.js'
@@ -77,6 +78,7 @@ export function createLongPoll(deps: LongPollDeps): (request: PlainRequest, gone
     const key = keyOf(identity.user, device)
     const wishes = { resume: false, fromOldest: query.get('from') === 'oldest' }
     const socket: PollSocket = new PollSocket(
+      silenceMs(opening.heartbeatMs),
       deps.maxBufferedBytes,
       () => session.onDrain(),
       () => {

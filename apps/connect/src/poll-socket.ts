@@ -30,11 +30,13 @@ export class PollSocket implements Socket {
   #wake: (() => void) | undefined
 
   /**
+   * @param patienceMs between two polls nothing is taken: as long as a session may be silent
    * @param maxBufferedBytes most that may wait for a poll; the frame that does not fit is dropped, which ends the session
    * @param onDrain told when there is room again
    * @param onClosed told once
    */
   constructor(
+    readonly patienceMs: number,
     private readonly maxBufferedBytes: number,
     private readonly onDrain: () => void,
     private readonly onClosed: () => void,

@@ -9,7 +9,7 @@ import type { SendResult, Socket } from './transport.js'
 
 /** Above this many waiting bytes a session takes no more pushes: it reads the log, at the reader's pace. */
 export const PACE_BYTES = 64 * 1024
-/** A reader that takes nothing at all for this long, while bytes wait for it, is too slow. */
+/** A reader that takes nothing at all for this long, while bytes wait for it, is too slow, unless its socket is more patient. */
 const STUCK_MS = 5_000
 
 const ID_BYTES = 12
@@ -118,7 +118,7 @@ export class Session extends Standing {
       const stuck = setTimeout(() => {
         if (this.socket.buffered() >= waiting) this.close(Close.TooSlow, 'reading too slowly')
         this.onDrain()
-      }, STUCK_MS)
+      }, this.socket.patienceMs ?? STUCK_MS)
       await new Promise<void>((resolve) => {
         this.#drained ??= []
         this.#drained.push(resolve)

@@ -33,6 +33,8 @@ export interface Socket {
   ping(): void
   /** Bytes that wait for the reader. */
   buffered(): number
+  /** How long a reader may take nothing at all while bytes wait for it; where it is left out, as long as one that reads all the time. */
+  readonly patienceMs?: number
   /** Sends a close frame and ends the connection, by force when the other side does not read. */
   close(code: number, reason: string): void
   readonly closed: boolean

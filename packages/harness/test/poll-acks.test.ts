@@ -1,4 +1,4 @@
-/** What the `ack` of a poll may move, when the session that it is from has ended, and whoever gives it. */
+/** What the `ack` of a poll may move, when the session that it is from has ended, and whoever gives it; and how long a session waits for its next poll. */
 import t, { type Test } from 'tap'
 import { type TestUser, until, type World, world } from '../src/index.js'
 
@@ -31,9 +31,9 @@ async function pollTo(w: World, user: TestUser, seq: number, query: Record<strin
   }
 }
 
-async function sendMany(w: World, from: TestUser, to: object, n: number): Promise<void> {
-  for (let i = 0; i < n; i += 500) {
-    const messages = Array.from({ length: Math.min(500, n - i) }, () => ({ to, content: { text: 'x' } }))
+async function sendMany(w: World, from: TestUser, to: object, n: number, text = 'x'): Promise<void> {
+  for (let i = 0; i < n; i += 100) {
+    const messages = Array.from({ length: Math.min(100, n - i) }, () => ({ to, content: { text } }))
     const sent = await w.http('POST', 'messages/batch', { token: from.token, body: { messages } })
     if (sent.status !== 202) throw new Error(`sending: ${sent.status} ${sent.text}`)
   }
@@ -85,6 +85,24 @@ t.test('an ack moves what its own user and device were shown, on any node', asyn
   t.notOk(hears.frames.some(({ op, user }) => op === 'receipt' && user === mallory.name))
   t.same(await w.redis.hgetall(w.keys.cursor(mallory.name, 'tv')), {})
   t.same(await w.redis.hgetall(w.keys.cursor(bob.name, 'phone')), {})
+})
+
+t.test('a client that takes its time between the polls, with much to come, goes on where it was', async (t) => {
+  const w = await world(t)
+  const [alice, bob] = [await w.user(), await w.user()]
+  const all = Array.from({ length: 400 }, (_, i) => i + 1)
+  await sendMany(w, alice, { user: bob.name }, all.length, 'x'.repeat(1_500))
+  const seqs: number[] = []
+  let ack = ''
+  for (let answers = 0; seqs.length < all.length; answers++) {
+    // Longer than a socket may take nothing.
+    if (answers === 1) await new Promise((resolve) => setTimeout(resolve, 6_000))
+    const { status, body } = await poll(w, bob, { from: 'oldest', ...(ack && { ack }) })
+    t.equal(status, 200)
+    seqs.push(...body.messages.map(({ seq }) => seq))
+    ack = body.ack
+  }
+  t.same(seqs, all)
 })
 
 t.test('acks of sessions that were silent for long', async (t) => {
