@@ -180,6 +180,8 @@ function timeoutOf(text: string | null): number {
   return seconds * 1_000
 }
 
+const RETRY_AFTER_S: Partial<Record<ErrorCode, number>> = { unavailable: 1, rate_limited: 5 }
+
 /** What the end of a session is to whoever polls it. */
 function endOf(code: number | undefined): AppError {
   const ends: Record<number, [ErrorCode, string]> = {
@@ -190,5 +192,6 @@ function endOf(code: number | undefined): AppError {
     [Close.Forbidden]: ['user_disabled', 'This account may not act any more.'],
   }
   const [error, message] = ends[code ?? 0] ?? ['unavailable', 'The session has ended here. Poll again.']
-  return new AppError(error, message, error === 'unavailable' ? { retryAfter: 1 } : {})
+  const retryAfter = RETRY_AFTER_S[error]
+  return new AppError(error, message, retryAfter === undefined ? {} : { retryAfter })
 }

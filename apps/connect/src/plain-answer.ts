@@ -21,7 +21,7 @@ export function problemAnswer(error: AppError): HttpAnswer {
   const headers = {
     ...PROBLEM,
     ...(http === 426 && { upgrade: 'websocket' }),
-    ...(http === 503 && { 'retry-after': String(error.retryAfter ?? 1) }),
+    ...((http === 429 || http === 503) && { 'retry-after': String(error.retryAfter ?? 1) }),
   }
   return { status: http, headers, body: JSON.stringify(problem) }
 }

@@ -94,7 +94,8 @@ t.test('a user may have so many devices, and one more is refused until one is re
   const ack = { seq: 1, device: 'three' }
   t.match(await w.http('POST', `conversations/${conversation}/ack`, { token: bob.token, body: ack }), refused)
   const poll = `${w.connects[0]!.url.replace('ws:', 'http:').replace('/ws', '/longpoll')}?device=three&timeout=5`
-  t.equal((await fetch(poll, { headers: { authorization: `Bearer ${bob.token}` } })).status, 429)
+  const polled = await fetch(poll, { headers: { authorization: `Bearer ${bob.token}` } })
+  t.match([polled.status, polled.headers.get('retry-after')], [429, '5'])
   t.same((await devicesOf(w, bob)).devices.map(({ device }) => device).sort(), ['one', 'two'])
   // One of before comes back.
   await bob.connect({ device: 'two' })
@@ -119,6 +120,7 @@ t.test('a user may have so many sessions on all nodes together, and one more is 
   const poll = `${w.connects[0]!.url.replace('ws:', 'http:').replace('/ws', '/longpoll')}?device=four&timeout=5`
   const polled = await fetch(poll, { headers: { authorization: `Bearer ${alice.token}` } })
   t.match(await polled.json(), { status: 429, code: 'rate_limited' })
+  t.equal(polled.headers.get('retry-after'), '5')
   await bob.connect({ device: 'one' })
   const again = await alice.connect({ device: 'one', node: 1 })
   t.equal(await one.closed(), 4409, 'a device that comes back is not one more')
