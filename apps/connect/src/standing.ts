@@ -25,6 +25,15 @@ export interface SharedPosition {
   release(standing: Standing): void
 }
 
+/** Nothing of it was shown after `limit` up to `end`. */
+interface Gap {
+  limit: number
+  end: number
+}
+
+/** Gaps of one conversation that are kept apart; the last takes in those that come after it. */
+const MOST_GAPS = 16
+
 export class Standing {
   state: SessionState = 'opening'
   // Made when there is something to put in: most sessions rest, and an empty map weighs as much as all the rest of one.
@@ -34,8 +43,8 @@ export class Standing {
   #rooms: Map<string, Pick<Position, 'joined' | 'floor'>> | undefined
   /** Rooms that the user has left while this session was there: up to where they were shown. */
   #left: Map<string, number> | undefined
-  /** Conversations with a gap that was not paged yet. */
-  #gaps: Map<string, { limit: number; end: number }> | undefined
+  /** Conversations with gaps that were not paged yet. */
+  #gaps: Map<string, Gap[]> | undefined
   /** What was said to exist while the session opened, conversation to highest seq: its positions may be older than that. */
   #hints: Map<string, number> | undefined
   /** The user is shown `feed:*` from behind it. */
@@ -220,20 +229,31 @@ export class Standing {
   /** A gap was told: up to its end nothing beyond `limit` counts as acknowledged. */
   limitAcks(conversation: string, limit: number, gapEnd: number): void {
     this.#gaps ??= new Map()
-    const before = this.#gaps.get(conversation)
-    this.#gaps.set(conversation, { limit: before?.limit ?? limit, end: gapEnd })
+    const gaps = this.#gaps.get(conversation) ?? []
+    this.#gaps.set(conversation, gaps)
+    const last = gaps.at(-1)
+    if (!last || gaps.length < MOST_GAPS) {
+      gaps.push({ limit, end: gapEnd })
+      return
+    }
+    last.limit = Math.min(last.limit, limit)
+    last.end = Math.max(last.end, gapEnd)
   }
 
   /** The client was shown all after `after` up to `to`, on its own request: a gap shrinks from below. */
   filled(conversation: string, after: number, to: number): void {
-    const gap = this.#gaps?.get(conversation)
-    if (!gap || after > gap.limit || to <= gap.limit) return
-    if (to >= gap.end) this.#gaps?.delete(conversation)
-    else gap.limit = to
+    const gaps = this.#gaps?.get(conversation)
+    if (!gaps) return
+    for (const gap of gaps) if (after <= gap.limit && to > gap.limit) gap.limit = to
+    const open = gaps.filter(({ limit, end }) => limit < end)
+    if (open.length > 0) this.#gaps?.set(conversation, open)
+    else this.#gaps?.delete(conversation)
   }
 
   /** The seq that an ack may move the cursor to: a cursor covers everything below it. */
   ackable(conversation: string, seq: number): number {
-    return Math.min(seq, this.#gaps?.get(conversation)?.limit ?? seq)
+    let upTo = seq
+    for (const { limit } of this.#gaps?.get(conversation) ?? []) upTo = Math.min(upTo, limit)
+    return upTo
   }
 }

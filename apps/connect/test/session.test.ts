@@ -32,10 +32,45 @@ t.test('a gap holds acks back until it was paged from below, and then no longer'
   s.filled('c', 5, 20)
   t.equal(s.ackable('c', 90), 30, 'never back')
   s.limitAcks('c', 60, 70)
+  t.equal(s.ackable('c', 90), 30, 'a second gap leaves the first one as it is')
   s.filled('c', 30, 50)
-  t.equal(s.ackable('c', 90), 50, 'a second gap keeps the first limit until all is there')
+  t.equal(s.ackable('c', 90), 60, 'what lies between them was shown')
   s.filled('c', 50, 70)
   t.equal(s.ackable('c', 90), 90)
+  t.end()
+})
+
+t.test('gaps of a conversation are paged one by one, in any order', (t) => {
+  const s = session()
+  s.limitAcks('c', 10, 20)
+  s.limitAcks('c', 30, 40)
+  s.filled('c', 10, 20)
+  t.equal(s.ackable('c', 90), 30)
+  s.filled('c', 30, 40)
+  t.equal(s.ackable('c', 90), 90)
+
+  s.limitAcks('c', 50, 60)
+  s.limitAcks('c', 70, 80)
+  s.filled('c', 70, 80)
+  t.equal(s.ackable('c', 90), 50, 'the first is still there')
+  s.filled('c', 50, 60)
+  t.equal(s.ackable('c', 90), 90)
+  t.end()
+})
+
+t.test('gaps beyond the most that are kept apart count as one', (t) => {
+  const s = session()
+  const ends: number[] = []
+  for (let i = 0; i < 20; i++) {
+    s.limitAcks('c', i * 10, i * 10 + 5)
+    ends.push(i * 10 + 5)
+  }
+  for (const end of ends.slice(0, 15)) s.filled('c', end - 5, end)
+  t.equal(s.ackable('c', 500), 150, 'the sixteenth')
+  s.filled('c', 150, 155)
+  t.equal(s.ackable('c', 500), 155, 'it reaches to the end of the last')
+  s.filled('c', 155, 195)
+  t.equal(s.ackable('c', 500), 500)
   t.end()
 })
 
