@@ -4,6 +4,13 @@ import type { SendResult, Socket } from './transport.js'
 /** What one answer takes at most. */
 const MOST_FRAMES = 500
 const MOST_BYTES = 256 * 1024
+/**
+ * Its `ack` names its conversations again, in base64, in the line of a request that has room for a token beside it: uWebSockets.js cuts off
+ * who sends more than 4 KiB before the body in more than one piece.
+ */
+const MOST_NAME_BYTES = 1_200
+/** What stands with a name: quotes, a colon, a comma and a seq. */
+const POSITION_BYTES = 16
 /** Frames that come together are answered together. */
 const GATHER_MS = 5
 
@@ -95,8 +102,11 @@ export class PollSocket implements Socket {
     const frames = this.#answered
     let bytes = 0
     let taken = 0
+    const names = new Names(frames)
     while (taken < this.#queue.length && frames.length + taken < MOST_FRAMES && bytes < MOST_BYTES) {
-      bytes += Buffer.byteLength(this.#queue[taken]!)
+      const frame = this.#queue[taken]!
+      if (!names.admit(frame)) break
+      bytes += Buffer.byteLength(frame)
       taken++
     }
     frames.push(...this.#queue.splice(0, taken))
@@ -120,3 +130,32 @@ export class PollSocket implements Socket {
     })
   }
 }
+
+/** The conversations that an answer tells of. */
+class Names {
+  readonly #known = new Set<string>()
+  #bytes = 0
+
+  /** @param frames that are in it anyway */
+  constructor(frames: readonly string[]) {
+    for (const frame of frames) this.#add(nameIn(frame))
+  }
+
+  /** May this frame be in it, too? The first always may. */
+  admit(frame: string): boolean {
+    const name = nameIn(frame)
+    const more = this.#known.has(name) ? 0 : name.length + POSITION_BYTES
+    if (this.#bytes > 0 && this.#bytes + more > MOST_NAME_BYTES) return false
+    this.#add(name)
+    return true
+  }
+
+  #add(name: string): void {
+    if (name === '' || this.#known.has(name)) return
+    this.#known.add(name)
+    this.#bytes += name.length + POSITION_BYTES
+  }
+}
+
+/** '' for a frame that tells of no conversation. In one that does, its name stands before anything that a user has written. */
+const nameIn = (frame: string): string => /"conversation":"([^"]*)"/.exec(frame)?.[1] ?? ''
