@@ -32,7 +32,7 @@ t.test('a turn that takes long does not hold up what was due before, nor what co
   t.same(flushed, ['first', 'second'])
 })
 
-t.test('one that fails is as loud as any bug, and takes no other with it', async (t) => {
+t.test('one that fails is as loud as a bug should be, and takes no other with it', async (t) => {
   const flushed: string[] = []
   const told: unknown[] = []
   const hear = (error: unknown) => void told.push(error)

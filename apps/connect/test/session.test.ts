@@ -11,12 +11,12 @@ const socket: Socket = {
   close: () => undefined,
   closed: false,
 }
-const session = (): Session =>
+const session = (over: Partial<Socket> = {}): Session =>
   new Session(
     'bob',
     'd',
     { user: 'bob', sessionId: undefined, expiresAt: 0, scopes: undefined },
-    socket,
+    { ...socket, ...over },
     () => undefined,
   )
 
@@ -84,4 +84,14 @@ t.test('what was shown pays for its acks, whichever way it was shown', (t) => {
   t.notOk(gate.admits(s, 'ack'))
   t.ok(s.closed)
   t.end()
+})
+
+t.test('who takes nothing is closed after the time that its socket gives it, and another one later', async (t) => {
+  const buffered = () => 100 * 1024
+  const [quick, patient] = [session({ buffered, patienceMs: 20 }), session({ buffered, patienceMs: 60_000 })]
+  t.teardown(() => patient.close(4410, 'the test is over'))
+  void patient.writable()
+  await quick.writable()
+  t.ok(quick.closed)
+  t.notOk(patient.closed)
 })

@@ -9,7 +9,7 @@ import { createBreaker } from '../src/pre-send/breaker.js'
 import { createPreSendMetrics } from '../src/pre-send/metrics.js'
 
 const SECRET = 'a secret of the tests, longer than 32 bytes'
-const log = createLogger({ app: 'test', instance: 'test', level: process.env.TEST_LOG ?? 'silent' })
+const log = createLogger({ app: 'test', instance: 'test', level: 'silent' })
 
 type Handler = (body: string, response: ServerResponse, request: IncomingMessage) => void
 

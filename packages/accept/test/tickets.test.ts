@@ -3,10 +3,11 @@ import { createLogger } from '@tidings/service'
 import { connectRedis, createKeys } from '@tidings/stream'
 import t from 'tap'
 import { createTickets } from '../src/index.js'
+import { given } from './given.js'
 
 t.test('a ticket works once, and not longer than the token or the session behind it', async (t) => {
   const log = createLogger({ app: 'test', instance: 'test', level: 'silent' })
-  const redis = await connectRedis(process.env.TIDINGS_REDIS_URL!, log)
+  const redis = await connectRedis(given('TIDINGS_REDIS_URL'), log)
   t.after(() => redis.disconnect())
   const keys = createKeys(`t-${randomBytes(6).toString('hex')}`, 4)
   const tickets = createTickets(redis, keys, (session) => session === 'ended')

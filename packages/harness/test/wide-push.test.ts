@@ -208,8 +208,9 @@ t.test('a direct message is told of while a pass waits for its push service', as
     await idle(w)
     return waits
   }
-  await until('a direct message is told of while a pass waits', isToldMeanwhile, 60_000)
-  t.pass('it came true')
+  let meanwhile = false
+  for (let passed = 0; passed < 10 && !meanwhile; passed++) meanwhile = await isToldMeanwhile()
+  t.ok(meanwhile, 'a direct message is told of while a pass waits')
 })
 
 t.test('a worker that is killed in the midst costs nobody the push, and a page of people a second one', async (t) => {

@@ -4,7 +4,7 @@ import { createLogger } from '@tidings/service'
 import type { Test } from 'tap'
 import { connectEtcd, connectRegistry, type Etcd3, type Registry } from '../src/index.js'
 
-export const log = createLogger({ app: 'test', instance: 'test', level: process.env.TEST_LOG ?? 'silent' })
+export const log = createLogger({ app: 'test', instance: 'test', level: 'silent' })
 
 export interface Bench {
   etcd: Etcd3

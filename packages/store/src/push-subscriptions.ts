@@ -3,7 +3,7 @@ import { AppError } from '@tidings/protocol'
 import { and, asc, eq, gt, ne, sql } from 'drizzle-orm'
 import { ER_DUPLICATE, errnoOf } from './away.js'
 import { type Store, transaction } from './db.js'
-import { pushSubscriptions } from './schema.js'
+import { pushSubscriptions } from './schema-notify.js'
 
 /** Calls at once for a device or a browser: each time round, one of them is done. */
 const ATTEMPTS = 10

@@ -1,7 +1,7 @@
 /** Webhooks: which endpoints are told of what. A few dozen rows, read as a whole. */
 import { asc, eq, sql } from 'drizzle-orm'
 import { type Store, transaction } from './db.js'
-import { deliveries, webhooks } from './schema.js'
+import { deliveries, webhooks } from './schema-notify.js'
 
 type Row = typeof webhooks.$inferSelect
 

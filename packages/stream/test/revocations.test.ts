@@ -1,24 +1,9 @@
-import { randomBytes } from 'node:crypto'
-import { createLogger } from '@tidings/service'
 import t from 'tap'
-import { connectRedis, createKeys, watchRevocations } from '../src/index.js'
-
-const log = createLogger({ app: 'test', instance: 'test', level: 'silent' })
-
-async function until(what: string, fact: () => boolean): Promise<void> {
-  for (const end = performance.now() + 30_000; !fact(); ) {
-    if (performance.now() > end) throw new Error(`never: ${what}`)
-    await new Promise((resolve) => setTimeout(resolve, 10))
-  }
-}
+import { watchRevocations } from '../src/index.js'
+import { bench, log, until } from './stores.js'
 
 t.test('each word is told once for each time that it was written, users before sessions', async (t) => {
-  const redis = await connectRedis(process.env.TIDINGS_REDIS_URL!, log)
-  const keys = createKeys(`t-${randomBytes(6).toString('hex')}`, 4)
-  t.after(async () => {
-    await redis.del(keys.revoked())
-    redis.disconnect()
-  })
+  const { redis, keys } = await bench(t)
   const now = Date.now()
   const write = (word: string, at: number) => redis.zadd(keys.revoked(), at, word)
   await write('user:before', now - 5_000)
@@ -47,16 +32,10 @@ t.test('each word is told once for each time that it was written, users before s
 })
 
 t.test('who asks hears all that was told before', async (t) => {
-  const redis = await connectRedis(process.env.TIDINGS_REDIS_URL!, log)
-  const keys = createKeys(`t-${randomBytes(6).toString('hex')}`, 4)
-  const other = await connectRedis(process.env.TIDINGS_REDIS_URL!, log)
+  const { redis, keys, connect } = await bench(t)
+  const other = await connect()
   const revocations = await watchRevocations({ redis: other, keys, keepMs: 60_000, log })
-  t.after(async () => {
-    await revocations.stop()
-    await redis.del(keys.revoked())
-    redis.disconnect()
-    other.disconnect()
-  })
+  t.after(() => revocations.stop())
   for (let i = 0; i < 50; i++) {
     await redis.zadd(keys.revoked(), Date.now(), `session-${i}`)
     await Promise.all([revocations.hear(), revocations.hear()])

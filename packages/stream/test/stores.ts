@@ -17,7 +17,7 @@ import {
   type RoomMembers,
 } from '../src/index.js'
 
-export const log = createLogger({ app: 'test', instance: 'test', level: process.env.TEST_LOG ?? 'silent' })
+export const log = createLogger({ app: 'test', instance: 'test', level: 'silent' })
 
 export interface Bench {
   redis: Redis
