@@ -150,4 +150,21 @@ t.test('what waits for MySQL is bounded, and stored at the stop', async (t) => {
   t.equal((await cursorsOf(store, ['wb'])).cursors.length, 4)
 })
 
+t.test('beside a device for which there is no room, one of before is opened', async (t) => {
+  const { deps, people } = await world(t)
+  await people('zara')
+  const devices = createDevices({ ...deps, most: 2, log })
+  const codes = async (...names: string[]) =>
+    (await devices.open(names.map((device) => ({ user: 'zara', device })))).map(({ error }) => error?.code)
+  t.same(await codes('one', 'two'), [undefined, undefined])
+  for (let i = 0; i < 2; i++)
+    t.same(
+      await codes('one', 'three', 'two'),
+      [undefined, 'limit_reached', undefined],
+      'as MySQL was asked lately, or not',
+    )
+  devices.compareAgain()
+  t.same(await codes('three', 'one'), ['limit_reached', undefined])
+})
+
 t.end()
