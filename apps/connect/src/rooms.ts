@@ -31,6 +31,8 @@ export function createRooms(deps: {
 }): Rooms {
   const { sessions, catchUp, logic, openings, log } = deps
   const comparing = new Set<Session>()
+  /** Those to compare once more: what is being read for them may be older than what they were to be compared for. */
+  const again = new Set<Session>()
   const timers = new Set<NodeJS.Timeout>()
 
   function later(ms: number, run: () => void): void {
@@ -42,7 +44,11 @@ export function createRooms(deps: {
   }
 
   function compareSoon(session: Session, failures = 0): void {
-    if (session.closed || comparing.has(session)) return
+    if (session.closed) return
+    if (comparing.has(session)) {
+      again.add(session)
+      return
+    }
     // Its positions may have been read already, before the change.
     if (session.state === 'opening') {
       later(PATIENCE_MS, () => compareSoon(session))
@@ -55,7 +61,10 @@ export function createRooms(deps: {
           log.error({ err: error, session: session.id }, 'comparing the rooms of a session')
         later(backoffMs(failures, RETRY), () => compareSoon(session, failures + 1))
       })
-      .finally(() => comparing.delete(session))
+      .finally(() => {
+        comparing.delete(session)
+        if (again.delete(session)) compareSoon(session)
+      })
   }
 
   async function compare(session: Session): Promise<void> {

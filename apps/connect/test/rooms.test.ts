@@ -63,6 +63,8 @@ function setUp(t: Test) {
   let isMember = true
   let held: Promise<void> | undefined
   let letGo = () => {}
+  let answering: Promise<void> | undefined
+  let asked = 0
   const requireMember = (): void => {
     if (!isMember) throw new AppError('conversation_not_found')
   }
@@ -100,7 +102,14 @@ function setUp(t: Test) {
   })
   const rooms = createRooms({
     ...{ sessions, catchUp, openings: createSlots(4, 4), log },
-    logic: { openDevice: async ({ user }) => ({ positions: positions.get(user!) ?? [] }) },
+    logic: {
+      async openDevice({ user }) {
+        const found = positions.get(user!) ?? []
+        asked++
+        await answering
+        return { positions: found }
+      },
+    },
   })
   t.after(() => rooms.stop())
 
@@ -137,6 +146,13 @@ function setUp(t: Test) {
       })
     },
     goOn: () => letGo(),
+    /** Answers about a device's positions wait until `goOn`, and are as old then. */
+    holdPositions() {
+      answering = new Promise((resolve) => {
+        letGo = resolve
+      })
+    },
+    asked: () => asked,
     expel: () => {
       isMember = false
     },
@@ -270,6 +286,21 @@ t.test('what etcd tells of a change is compared with what the sessions know', as
   t.same(bob.reader.seqs, [2, 3])
   push(said(4))
   t.same([bob.reader.seqs.at(-1), carol.reader.seqs], [4, []])
+})
+
+t.test('what changed while a session was being compared is not passed over', async (t) => {
+  const { connect, positions, rooms, sessions, written, holdPositions, goOn, asked } = setUp(t)
+  written.push(said(1), changed(2, { joined: ['bob'] }), said(3))
+  const bob = connect('bob')
+  holdPositions()
+  rooms.missed()
+  await until('he is being compared', () => asked() === 1)
+  positions.set('bob', [{ conversation: ROOM, cursor: 1, head: 3, joined: 2, floor: 1 }])
+  rooms.missed()
+  t.equal(asked(), 1, 'one at a time')
+  goOn()
+  await until('he is shown what he missed', () => bob.reader.seqs.length === 2)
+  t.ok([...sessions.concerned(ROOM)].includes(bob.session))
 })
 
 t.test('whoever hears late of a joining lets nobody in who has left since', async (t) => {
