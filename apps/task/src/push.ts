@@ -82,14 +82,14 @@ export async function startPusher(deps: {
       const began = performance.now()
       const { fresh: batch, late } = lateness.split(whole)
       skip(late.length, began)
-      await rooms.learn(batch)
+      const nodes = await rooms.learn(batch)
       const byNode = new Map<string, PushEntry<string>[]>()
       const poisoned: { delivery: Delivery; reason: string }[] = []
       const spans: Span[] = []
       for (const delivery of batch) {
         try {
           if (tracing.enabled) spans.push(startSpan(tracing, delivery))
-          route(delivery, where, rooms, byNode)
+          route(delivery, where, nodes, byNode)
         } catch (error) {
           if (!(error instanceof PoisonError)) throw error
           poisoned.push({ delivery, reason: error.message })

@@ -27,12 +27,16 @@ interface Known {
   outdated: boolean
 }
 
-export interface RoomNodes {
-  /** Learns who is in the rooms of a batch, from Redis and from the entries themselves; before `nodesOf` is asked. */
-  learn(batch: readonly Delivery[]): Promise<void>
+/** Of one batch: what a later one learns meanwhile, that somebody is gone, is no answer for its entries. */
+export interface BatchNodes {
   nodesOf(delivery: Delivery): Iterable<string>
   /** Where everybody is. */
   allNodes(): Iterable<string>
+}
+
+export interface RoomNodes {
+  /** Learns who is in the rooms of a batch, from Redis and from the entries themselves. */
+  learn(batch: readonly Delivery[]): Promise<BatchNodes>
 }
 
 /** @param allNodes the listed nodes */
@@ -59,33 +63,37 @@ export function createRoomNodes(deps: {
     }
   }
 
-  async function learnOne(delivery: Delivery, outdated: boolean): Promise<void> {
+  async function learnOne(delivery: Delivery, outdated: boolean): Promise<Known> {
     const { entry, fence } = delivery
     const before = kept.get(entry.conversation)
     const known = before && before.fence === fence && !outdated ? before : await load(delivery)
     const event = roomEventOf(entry)
-    if (!event) return
+    if (!event) return known
     for (const user of [...(event.joined ?? []), ...(event.left ?? [])]) known.members?.add(user)
     if ((known.members?.size ?? 0) > SMALL) known.members = undefined
     if (event.left || event.change === 'deleted') known.outdated = true
+    return known
   }
 
   return {
-    allNodes,
     async learn(batch) {
+      const learned = new Map<string, Known>()
       const outdated = new Set<string>()
       for (const { entry } of batch) if (kept.get(entry.conversation)?.outdated) outdated.add(entry.conversation)
       for (const delivery of batch) {
         const { conversation } = delivery.entry
-        if (isRoom(conversation)) await learnOne(delivery, outdated.delete(conversation))
+        if (isRoom(conversation)) learned.set(conversation, await learnOne(delivery, outdated.delete(conversation)))
       }
-    },
-    nodesOf({ entry }) {
-      const members = kept.get(entry.conversation)?.members
-      if (!members) return allNodes()
-      const nodes = new Set<string>()
-      for (const user of members) for (const node of where.nodesOf(user)) nodes.add(node)
-      return nodes
+      return {
+        allNodes,
+        nodesOf({ entry }) {
+          const members = learned.get(entry.conversation)?.members
+          if (!members) return allNodes()
+          const nodes = new Set<string>()
+          for (const user of members) for (const node of where.nodesOf(user)) nodes.add(node)
+          return nodes
+        },
+      }
     },
   }
 }

@@ -5,16 +5,12 @@
  */
 import { isFleeting, messageFrame, type PushEntry, parseConversation, roomEventOf, seenNow } from '@tidings/protocol'
 import { type Delivery, PoisonError } from '@tidings/stream'
-import type { RoomNodes, Where } from './room-nodes.js'
+import type { BatchNodes, Where } from './room-nodes.js'
 
 const NOBODY: readonly string[] = []
 
 /** By node, whose sessions must see it; an empty list for those that are in the room, or for all. Undefined when nobody is there. */
-function recipients(
-  delivery: Delivery,
-  where: Where,
-  rooms: Pick<RoomNodes, 'nodesOf' | 'allNodes'>,
-): Map<string, readonly string[]> | undefined {
+function recipients(delivery: Delivery, where: Where, rooms: BatchNodes): Map<string, readonly string[]> | undefined {
   const conversation = parseConversation(delivery.entry.conversation)
   switch (conversation?.kind) {
     case 'dm':
@@ -47,7 +43,7 @@ function nodesOfUsers(users: Iterable<string>, where: Where): Map<string, string
 export function route(
   delivery: Delivery,
   where: Where,
-  rooms: Pick<RoomNodes, 'nodesOf' | 'allNodes'>,
+  rooms: BatchNodes,
   byNode: Map<string, PushEntry<string>[]>,
 ): void {
   const { entry, partition, fence } = delivery

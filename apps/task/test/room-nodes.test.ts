@@ -10,9 +10,9 @@ const log = createLogger({ app: 'task', instance: 'test', level: 'silent' })
 const ROOM = 'room:abcdefgh12345678'
 const NODES = ['n1', 'n2', 'n3', 'n4']
 
-const delivery = (event?: Partial<RoomEvent>, fence = 1): Delivery => {
+const delivery = (event?: Partial<RoomEvent>, fence = 1, conversation = ROOM): Delivery => {
   const entry: Entry = {
-    ...{ id: '1', conversation: ROOM, seq: 1, n: 1, from: 'alice', sentAt: 1, trace: '' },
+    ...{ id: '1', conversation, seq: 1, n: 1, from: 'alice', sentAt: 1, trace: '' },
     type: event ? 'system' : 'text',
     clientId: event ? roomEventClientId(1) : '',
     content: JSON.stringify(event ? { event: 'room', change: 'added', version: 1, by: 'alice', ...event } : {}),
@@ -42,8 +42,8 @@ async function setUp(t: Test) {
     isIn: (...users: string[]) =>
       redis.hset(keys.members(ROOM), '*', '1 1 joined', ...users.flatMap((user) => [user, '1:0'])),
     async nodes(...batch: Delivery[]): Promise<string[][]> {
-      await rooms.learn(batch)
-      return batch.map((one) => [...rooms.nodesOf(one)].sort())
+      const nodes = await rooms.learn(batch)
+      return batch.map((one) => [...nodes.nodesOf(one)].sort())
     },
   }
 }
@@ -63,6 +63,21 @@ t.test('a small room’s entries go where its members are, and its changes to wh
   await redis.hdel(keys.members(ROOM), 'alice')
   await isIn('carol')
   t.same(await nodes(delivery()), [['n3']], 'after somebody has left it is asked again')
+})
+
+t.test('whom a room lets go is told so, also when the next batch has learned meanwhile that he is gone', async (t) => {
+  const { isIn, nodes, redis, keys } = await setUp(t)
+  await isIn('alice', 'carol')
+  t.same(await nodes(delivery()), [['n1', 'n3']])
+  await redis.hdel(keys.members(ROOM), 'carol')
+  const others = Array.from({ length: 5 }, (_, i) => delivery(undefined, 1, `room:abcdefgh1234567${i}`))
+  const [first, second] = await Promise.all([
+    // It has to ask for other rooms when the next one is done already.
+    nodes(delivery({ change: 'left', left: ['carol'] }), ...others),
+    nodes(delivery()),
+  ])
+  t.same(first[0], ['n1', 'n3'])
+  t.same(second[0], ['n1'])
 })
 
 t.test('under a new ownership it is asked again', async (t) => {
