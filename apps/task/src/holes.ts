@@ -50,7 +50,7 @@ export interface Holes {
    * Compares the heads of the conversations that changed since the last look with their rows, and stores what is missing: after an
    * entry that was passed over perhaps nothing follows.
    * @param quiet nothing of the partition is in anybody's hands: only then what is missing is known to be missing
-   * @returns false when an earlier look still runs
+   * @returns false when an earlier look still runs, or something had to wait, or there is a newer owner
    * @throws AppError `unavailable`: the next look does it
    */
   compare(owner: Owner, quiet: () => boolean): Promise<boolean>
@@ -170,7 +170,7 @@ export function createHoles(deps: {
     }
   }
 
-  async function look(owner: Owner, quiet: () => boolean): Promise<void> {
+  async function look(owner: Owner, quiet: () => boolean): Promise<boolean> {
     const { partition, fence } = owner
     const last = looks.get(partition)
     const since = last?.fence === fence ? last : undefined
@@ -179,7 +179,7 @@ export function createHoles(deps: {
     let whole = true
     for (let page: string | undefined; ; ) {
       const found = await settledHeads(redis, keys, 'persist', partition, { since, page })
-      if (!found) return
+      if (!found) return false
       upTo ??= found.redisMs
       const behind = found.heads.filter(({ conversation, head }) => (reachedUnder(fence, conversation) ?? 0) < head)
       const rows = await reachedBy(
@@ -194,6 +194,7 @@ export function createHoles(deps: {
       if (page === undefined) break
     }
     if (whole) looks.set(partition, { fence, redisMs: upTo, at })
+    return whole
   }
 
   return {
@@ -229,8 +230,7 @@ export function createHoles(deps: {
       if (comparing.has(owner.partition)) return false
       comparing.add(owner.partition)
       try {
-        await look(owner, quiet)
-        return true
+        return await look(owner, quiet)
       } finally {
         comparing.delete(owner.partition)
       }

@@ -35,7 +35,7 @@ export interface Persister extends Handler {
   /**
    * Finds entries of a partition that the group was never given, and stores them.
    * @param quiet nothing of the partition is in the handler's hands
-   * @returns false when an earlier look still runs, or there is a newer owner
+   * @returns false when an earlier look still runs, or something had to wait, or there is a newer owner
    * @throws AppError `unavailable`: the next time does it
    */
   compare(owner: Owner, quiet: () => boolean): Promise<boolean>
