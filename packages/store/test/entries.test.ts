@@ -20,7 +20,6 @@ const all = { after: 0, limit: 100 }
 const listed = async (user: string) => (await conversationsOf(store, [user])).get(user)
 
 t.test('a batch is stored as it was written: order, 64-bit ids, emoji, every byte of the content', async (t) => {
-  const c = 'dm:alice:bytes'
   const contents = [
     '{"text":"👩‍👩‍👧‍👦 𝒳 汉字"}',
     '{ "b":1,\t"a" : 9007199254740993, "2":1e400, "z":-0 }',
@@ -28,18 +27,23 @@ t.test('a batch is stored as it was written: order, 64-bit ids, emoji, every byt
     '{"sql":"\'); DROP TABLE entries; --"}',
     `{"long":"${'😀'.repeat(4_000)}"}`,
   ]
-  const entries = contents.map((content, i) =>
-    entryOf(c, i + 1, { content, id: String(9_223_372_036_854_775_807n - BigInt(i)) }),
-  )
-  t.same(await insertEntries(store, fenced(...entries.toReversed()), 'persist'), {
-    fenced: new Map(),
-    conflicts: [],
-  })
-  const rows = await readEntries(store, c, all)
-  t.same(
-    rows.map(({ entry }) => entry),
-    entries,
-  )
+  t.ok(await raiseFence(store, 'persist', 1, 1).then((newer) => newer === undefined))
+  // Few are one statement of their own kind; with members to list they are a transaction.
+  for (const [i, members] of [[], ['dm:alice:bytes1']].entries()) {
+    const c = `dm:alice:bytes${i}`
+    const entries = contents.map((content, j) =>
+      entryOf(c, j + 1, { content, id: String(9_223_372_036_854_775_807n - BigInt(10 * i + j)) }),
+    )
+    t.same(await insertEntries(store, fenced(...entries.toReversed()), 'persist', members), {
+      fenced: new Map(),
+      conflicts: [],
+    })
+    const rows = await readEntries(store, c, all)
+    t.same(
+      rows.map(({ entry }) => entry),
+      entries,
+    )
+  }
   t.ok(Buffer.byteLength(contents[4]!) <= MAX_CONTENT_BYTES)
 })
 
@@ -123,9 +127,13 @@ t.test('entries of a partition with a newer owner are left out, those of others 
   t.same(await listed('fenced'), [])
   t.same(await listed('open'), ['dm:alice:open'])
   t.equal(await raiseFence(store, 'persist', 8, 2), 3, 'storing has raised the fence that nobody had raised')
+  const again = [old, { ...other, entry: entryOf('dm:alice:open', 2) }]
+  t.same(await insertEntries(store, again, 'persist'), { fenced: new Map([[7, 12]]), conflicts: [] }, 'without members')
+  t.equal(await maxSeq(store, 'dm:alice:fenced'), 0)
+  t.equal(await maxSeq(store, 'dm:alice:open'), 2)
 })
 
-t.test('an entry that comes alone is one statement, and held to the same fence', async (t) => {
+t.test('what comes by ones and twos is one statement, and held to the same fence', async (t) => {
   const statements: string[] = []
   const watched: Store = {
     ...store,
@@ -151,6 +159,11 @@ t.test('an entry that comes alone is one statement, and held to the same fence',
   t.equal(statements.length, 1, statements.join('; '))
   t.same((await readEntries(store, 'dm:alice:alone', all))[1]!.entry, { ...second, clientId: 'c-2' })
   t.same(await alone(second, 4), stored, 'again')
+  statements.length = 0
+  const pair = [1, 2].map((seq) => ({ partition: 5, fence: 4, entry: entryOf('dm:alice:pair', seq) }))
+  t.same(await insertEntries(watched, pair, 'persist'), stored)
+  t.equal(statements.length, 1, statements.join('; '))
+  t.equal(await maxSeq(store, 'dm:alice:pair'), 2)
   t.match(await alone(at(2), 4), { conflicts: [{ reason: 'seq_conflict' }] })
   t.match(await alone(at(3, { from: 'x'.repeat(1_000) }), 4), { conflicts: [{ reason: /^rejected/ }] })
   await raiseFence(store, 'persist', 5, 6)
