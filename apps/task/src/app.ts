@@ -59,7 +59,7 @@ export async function startTask(
 
     const joins: (() => Promise<void>)[] = []
     for (const group of config.groups) {
-      const { window, gatherMs, gatherFrom, start } = groups[group]
+      const { window, gatherMs, gatherFrom, settleMs, start } = groups[group]
       await ensureGroups(redis, keys, group, all)
       const {
         handler,
@@ -80,6 +80,7 @@ export async function startTask(
         window,
         gatherMs,
         gatherFrom,
+        settleMs,
         onDisowned: (partition, fence, by) => ownership?.refused(partition, fence, by),
         metrics: streamMetrics,
         log,

@@ -35,6 +35,8 @@ export interface GroupRow {
   gatherMs: number
   /** It waits only when so many entries a second come: what comes now and then is never delayed. */
   gatherFrom: number
+  /** How long a finished entry may wait for others to be settled with, in milliseconds. Who takes over from a dead worker does these again. */
+  settleMs: number
   start(deps: GroupDeps): Promise<StartedGroup>
 }
 
@@ -54,6 +56,7 @@ export const groups: Record<Group, GroupRow> = {
     window: 4,
     gatherMs: 3,
     gatherFrom: 1_500,
+    settleMs: 100,
     async start(deps) {
       const { registry, redis, keys, log, metrics, tracing, config, life } = deps
       // The sessions must be known before the first entry is read, or they would be passed over.
@@ -83,6 +86,8 @@ export const groups: Record<Group, GroupRow> = {
     window: 1,
     gatherMs: 30,
     gatherFrom: 0,
+    // Who sends with "wait": "persisted" waits for it.
+    settleMs: 25,
     async start({ config, redis, keys, log, metrics, tracing, life }) {
       const store = connectStore(config.mysqlUrl, log)
       life.add('mysql', () => store.stop())
@@ -114,8 +119,10 @@ export const groups: Record<Group, GroupRow> = {
   },
   notify: {
     window: 1,
-    gatherMs: 30,
+    // A hook or a push to a device that is away is not in a hurry.
+    gatherMs: 250,
     gatherFrom: 0,
+    settleMs: 100,
     start: (deps) => startNotify({ ...deps, mysqlUrl: deps.config.mysqlUrl, config: deps.config.notify }),
   },
 }

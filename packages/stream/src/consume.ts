@@ -48,6 +48,8 @@ export interface ConsumerOptions {
   gatherMs: number
   /** It gathers only when so many entries a second come: at rest nothing is delayed. */
   gatherFrom: number
+  /** How long a finished entry may wait for others to be settled with, in milliseconds. */
+  settleMs: number
   /** Told when a newer owner's fence (`by`) has ended the ownership under `fence`. */
   onDisowned(partition: number, fence: number, by: number): void
   metrics: StreamMetrics
@@ -55,14 +57,15 @@ export interface ConsumerOptions {
 }
 
 export function startConsumer(options: ConsumerOptions): Consumer {
-  const { group, consumer, keys, redis, handler, window, gatherMs, gatherFrom, onDisowned, metrics, log } = options
+  const { group, consumer, keys, redis, handler, window, gatherMs, gatherFrom, settleMs } = options
+  const { onDisowned, metrics, log } = options
   const owned = new Map<number, Owned>()
   const stopper = new AbortController()
   const { signal } = stopper
   const inFlight = new Set<Promise<void>>()
   /** The part of it that is in the handler's hands. */
   const handling = new Set<Promise<void>>()
-  const settling = createSettling({ group, keys, redis, track, disown })
+  const settling = createSettling({ group, keys, redis, settleMs, track, disown })
   const decide = createFates({ group, redis, keys, handler, signal, disown, metrics, log })
   const apart = readsApart(redis)
   const lanes = new Map<number, Lane>()

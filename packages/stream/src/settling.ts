@@ -5,9 +5,6 @@ import type { Owned, Row } from './owned.js'
 import { type Redis, together } from './redis.js'
 import { type DeadLetter, settle } from './settle.js'
 
-/** How long a finished entry may wait for others to be settled with. */
-const SETTLE_AFTER_MS = 25
-
 /** What is about to be settled of one partition. */
 interface Due {
   done: string[]
@@ -24,6 +21,7 @@ export interface Settling {
 }
 
 /**
+ * @param settleMs how long a finished entry may wait for others to be settled with
  * @param track takes the calls that are under way; what fails stays pending
  * @param disown told of a partition that has a newer owner, with that one's fence
  */
@@ -31,10 +29,11 @@ export function createSettling(deps: {
   group: Group
   keys: Keys
   redis: Redis
+  settleMs: number
   track(work: Promise<void>): void
   disown(owned: Owned, by: number): void
 }): Settling {
-  const { group, keys, redis, track, disown } = deps
+  const { group, keys, redis, settleMs, track, disown } = deps
   const due = new Map<Owned, Due>()
   const apart = readsApart(redis)
   let timer: NodeJS.Timeout | undefined
@@ -85,7 +84,7 @@ export function createSettling(deps: {
         if (fate === 'done') one.done.push(streamId)
         else one.dead.push(fate)
       }
-      if (due.size > 0) timer ??= setTimeout(now, SETTLE_AFTER_MS)
+      if (due.size > 0) timer ??= setTimeout(now, settleMs)
     },
     now,
     gone(owned, streamIds) {

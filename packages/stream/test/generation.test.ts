@@ -120,7 +120,18 @@ t.test('what a worker has in hand when entries were lost is not settled in the p
   })
   const refused: number[] = []
   const consumer = startConsumer({
-    ...{ group: 'push', consumer: 'one', keys, redis, window: 1, gatherMs: 0, gatherFrom: 0, metrics, log },
+    ...{
+      group: 'push',
+      consumer: 'one',
+      keys,
+      redis,
+      window: 1,
+      gatherMs: 0,
+      gatherFrom: 0,
+      settleMs: 25,
+      metrics,
+      log,
+    },
     handler: {
       async handle(batch) {
         seen.push(...batch)

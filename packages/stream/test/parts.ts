@@ -61,6 +61,7 @@ export async function consumer(t: Test, b: Bench, handler: Handler, options: Con
     window: 1,
     gatherMs: options.gatherMs ?? 0,
     gatherFrom: options.gatherFrom ?? 0,
+    settleMs: 25,
     onDisowned: (partition, _, by) => options.onDisowned?.(started, partition, by),
     metrics: b.metrics,
     log: options.log ?? log,
