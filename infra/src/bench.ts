@@ -31,7 +31,7 @@ import { APPS } from './plan.js'
 
 const say = (line: string): void => console.error(`tidings bench: ${line}`)
 /** Far more than a suite takes: a generator that hangs is ended. */
-const LONGEST_SUITE_MS = 180_000
+const LONGEST_SUITE_MS = 300_000
 /** The long suites end by themselves; what they wait for has bounds of its own. */
 const LONGEST_LONG_SUITE_MS = 2 * 3_600_000
 /** The exit status of a command that a Ctrl-C has ended. */
@@ -170,6 +170,7 @@ function settingsFor(suites: readonly SuiteName[], scale: Scale): Record<string,
   const room = { TIDINGS_MAX_BACKLOG: String(3 * Math.max(scale.backlogEntries, scale.coldEntries)) }
   if (suites.includes('backlog')) return { ...room, TIDINGS_TASK_GROUPS: 'push' }
   if (suites.includes('storm')) return { TIDINGS_CONNECT_NODES: String(processesFor(scale.stormConnections)) }
+  if (suites.includes('fanout')) return { TIDINGS_CONNECT_NODES: '2' }
   return suites.includes('cold-catchup') ? room : {}
 }
 

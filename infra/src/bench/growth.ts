@@ -112,7 +112,7 @@ export function pointsOf(name: CurveName, quick: boolean, most = Number.POSITIVE
 }
 
 /** Many points, each short. */
-const SHORT: Partial<Scale> = { warmUpMs: 2_000, runMs: 2_000, runs: 3 }
+const SHORT: Partial<Scale> = { warmUpMs: 2_000, oneByOneWarmUpMs: 2_000, runMs: 2_000, runs: 3 }
 
 /**
  * The curve that was measured; with a backlog a second one, of storing it afterwards, and with the members of a room one of single
@@ -136,7 +136,8 @@ export function curvesOf(name: CurveName, measured: readonly Measured[]): CurveF
       .sort((a, b) => a.at - b.at),
   })
   const all = [curve(0, name, axis)]
-  if (name === 'members') all.push(curve(1, 'alone', 'members of the room, each message shown to all before the next'))
+  if (name === 'members')
+    all.push(curve(2, 'alone', 'members of the room, ten messages a second, each shown to all before the next'))
   if (name === 'backlog') all.push(curve(1, 'drain', 'entries that persist has before it, and stores'))
   return all
 }

@@ -1,5 +1,5 @@
 /** A complete Tidings of the bench's own: empty, on free ports, one process of each app, gone with its data at the end. */
-import { mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { migrate } from '@tidings/migrations'
 import { checkout } from '../checkout.js'
@@ -205,7 +205,10 @@ function withFlags(part: Part, flags: readonly string[]): Part {
 
 /** A bench that was killed leaves its processes and its data behind. */
 async function removeLeftovers(say: (line: string) => void): Promise<void> {
-  for (const name of readdirSync(join(checkout, '.tidings')).filter((each) => /^bench-\d+$/.test(each))) {
+  const folder = join(checkout, '.tidings')
+  // A fresh clone has none yet.
+  if (!existsSync(folder)) return
+  for (const name of readdirSync(folder).filter((each) => /^bench-\d+$/.test(each))) {
     const data = dataFolder(`.tidings/${name}`)
     if (holderOf(data)) continue
     say(`removing what an earlier bench left behind in .tidings/${name}`)

@@ -48,6 +48,8 @@ export interface Scale {
   rates: readonly number[]
   /** People in the room of one message to all. */
   fanoutMembers: number
+  /** How long messages go to the room one by one before that is measured. */
+  oneByOneWarmUpMs: number
   connections: number
   restMs: number
   /** How long twice as much is sent as the instance can do. */
@@ -71,7 +73,7 @@ export interface Scale {
 }
 
 export const FULL: Scale = {
-  warmUpMs: 2_000,
+  warmUpMs: 15_000,
   runMs: 5_000,
   runs: 3,
   receivers: 100,
@@ -83,6 +85,7 @@ export const FULL: Scale = {
   perBatch: 100,
   rates: [500, 1_000],
   fanoutMembers: 1_000,
+  oneByOneWarmUpMs: 60_000,
   connections: 10_000,
   restMs: 5_000,
   overloadMs: 60_000,
@@ -100,6 +103,7 @@ export const FULL: Scale = {
 export const QUICK: Scale = {
   ...FULL,
   warmUpMs: 1_000,
+  oneByOneWarmUpMs: 1_000,
   runMs: 1_500,
   runs: 1,
   connections: 1_000,
