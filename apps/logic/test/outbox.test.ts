@@ -1,6 +1,6 @@
 /** From the commit of a change to its entry in the log, through whatever happens in between. */
 import { AppError, type RoomEvent, roomEventClientId, roomEventOf } from '@tidings/protocol'
-import { findMember, generationLedger } from '@tidings/store'
+import { deleteUser, findMember, generationLedger, setUserDisabled } from '@tidings/store'
 import { formatGeneration, readGeneration, readMemberships } from '@tidings/stream'
 import t, { type Test } from 'tap'
 import { readHistory } from '../src/history.js'
@@ -291,6 +291,55 @@ t.test('a room whose time is over ends for all, once', async (t) => {
   t.equal(await joinedSeq(id, 'bob'), undefined, 'nobody is listed in it')
   t.equal(await redis.sismember(keys.conversations('bob'), conversation), 0)
   t.match(notices.filter(({ room }) => room === id).at(-1), { ended: true, version: 2 })
+})
+
+t.test('a room whose owner’s account is gone goes to whoever would follow, once, and is told so', async (t) => {
+  await people('owner', 'oldest', 'admin', 'asleep')
+  const user = 'owner'
+  const made = async (...users: string[]) => {
+    const room = await make({ user })
+    for (const one of users) await members.joinRoom(deps, { user: one, room: room.id })
+    return room
+  }
+  const led = await made('oldest', 'admin')
+  await members.setMember(deps, { user, room: led.id, member: 'admin', role: 'admin' })
+  await members.setMember(deps, { user, room: led.id, member: 'admin', role: '', mutedUntil: Date.now() + 600_000 })
+  const plain = await made('asleep', 'oldest')
+  const sleeping = await made('asleep')
+  const empty = await made()
+  await setUserDisabled(store, 'asleep', true, new Date())
+  await deleteUser(store, user, 'gone', new Date())
+  sweeping(t)
+  sweeping(t, another())
+  for (const [{ id, conversation }, next] of [
+    [led, 'admin'],
+    [plain, 'oldest'],
+  ] as const) {
+    const last = async () => (await eventsOf(conversation)).at(-1)!
+    await until(async () => (await last()).members?.[0]?.role === 'owner')
+    t.match(await findMember(store, id, next), { role: 'owner', mutedUntil: 0 })
+    t.match(await findMember(store, id, user), { role: 'member' })
+    t.match(await last(), {
+      by: user,
+      members: [
+        { user: next, role: 'owner' },
+        { user, role: 'member' },
+      ],
+    })
+    t.match(await rooms.updateRoom(deps, { user: next, room: id, name: 'Mine', visibility: '', history: '' }), {
+      name: 'Mine',
+    })
+  }
+  for (const { id } of [sleeping, empty])
+    t.match(await findMember(store, id, user), { role: 'owner' }, 'nobody may act')
+  for (const { id, conversation } of [led, plain]) {
+    await persist(conversation)
+    await until(async () => (await waiting(conversation)).length === 0)
+    const handed = (await eventsOf(conversation)).filter(({ members: set }) =>
+      set?.some((one) => one.user === user && one.role === 'member'),
+    )
+    t.equal(handed.length, 1, id)
+  }
 })
 
 t.test('the end of a room is told also when Redis forgot who was in it', async (t) => {

@@ -169,6 +169,12 @@ function requireMayMute(mine: Role, role: Role, before: Role): void {
   if (rankOf(mine) <= rankOf(before)) throw forbidden('Only the owner may mute an admin.')
 }
 
+/** The account of a room's owner is gone; who it was stays in the room's lists, as its messages do. */
+export const planHandOver = (owner: string, successor: MemberRow): Plan => ({
+  change: 'member_updated',
+  set: [owning(successor), { user: owner, role: 'member' }],
+})
+
 /** Somebody is taken off; oneself: leaves. @throws AppError `room_not_found`, `forbidden` */
 export function planRemove(known: Known, user: string): Plan | undefined {
   if (user === known.by) return planLeave(known)

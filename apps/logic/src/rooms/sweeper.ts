@@ -1,6 +1,7 @@
 /**
- * What rooms need when nobody calls: those whose time is over end, changes that their process left half-way reach their logs, and what has
- * arrived is taken out of the outbox. Every logic process does it; doing it twice changes nothing.
+ * What rooms need when nobody calls: those whose time is over end, those whose owner's account is gone get another, changes that their
+ * process left half-way reach their logs, and what has arrived is taken out of the outbox. Every logic process does it; doing it twice
+ * changes nothing.
  */
 import { AppError, parseConversation } from '@tidings/protocol'
 import { type Logger, pause, type Stoppable } from '@tidings/service'
@@ -8,6 +9,7 @@ import {
   changeRoom,
   forgetOutbox,
   membersAfter,
+  orphanedRooms,
   outboxOverdue,
   outboxStored,
   outboxWaiting,
@@ -19,13 +21,18 @@ import type { Keys, MemberChange, Redis } from '@tidings/stream'
 import type { Outbox } from '../outbox.js'
 import { orAway } from '../replies.js'
 import { toWrite } from './events.js'
+import { planHandOver } from './rules.js'
 
 const EVERY_MS = 1_000
 /** Younger rows are in the hands of the process that made them. */
 const PENDING_MS = 2_000
 /** Persist stores well before. Redis may have forgotten what it has not. */
 const APPENDED_MS = 5_000
-/** In one sweep: rooms that end, rows that are forgotten, pages of rows that are looked at, members of ended rooms that are taken off. */
+/** The first sweep looks back this far for owners who are gone: no set-up is without logic for so long. */
+const ORPHANED_MS = 24 * 3_600_000
+/** Clocks of hosts differ, and a deletion commits later than it says. */
+const OVERLAP_MS = 60_000
+/** In one sweep: rooms that end or get another owner, rows that are forgotten, pages of rows that are looked at, members of ended rooms that are taken off. */
 const ENDED = 100
 const FORGOTTEN = 1_000
 const PAGES = 5
@@ -51,6 +58,7 @@ export function startRoomSweeper(deps: SweeperDeps, everyMs = EVERY_MS): RoomSwe
   const { store, outbox, log } = deps
   const stopper = new AbortController()
   let after = 0
+  let orphansSince = Date.now() - ORPHANED_MS
   let waiting = 0
 
   async function sweep(): Promise<void> {
@@ -59,20 +67,31 @@ export function startRoomSweeper(deps: SweeperDeps, everyMs = EVERY_MS): RoomSwe
         await attempt(room, () => endRoom(store, room))
       }
     })
+    await attempt('rooms whose owner is gone', handOverOrphans)
     await attempt('changes that are stored', () => forget(deps))
     await attempt('changes that wait', drainOverdue)
   }
 
-  /** What fails for one does not hold up the others; the next sweep tries it again. */
-  async function attempt(what: string, work: () => Promise<void>): Promise<void> {
-    if (stopper.signal.aborted) return
+  /** What fails for one does not hold up the others; the next sweep tries it again. @returns whether it is done */
+  async function attempt(what: string, work: () => Promise<void>): Promise<boolean> {
+    if (stopper.signal.aborted) return false
     try {
       await work()
+      return true
     } catch (error) {
       // Away is said by the stores themselves.
       if (error instanceof AppError) log.debug({ err: error, what }, 'looking after the rooms failed')
       else log.error({ err: error, what }, 'looking after the rooms failed')
+      return false
     }
+  }
+
+  async function handOverOrphans(): Promise<void> {
+    const now = Date.now()
+    const orphans = await orphanedRooms(store, new Date(orphansSince), ENDED)
+    let left = orphans.length
+    for (const { id, owner } of orphans) if (await attempt(id, () => handOver(store, id, owner))) left--
+    if (left === 0 && orphans.length < ENDED) orphansSince = Math.max(orphansSince, now - OVERLAP_MS)
   }
 
   async function drainOverdue(): Promise<void> {
@@ -123,6 +142,18 @@ async function endRoom(store: Store, id: string): Promise<void> {
     await held.write(toWrite({ change: 'deleted', ended: true }, row, by, now))
   })
   // What it wrote is found as every row that nobody works on.
+}
+
+/** To whoever would follow if the owner left, unless somebody else was first. */
+async function handOver(store: Store, id: string, gone: string): Promise<void> {
+  await changeRoom(store, id, async (held) => {
+    if ((await held.owner()) !== gone) return
+    const successor = await held.successor(gone)
+    const [person] = successor ? await held.people([successor.user]) : []
+    if (!successor || !person?.active) return
+    await held.write(toWrite(planHandOver(gone, successor), held.row, gone, new Date()))
+  })
+  // As the end of a room: it is told by whoever finds the row.
 }
 
 /** Takes out of the outbox what is stored; the end of a room only when nobody is listed in it any more. */
