@@ -52,6 +52,8 @@ import { createWatch } from './watch.js'
 export const WS_PATH = '/api/v1/ws'
 export const VERSION = '0.1.0'
 const MAX_BUFFERED_BYTES = 256 * 1024
+/** A socket shows its token once, and there are many; a long-poll shows it each time. */
+const MAX_KEPT_TOKENS = 1_000
 const CATCH_UPS_AT_ONCE = 64
 /** Catch-ups that wait for their turn before new sessions are sent away. */
 const CATCH_UPS_IN_LINE = 2_000
@@ -82,7 +84,7 @@ export async function startConnect(
   const life = new Lifecycle(log)
   const stopper = new AbortController()
   try {
-    const edge = await startEdge(config.edge, env)
+    const edge = await startEdge(config.edge, env, MAX_KEPT_TOKENS)
     life.add('edge', () => edge.stop())
     const { redis, keys, registry, logic } = edge
     const node = config.edge.instance

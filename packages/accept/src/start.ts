@@ -136,10 +136,14 @@ export interface Edge {
   stop(): Promise<void>
 }
 
-/** Connects and builds the shared half of an edge process. Throws, with nothing left running, when a part does not answer. */
+/**
+ * Connects and builds the shared half of an edge process. Throws, with nothing left running, when a part does not answer.
+ * @param maxKeptTokens see `createTokens`
+ */
 export async function startEdge(
   config: EdgeConfig,
   { log, metrics, tracing }: { log: Logger; metrics: MetricsRegistry; tracing: Tracing },
+  maxKeptTokens?: number,
 ): Promise<Edge> {
   const life = new Lifecycle(log)
   try {
@@ -230,6 +234,7 @@ export async function startEdge(
         serviceTokens: config.serviceTokens,
       },
       revocations.has,
+      maxKeptTokens,
     )
     const tickets = createTickets(redis, keys, revocations.has)
     return {

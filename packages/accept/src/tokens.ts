@@ -43,9 +43,16 @@ export interface Tokens {
   userOfEnded(token: string): string | undefined
 }
 
-/** @throws ConfigError when the public key cannot be used */
-export function createTokens(settings: TokenSettings, isRevoked: (sessionId: string) => boolean): Tokens {
-  const kept = new LRUCache<string, Known>({ max: MAX_KEPT })
+/**
+ * @param maxKept verified tokens that are kept: for whoever sees the same ones again and again. Each takes some 300 bytes
+ * @throws ConfigError when the public key cannot be used
+ */
+export function createTokens(
+  settings: TokenSettings,
+  isRevoked: (sessionId: string) => boolean,
+  maxKept: number = MAX_KEPT,
+): Tokens {
+  const kept = new LRUCache<string, Known>({ max: maxKept })
   // At once: jose gives each signature to another thread, and when ten thousand come back that costs more than the signature.
   const verifyOwn = createVerifier({
     key: settings.jwtSecret,
