@@ -225,7 +225,7 @@ export function balance<D extends CompatServiceDefinition>(
   }
 
   async function invoke(method: string, request: unknown, callOptions: CallOptions & RpcOptions): Promise<unknown> {
-    let failure: unknown = new AppError('unavailable', `No process offers ${method} now.`, { retryAfter: 1 })
+    let failure: unknown
     for (const target of inOrder()) {
       const call = (target.rpc.client as Record<string, (request: unknown, options: RpcOptions) => Promise<unknown>>)[
         method
@@ -239,7 +239,7 @@ export function balance<D extends CompatServiceDefinition>(
         if (!options.repeatable.has(method)) break
       }
     }
-    throw failure
+    throw failure ?? new AppError('unavailable', `No process offers ${method} now.`, { retryAfter: 1 })
   }
 
   const client: Record<string, unknown> = {}
