@@ -75,6 +75,8 @@ export function connectStore(url: string, log: Logger): Store {
     supportBigNumbers: true,
     bigNumberStrings: true,
     multipleStatements: false,
+    // Otherwise each statement takes a stack along in case that it fails: 4 % of what logic and task cost.
+    trace: false,
   })
   const ready = new WeakMap<object, Db>()
   let lastLogged = Number.NEGATIVE_INFINITY
