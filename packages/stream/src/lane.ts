@@ -60,7 +60,8 @@ export function startLane(deps: {
         const waitMs = waitAfter(rows.length)
         if (rows.length === 0) continue
         await takes(rows)
-        if (waitMs > 0) await pause(waitMs, signal)
+        // Never while there is more: one busy partition among many would be read a few entries at a time.
+        if (waitMs > 0 && !reads.more) await pause(waitMs, signal)
       } catch (thrown) {
         if (signal.aborted) return
         const error = thrown instanceof Error ? thrown : new Error(String(thrown))

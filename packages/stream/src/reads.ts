@@ -22,6 +22,8 @@ export interface Reads {
   takeOver(): Promise<Row[]>
   /** What is new. Waits up to BLOCK_MS for it. */
   readNew(reader: BlockingConnection): Promise<Row[]>
+  /** Did the last read of what is new leave something behind, in one partition at least? */
+  readonly more: boolean
 }
 
 /** A blocking read as it stands on the wire, and what it was made of. */
@@ -48,6 +50,7 @@ export function createReads(deps: {
 }): Reads {
   const { group, consumer, keys, redis, owned, onGone, metrics, log } = deps
   let perPartition = READ_ENTRIES
+  let more = false
   let prepared: PreparedRead = { command: Buffer.alloc(0), partitions: [], perPartition: 0, byKey: new Map() }
 
   /** One read of all partitions. It is the same as the one before, unless what is owned has changed, or how much is read at once. */
@@ -62,8 +65,10 @@ export function createReads(deps: {
     return { command, partitions, perPartition, byKey: new Map(streams.map((key, i) => [key, partitions[i]!])) }
   }
 
-  async function readOwnPending(partition: number): Promise<StreamRow[]> {
-    const rows: StreamRow[] = []
+  /** Each page as it comes is held against what is in hand: what is settled while the next one is read would be handled twice. */
+  async function readOwnPending(state: Owned): Promise<Row[]> {
+    const { partition } = state
+    const rows: Row[] = []
     for (let after = '0'; ; ) {
       const reply = (await redis.xreadgroup(
         'GROUP',
@@ -76,7 +81,7 @@ export function createReads(deps: {
         after,
       )) as Reply
       const page = reply?.[0]?.[1] ?? []
-      rows.push(...page)
+      rows.push(...fresh(state, page))
       if (page.length < READ_ENTRIES) return rows
       after = page.at(-1)![0]
     }
@@ -113,15 +118,19 @@ export function createReads(deps: {
   }
 
   return {
+    get more() {
+      return more
+    },
+
     async takeOver() {
       const now = performance.now()
       const rows: Row[] = []
       for (const state of [...owned.values()]) {
         if (!state.rereadOwn && now < state.rereadAt) continue
-        const own = await readOwnPending(state.partition)
+        const own = await readOwnPending(state)
         state.rereadOwn = false
         state.rereadAt = now + REREAD_EVERY_MS
-        rows.push(...fresh(state, own))
+        rows.push(...own)
       }
       const due = [...owned.values()].filter((state) => now >= state.reclaimAt)
       const taken = await together(redis, () => Promise.all(due.map((state) => reclaimFrom(state, now))))
@@ -132,9 +141,11 @@ export function createReads(deps: {
       prepared = prepare()
       const { command, byKey } = prepared
       const reply = (await reader.send(command)) as Reply
+      more = false
       if (!reply) return []
       const found = reply.reduce((sum, [, rows]) => sum + rows.length, 0)
-      if (found > READ_ENTRIES || reply.some(([, rows]) => rows.length === perPartition)) {
+      more = found > READ_ENTRIES || reply.some(([, rows]) => rows.length === perPartition)
+      if (more) {
         perPartition = Math.max(LEAST_PER_PARTITION, Math.floor(READ_ENTRIES / reply.length))
       }
       return reply.flatMap(([key, rows]) => {

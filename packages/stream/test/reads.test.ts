@@ -52,6 +52,26 @@ t.test('a group that gathers takes together what comes meanwhile; below its pace
   )
 })
 
+t.test(
+  'a group that gathers does not wait while one partition of several has more than it was asked for',
+  async (t) => {
+    const b = await bench(t, 2)
+    const appender = appenderOf(b)
+    const [hot, quiet] = [0, 1].map(
+      (p) =>
+        ['dm:alice:bob', 'dm:alice:carol', 'dm:alice:dave', 'dm:alice:erin'].find(
+          (one) => b.keys.partitionOf(one) === p,
+        )!,
+    )
+    await Promise.all(Array.from({ length: 1_200 }, () => appender.append(item({ conversation: hot! }))))
+    await appender.append(item({ conversation: quiet! }))
+    const seen: Delivery[] = []
+    const one = await consumer(t, b, collect(seen), { gatherMs: 600_000 })
+    for (const partition of [0, 1]) one.own(partition, 1)
+    await until('all of it', () => seen.length === 1_201)
+  },
+)
+
 t.test('what a dead consumer left pending is taken over, oldest first', async (t) => {
   const b = await bench(t, 1)
   const appender = appenderOf(b)
