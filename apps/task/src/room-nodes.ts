@@ -63,9 +63,10 @@ export function createRoomNodes(deps: {
     }
   }
 
-  async function learnOne(delivery: Delivery, outdated: boolean): Promise<Known> {
+  /** @param own what the batch knows of the room by an earlier entry: read from Redis after all of the batch was appended */
+  async function learnOne(delivery: Delivery, outdated: boolean, own: Known | undefined): Promise<Known> {
     const { entry, fence } = delivery
-    const before = kept.get(entry.conversation)
+    const before = own ?? kept.get(entry.conversation)
     const known = before && before.fence === fence && !outdated ? before : await load(delivery)
     const event = roomEventOf(entry)
     if (!event) return known
@@ -82,7 +83,9 @@ export function createRoomNodes(deps: {
       for (const { entry } of batch) if (kept.get(entry.conversation)?.outdated) outdated.add(entry.conversation)
       for (const delivery of batch) {
         const { conversation } = delivery.entry
-        if (isRoom(conversation)) learned.set(conversation, await learnOne(delivery, outdated.delete(conversation)))
+        if (!isRoom(conversation)) continue
+        const own = learned.get(conversation)
+        learned.set(conversation, await learnOne(delivery, outdated.delete(conversation), own))
       }
       return {
         allNodes,

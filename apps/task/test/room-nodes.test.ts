@@ -73,7 +73,7 @@ t.test('whom a room lets go is told so, also when the next batch has learned mea
   const others = Array.from({ length: 5 }, (_, i) => delivery(undefined, 1, `room:abcdefgh1234567${i}`))
   const [first, second] = await Promise.all([
     // It has to ask for other rooms when the next one is done already.
-    nodes(delivery({ change: 'left', left: ['carol'] }), ...others),
+    nodes(delivery({ change: 'left', left: ['carol'] }), ...others, delivery()),
     nodes(delivery()),
   ])
   t.same(first[0], ['n1', 'n3'])
