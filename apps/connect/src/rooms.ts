@@ -59,6 +59,8 @@ export function createRooms(deps: {
       .catch((error: unknown) => {
         if (!(error instanceof AppError))
           log.error({ err: error, session: session.id }, 'comparing the rooms of a session')
+        // It reads afresh, later: nothing is in a hurry while logic does not answer.
+        again.delete(session)
         later(backoffMs(failures, RETRY), () => compareSoon(session, failures + 1))
       })
       .finally(() => {
