@@ -118,8 +118,10 @@ async function insertFew(store: Store, batch: readonly FencedEntry[], group: str
   try {
     return (await store.use((db) => db.run(sql, values))) === batch.length
   } catch (error) {
-    if (error instanceof AppError && !mayPassNextTime(error.cause)) throw error
-    return false
+    const cause = error instanceof AppError ? error.cause : error
+    // Anything else the long way would meet as well, or must be known of.
+    if (errnoOf(cause) === ER_DUPLICATE || isDataError(cause) || mayPassNextTime(cause)) return false
+    throw error
   }
 }
 
