@@ -134,23 +134,22 @@ export async function searchRooms(
   return [...byId.values()].sort((a, b) => (a.id < b.id ? -1 : 1)).slice(0, limit)
 }
 
-// Indexes: users_deleted_at, conversation_members_pk with the front of a room's name, rooms_id; then conversation_members_conversation and
-// users_id up to the first who may act.
-const ORPHANED = `SELECT r.id, m.user AS owner FROM users AS u
-  STRAIGHT_JOIN conversation_members AS m ON m.user = u.id AND m.conversation LIKE 'room:%' AND m.role = 'owner'
-  STRAIGHT_JOIN rooms AS r ON r.id = SUBSTRING(m.conversation, 6)
-  WHERE u.deleted_at > ? AND r.deleted_at IS NULL AND EXISTS (
+// Indexes: conversation_members_pk with the front of a room's name, rooms_id; then conversation_members_conversation and users_id up to the
+// first who may act.
+const ORPHANED = `SELECT r.id, m.user AS owner FROM conversation_members AS m STRAIGHT_JOIN rooms AS r ON r.id = SUBSTRING(m.conversation, 6)
+  WHERE m.user IN (?) AND m.conversation LIKE 'room:%' AND m.role = 'owner' AND r.deleted_at IS NULL AND EXISTS (
     SELECT 1 FROM conversation_members AS o STRAIGHT_JOIN users AS p ON p.id = o.user
       WHERE o.conversation = m.conversation AND p.disabled_at IS NULL AND p.deleted_at IS NULL)
   LIMIT ?`
 
-/** Rooms whose owner's account was deleted after `since` while somebody in them may act, and who that owner is. @throws AppError `unavailable` */
+/** Rooms that these users own, whose accounts are gone, while somebody in them may act. @throws AppError `unavailable` */
 export async function orphanedRooms(
   store: Store,
-  since: Date,
+  gone: readonly string[],
   limit: number,
 ): Promise<{ id: string; owner: string }[]> {
-  return store.use((db) => db.select<{ id: string; owner: string }>(ORPHANED, [since, limit]))
+  if (gone.length === 0) return []
+  return store.use((db) => db.select<{ id: string; owner: string }>(ORPHANED, [gone, limit]))
 }
 
 /** Rooms whose time is over and that have not ended yet. Index: rooms_ends_at. @throws AppError `unavailable` */

@@ -172,6 +172,24 @@ export async function setUserDisabled(
   })
 }
 
+/** A place in the list of deleted users. */
+export interface DeletedUser {
+  deletedAt: Date
+  id: string
+}
+
+/** Users whose accounts were deleted behind that place, in order. Index: users_deleted_at. @throws AppError `unavailable` */
+export async function deletedUsers(store: Store, after: DeletedUser, limit: number): Promise<DeletedUser[]> {
+  const { deletedAt, id } = after
+  return store.use((db) =>
+    db.select<DeletedUser>(
+      `SELECT id, deleted_at AS deletedAt FROM users WHERE deleted_at > ? OR (deleted_at = ? AND id > ?)
+        ORDER BY deleted_at, id LIMIT ?`,
+      [deletedAt, deletedAt, id, limit],
+    ),
+  )
+}
+
 /** Users who were disabled or deleted after `since`. Indexes: users_disabled_at, users_deleted_at. @throws AppError `unavailable` */
 export async function usersEndedSince(store: Store, since: Date): Promise<string[]> {
   const rows = await store.use(({ orm }) =>

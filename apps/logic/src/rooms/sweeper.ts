@@ -7,6 +7,8 @@ import { AppError, parseConversation } from '@tidings/protocol'
 import { type Logger, pause, type Stoppable } from '@tidings/service'
 import {
   changeRoom,
+  type DeletedUser,
+  deletedUsers,
   forgetOutbox,
   membersAfter,
   orphanedRooms,
@@ -32,6 +34,8 @@ const APPENDED_MS = 5_000
 const ORPHANED_MS = 24 * 3_600_000
 /** Clocks of hosts differ, and a deletion commits later than it says. */
 const OVERLAP_MS = 60_000
+/** Owners who are gone that are looked at in one sweep. */
+const GONE = 200
 /** In one sweep: rooms that end or get another owner, rows that are forgotten, pages of rows that are looked at, members of ended rooms that are taken off. */
 const ENDED = 100
 const FORGOTTEN = 1_000
@@ -58,7 +62,8 @@ export function startRoomSweeper(deps: SweeperDeps, everyMs = EVERY_MS): RoomSwe
   const { store, outbox, log } = deps
   const stopper = new AbortController()
   let after = 0
-  let orphansSince = Date.now() - ORPHANED_MS
+  /** Up to where the owners who are gone were looked at. */
+  let gone: DeletedUser = { deletedAt: new Date(Date.now() - ORPHANED_MS), id: '' }
   let waiting = 0
 
   async function sweep(): Promise<void> {
@@ -87,11 +92,16 @@ export function startRoomSweeper(deps: SweeperDeps, everyMs = EVERY_MS): RoomSwe
   }
 
   async function handOverOrphans(): Promise<void> {
-    const now = Date.now()
-    const orphans = await orphanedRooms(store, new Date(orphansSince), ENDED)
+    const overlap = new Date(Date.now() - OVERLAP_MS)
+    const page = await deletedUsers(store, gone, GONE)
+    const owners = page.map(({ id }) => id)
+    const orphans = await orphanedRooms(store, owners, ENDED)
     let left = orphans.length
     for (const { id, owner } of orphans) if (await attempt(id, () => handOver(store, id, owner))) left--
-    if (left === 0 && orphans.length < ENDED) orphansSince = Math.max(orphansSince, now - OVERLAP_MS)
+    // These have more of them, or one that failed.
+    if (left > 0 || orphans.length === ENDED) return
+    if (page.length === GONE) gone = page.at(-1)!
+    else if (overlap > gone.deletedAt) gone = { deletedAt: overlap, id: '' }
   }
 
   async function drainOverdue(): Promise<void> {
