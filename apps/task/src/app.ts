@@ -15,6 +15,7 @@ import {
   requireCapacity,
   startConsumer,
 } from '@tidings/stream'
+import { watchAbility } from './ability.js'
 import type { TaskConfig } from './config.js'
 import { groups } from './groups.js'
 
@@ -50,6 +51,7 @@ export async function startTask(
     const bootId = randomUUID()
     const streamMetrics = createStreamMetrics(metrics)
     const owners = new Map<Group, ReadonlyMap<number, unknown>>()
+    const able = new Map<Group, () => Promise<unknown>>()
     const checks: Record<string, () => Promise<unknown>> = { redis: () => redis.ping(), etcd: () => registry.check() }
     checks['dead letters'] = async () => {
       for (const [group, owned] of owners)
@@ -64,12 +66,14 @@ export async function startTask(
       const {
         handler,
         checks: ofGroup,
+        able: ableTo,
         tidy,
       } = await start({
         ...{ config, registry, redis, keys, log, metrics, tracing, life },
         owns: (partition) => owners.get(group)?.has(partition) ?? false,
       })
       Object.assign(checks, ofGroup)
+      if (ableTo) able.set(group, ableTo)
       let ownership: Ownership | undefined
       const consumer = startConsumer({
         group,
@@ -142,6 +146,13 @@ export async function startTask(
       groups: config.groups,
     })
     for (const join of joins) await join()
+    const ability = watchAbility({
+      able,
+      // Not a word where all can be served.
+      tell: (unable) => registry.update({ unable: unable.length > 0 ? unable : undefined }),
+      log,
+    })
+    life.add('ability', () => ability.stop())
     // Taken off the list first, so that the others count their shares without this one at once.
     life.add('listing', () => registry.withdraw())
     log.info({ groups: config.groups }, 'task is ready')

@@ -44,6 +44,8 @@ export interface StartedGroup {
   handler: Handler
   /** By name: each rejects when something that only this group needs does not answer, or somebody must look at it. */
   checks?: Record<string, () => Promise<unknown>>
+  /** Rejects while something that only this group needs does not answer this worker: then others have its share. */
+  able?: () => Promise<unknown>
   /**
    * Regular housekeeping of a partition that this worker owns.
    * @param quiet nothing of it is in the handler's hands
@@ -108,6 +110,7 @@ export const groups: Record<Group, GroupRow> = {
       }
       return {
         handler: persister,
+        able: () => store.ping(),
         checks: { persist: () => store.ping(), 'lost entries': () => persister.checkLost() },
         async tidy(owner, quiet) {
           await janitor.trim(owner.partition)

@@ -22,8 +22,8 @@ export type ClaimsEvent =
   | { type: 'read'; named: ReadonlyMap<number, Named>; revision: number }
   | ({ type: 'named'; partition: number } & Named)
   | { type: 'unnamed'; partition: number; revision: number }
-  /** The listed workers that serve the group. */
-  | { type: 'workers'; workers: readonly string[] }
+  /** The listed workers that share the group's partitions. `resting`: this one is listed, and takes no share now. */
+  | { type: 'workers'; workers: readonly string[]; resting?: boolean }
   /** This worker's lease: keys under an older one will end with that. */
   | { type: 'leased'; lease: string }
   | { type: 'claimed'; claim: Claim; revision: number; lease: string }

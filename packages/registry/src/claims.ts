@@ -40,6 +40,7 @@ export class Claims {
   readonly #slots: Slot[]
   readonly #known: Known[]
   #workers: readonly string[] | undefined
+  #resting = false
   #lease = ''
   #revision = 0
   #readings = 0
@@ -85,6 +86,7 @@ export class Claims {
         return true
       case 'workers':
         this.#workers = event.workers
+        this.#resting = event.resting ?? false
         return true
       case 'leased':
         this.#lease = event.lease
@@ -207,7 +209,8 @@ export class Claims {
     }
     if (!this.#workers || this.#readings === 0) return
     // While etcd does not list us (it lost its data, or our lease) we go on as if it did.
-    const workers = this.#workers.includes(this.#me) ? this.#workers : [...this.#workers, this.#me]
+    const listed = this.#resting || this.#workers.includes(this.#me)
+    const workers = listed ? this.#workers : [...this.#workers, this.#me]
     const owners = new Map<number, string>()
     for (const [partition, slot] of this.#slots.entries()) {
       const owner = this.#ownerOf(partition, slot)

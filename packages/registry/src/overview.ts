@@ -7,10 +7,11 @@ import { parseSession } from './sessions.js'
 
 const APPS: readonly AppName[] = ['api', 'logic', 'task', 'connect']
 
-export interface ListedNode extends Omit<NodeInfo, 'groups'> {
+export interface ListedNode extends Omit<NodeInfo, 'groups' | 'unable'> {
   app: AppName
   instance: string
   groups?: string[]
+  unable?: string[]
 }
 
 /** Every process that is listed, by app and instance. @throws when etcd does not answer */
@@ -21,8 +22,11 @@ export async function readNodes({ etcd, keys }: Pick<Registry, 'etcd' | 'keys'>)
       return [...listed].flatMap(([key, { value }]) => {
         const info = parseNode(value)
         if (!info) return []
-        const { groups, ...rest } = info
-        return [{ app, instance: key.slice(keys.nodes(app).length), ...rest, ...(groups && { groups: [...groups] }) }]
+        const { groups, unable, ...rest } = info
+        const instance = key.slice(keys.nodes(app).length)
+        return [
+          { app, instance, ...rest, ...(groups && { groups: [...groups] }), ...(unable && { unable: [...unable] }) },
+        ]
       })
     }),
   )

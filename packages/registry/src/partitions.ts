@@ -152,9 +152,11 @@ export async function ownPartitions(options: {
     log,
   )
   await registry.watchNodes('task', (nodes) => {
-    // A worker that does not serve the group takes no share of it.
-    const workers = [...nodes].flatMap(([name, { groups }]) => (groups && !groups.includes(group) ? [] : [name]))
-    on({ type: 'workers', workers })
+    // A worker that does not serve the group takes no share of it, and one that cannot just now only where no other can, either.
+    const serving = [...nodes].filter(([, { groups }]) => !groups || groups.includes(group))
+    const able = serving.filter(([, { unable }]) => !unable?.includes(group))
+    const workers = (able.length > 0 ? able : serving).map(([name]) => name)
+    on({ type: 'workers', workers, resting: nodes.has(me) && !workers.includes(me) })
   })
   const timer = setInterval(() => on({ type: 'tick' }), TICK_MS)
 

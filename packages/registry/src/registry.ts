@@ -31,6 +31,8 @@ export interface NodeInfo {
   bootId: string
   /** Of a task worker: the consumer groups that it serves. */
   groups?: readonly string[]
+  /** Of these the groups that it cannot serve now, because something that they need does not answer it. */
+  unable?: readonly string[]
 }
 
 export interface Registry extends Stoppable {
@@ -42,6 +44,8 @@ export interface Registry extends Stoppable {
    * replaced at once when its process was of this machine and is gone. @throws when another living process keeps the name
    */
   announce(app: AppName, instance: string, info: NodeInfo): Promise<void>
+  /** Changes what the listing says. @throws when etcd does not answer: then it says so when it is listed again, or asked once more */
+  update(change: Partial<NodeInfo>): Promise<void>
   /** Takes the listing back, for example to drain. */
   withdraw(): Promise<void>
   /** Runs now with the lease that lives, and again with every new one. */
@@ -86,7 +90,10 @@ export async function connectRegistry(options: {
     log.warn({ key: mine.key }, 'the listing of this process is gone from etcd; listing it again')
     const put = etcd.put(mine.key).value(mine.value).lease(lease.id)
     await etcd.if(mine.key, 'Mod', '==', 0).then(put).commit()
-    if (listed !== mine) await etcd.delete().key(mine.key).exec()
+    if (listed === mine) return
+    // Changed or withdrawn meanwhile.
+    if (listed) await etcd.put(listed.key).value(listed.value).lease(lease.id).exec()
+    else await etcd.delete().key(mine.key).exec()
   }
 
   async function checkListings(): Promise<void> {
@@ -139,6 +146,19 @@ export async function connectRegistry(options: {
         await delay(LISTING_POLL_MS)
       }
       listed = { key, value }
+    },
+    async update(change) {
+      if (!listed) return
+      const { key } = listed
+      const before = JSON.parse(listed.value) as NodeInfo
+      const value = JSON.stringify({ ...before, ...change })
+      listed = { key, value }
+      const [found] = (await etcd.get(key).exec()).kvs
+      // One that is gone is listed again with what it says now; another's is not ours to change.
+      if (!found || parseNode(found.value.toString())?.bootId !== before.bootId) return
+      const put = etcd.put(key).value(value).lease(lease.id)
+      const { succeeded } = await etcd.if(key, 'Mod', '==', found.mod_revision).then(put).commit()
+      if (!succeeded) throw new Error('The listing was changed by somebody else meanwhile.')
     },
     async withdraw() {
       if (!listed) return
@@ -236,9 +256,13 @@ const taken = (app: AppName, instance: string, value: string): Error => {
 /** @returns undefined for what no process has written */
 export function parseNode(value: string): NodeInfo | undefined {
   try {
-    const { address, version, bootId, groups } = JSON.parse(value) as Partial<NodeInfo>
+    const { address, version, bootId, groups, unable } = JSON.parse(value) as Partial<NodeInfo>
     if (typeof address !== 'string' || typeof bootId !== 'string') return undefined
-    return { address, version: String(version), bootId, ...(Array.isArray(groups) && { groups }) }
+    return {
+      ...{ address, version: String(version), bootId },
+      ...(Array.isArray(groups) && { groups }),
+      ...(Array.isArray(unable) && { unable }),
+    }
   } catch (error) {
     if (error instanceof SyntaxError) return undefined
     throw error

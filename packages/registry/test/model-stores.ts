@@ -30,6 +30,8 @@ export class Etcd {
   life = 0
   readonly keys = new Map<number, Key>()
   readonly listings = new Map<string, number>()
+  /** Whose listing says that it cannot serve the group now. */
+  readonly unable = new Set<string>()
   /** Lease to the moment when it ends. */
   readonly leases = new Map<number, number>()
   history: Change[] = []
@@ -100,6 +102,12 @@ export class Etcd {
       this.listings.clear()
     }
     for (const lease of this.leases.keys()) this.leases.set(lease, this.time.now + LEASE_MS)
+    this.#listingsChanged()
+  }
+
+  sayAble(name: string, able: boolean): void {
+    if (able) this.unable.delete(name)
+    else this.unable.add(name)
     this.#listingsChanged()
   }
 

@@ -160,7 +160,10 @@ export class Worker {
     const { etcd } = this.world
     if (!etcd.up || etcd.listingVersion === this.#listingVersion) return
     this.#listingVersion = etcd.listingVersion
-    this.#on({ type: 'workers', workers: [...etcd.listings.keys()] })
+    const listed = [...etcd.listings.keys()]
+    const able = listed.filter((name) => !etcd.unable.has(name))
+    const workers = able.length > 0 ? able : listed
+    this.#on({ type: 'workers', workers, resting: listed.includes(this.name) && !workers.includes(this.name) })
   }
 
   /** The watch: all changes, in order, some of them later. */

@@ -114,7 +114,11 @@ class Ownerships {
       if (this.#workers.size < NAMES.length) this.#start(NAMES[this.#workers.size]!)
     }
     const losesWatch = (): void => worker.loseWatch()
-    chances.pick([dies, sleeps, sleeps, stops, etcdAway, etcdAway, losesWatch, redisAway, joins])()
+    const unable = (): void => {
+      etcd.sayAble(name, false)
+      time.after(chances.below(2 * LEASE_MS), () => etcd.sayAble(name, true))
+    }
+    chances.pick([dies, sleeps, sleeps, stops, etcdAway, etcdAway, losesWatch, redisAway, joins, unable])()
   }
 
   /** The same name again, when the run before it is gone. */
@@ -129,6 +133,7 @@ class Ownerships {
     const { time } = this.#world
     time.pass(2 * LEASE_MS)
     this.#world.lossy = false
+    for (const name of this.#workers.keys()) this.#world.etcd.sayAble(name, true)
     for (const [name, worker] of this.#workers) if (!worker.alive) this.#start(name)
     time.pass(LEASE_MS + SETTLING_MS)
   }

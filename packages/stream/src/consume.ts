@@ -28,7 +28,7 @@ export interface Owning {
 export interface Consumer {
   /** This process owns the partition now. */
   own(partition: number, fence: number): void
-  /** Reads no more of it; resolves when what is in hand is finished. */
+  /** Reads no more of it; resolves when what is in hand is finished, or waits for what is away: that stays pending. */
   release(partition: number): Promise<void>
   readonly owned: ReadonlyMap<number, Owning>
   stop(): Promise<void>
@@ -130,7 +130,7 @@ export function startConsumer(options: ConsumerOptions): Consumer {
   function disown(state: Owned, by: number): void {
     const { partition, fence } = state
     if (owned.get(partition) !== state) return
-    stopReading(partition)
+    stopReading(state)
     log.warn({ group, partition, fence, by }, 'a newer owner has been there; this one stops')
     onDisowned(partition, fence, by)
   }
@@ -144,7 +144,9 @@ export function startConsumer(options: ConsumerOptions): Consumer {
     lane.kick()
   }
 
-  function stopReading(partition: number): void {
+  function stopReading(state: Owned): void {
+    const { partition } = state
+    state.over = true
     owned.delete(partition)
     const lane = shared ?? lanes.get(partition)
     if (!lane?.owned.delete(partition)) return
@@ -163,11 +165,15 @@ export function startConsumer(options: ConsumerOptions): Consumer {
     async release(partition) {
       const state = owned.get(partition)
       if (!state) return
-      stopReading(partition)
+      stopReading(state)
       while (state.inHand.size > 0) {
         settling.now()
         if (inFlight.size === 0) break
-        await Promise.race(inFlight)
+        const left = new Promise<void>((resolve) => {
+          state.onLeft = resolve
+        })
+        // Of a batch with others' entries these may be left long before it is done.
+        await Promise.race([...inFlight, left])
       }
     },
     owned,

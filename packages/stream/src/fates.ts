@@ -30,9 +30,13 @@ export function createFates(deps: {
 }): (rows: readonly Row[]) => Promise<void> {
   const { group, redis, keys, handler, signal, disown, metrics, log } = deps
 
-  /** Tries the whole batch; when it fails for a reason of its own, entry by entry, so that one bad entry harms no other. */
-  async function attempt(rows: readonly Row[], deliveries: readonly Delivery[]): Promise<void> {
-    for (let delivery = 1, waits = 0; !signal.aborted; ) {
+  /**
+   * Tries the whole batch; when it fails for a reason of its own, entry by entry, so that one bad entry harms no other. While what the
+   * group needs is away, entries of partitions that are given up are left to their next owner, who may have it.
+   */
+  async function attempt(given: readonly Row[], deliveriesOfGiven: readonly Delivery[]): Promise<void> {
+    let [rows, deliveries] = [given, deliveriesOfGiven]
+    for (let delivery = 1, waits = 0; !signal.aborted && rows.length > 0; ) {
       try {
         await give(rows, deliveries, delivery, await handler.handle(deliveries))
         return
@@ -40,6 +44,10 @@ export function createFates(deps: {
         if (error instanceof AppError && error.code === 'unavailable') {
           if (waits === 0) log.warn({ err: error.message, group }, 'paused: what the group needs is away')
           await pause(backoffMs(waits++, RETRY), signal)
+          deliveries = deliveries.filter((_, i) => !rows[i]!.owned.over)
+          for (const { owned, streamId } of rows) if (owned.over) owned.inHand.delete(streamId)
+          for (const { owned } of rows) owned.onLeft?.()
+          rows = rows.filter(({ owned }) => !owned.over)
           continue
         }
         if (rows.length > 1) {
@@ -83,6 +91,7 @@ export function createFates(deps: {
   async function bury(row: Row, reason: string, deliveries: number): Promise<void> {
     const { partition, fence } = row.owned
     for (let waits = 0; !signal.aborted; ) {
+      if (waits > 0 && row.owned.over) return
       try {
         await requireCapacity(redis, keys, group, partition)
         await handler.bury?.({ partition, fence }, row.fields, reason)

@@ -11,6 +11,10 @@ export interface Owned {
   /** And now and then all the same: a reply can be lost without a sign. */
   rereadAt: number
   reclaimAt: number
+  /** It is being given up: what has no fate stays pending, for the next owner. */
+  over: boolean
+  /** Told when entries of it were left so. */
+  onLeft: (() => void) | undefined
 }
 
 export interface Row {
@@ -29,4 +33,6 @@ export const newlyOwned = (partition: number, fence: number): Owned => ({
   rereadOwn: true,
   rereadAt: 0,
   reclaimAt: 0,
+  over: false,
+  onLeft: undefined,
 })

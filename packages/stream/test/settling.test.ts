@@ -138,3 +138,52 @@ t.test('one bad entry harms no other: it alone is tried five times and set aside
     ],
   )
 })
+
+t.test(
+  'a partition is given up also while what its group needs is away, and the next owner has what was in hand',
+  async (t) => {
+    const b = await bench(t, 2)
+    const appender = appenderOf(b)
+    let away = true
+    let tried = 0
+    const lame = await consumer(t, b, {
+      async handle() {
+        tried++
+        if (away) throw new AppError('unavailable')
+        return {}
+      },
+    })
+    const names = [
+      'dm:alice:bob',
+      'dm:alice:carol',
+      'dm:alice:dave',
+      'dm:alice:erin',
+      'dm:alice:frank',
+      'dm:alice:grace',
+    ]
+    const [there, kept] = [0, 1].map((p) => names.find((name) => b.keys.partitionOf(name) === p)!) as [string, string]
+    await Promise.all(
+      [there, kept].flatMap((conversation) => [1, 2, 3].map(() => appender.append(item({ conversation })))),
+    )
+    lame.own(0, 1)
+    lame.own(1, 1)
+    await until('it has tried', () => tried > 1)
+    await lame.release(0)
+    t.equal(await pendingOf(b, 0), 3)
+    const seen: Delivery[] = []
+    const next = await consumer(t, b, collect(seen), { name: 'next' })
+    next.own(0, 2)
+    await until('the next owner has them', () => seen.length === 3)
+    t.same(
+      seen.map(({ entry }) => [entry.conversation, entry.seq]),
+      [
+        [there, 1],
+        [there, 2],
+        [there, 3],
+      ],
+    )
+    away = false
+    await until('what it kept is settled', async () => (await pendingOf(b, 1)) === 0)
+    await until('and the rest by the other', async () => (await pendingOf(b, 0)) === 0)
+  },
+)

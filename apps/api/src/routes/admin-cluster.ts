@@ -15,6 +15,12 @@ const Node = Type.Object(
     version: Type.String(),
     bootId: Type.String({ description: 'New with every start.' }),
     groups: Type.Optional(Type.Array(Type.String(), { description: 'Of a task worker: the groups that it serves.' })),
+    unable: Type.Optional(
+      Type.Array(Type.String(), {
+        description:
+          'Of these the groups that it cannot serve now, because MySQL does not answer it: others have its share.',
+      }),
+    ),
   },
   strict,
 )

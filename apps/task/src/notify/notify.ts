@@ -63,7 +63,7 @@ export interface NotifyDeps {
 export async function startNotify(
   deps: NotifyDeps,
   agents: Agents = createAgents(deps.config.allowPrivate),
-): Promise<{ handler: Handler; checks: Record<string, () => Promise<unknown>> }> {
+): Promise<{ handler: Handler; able: () => Promise<unknown>; checks: Record<string, () => Promise<unknown>> }> {
   const { config, redis, keys, log, metrics, life } = deps
   const store = connectStore(deps.mysqlUrl, log)
   life.add('notify mysql', () => store.stop())
@@ -139,6 +139,7 @@ export async function startNotify(
         return {}
       },
     },
+    able: () => store.ping(),
     checks: { notify: () => store.ping() },
   }
 }
