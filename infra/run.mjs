@@ -11,7 +11,10 @@ const checkout = join(dirname(fileURLToPath(import.meta.url)), '..')
 const cli = join(checkout, 'infra/dist/src/cli.js')
 const command = process.argv[2] ?? ''
 
-/** These must answer at once, and while someone is in the middle of a change: a build that is there is good enough. */
+/**
+ * These must answer at once, and while someone is in the middle of a change: what is there, installed and built, is good enough. They look
+ * at an instance that runs, too: an installation would take its packages away under it.
+ */
 const QUICK = new Set(['status', 'stop', 'listen', 'admin'])
 /** These need the runner alone. */
 const RUNNER_ONLY = new Set(['status', 'stop', 'listen', 'admin', 'stores', 'doctor'])
@@ -35,6 +38,7 @@ function checkNode() {
 /** npm writes node_modules/.package-lock.json last: it is absent after a broken install, and older than a changed lock file. */
 async function install() {
   const done = modified('node_modules/.package-lock.json')
+  if (done !== 0 && QUICK.has(command) && existsSync(cli)) return
   if (done !== 0 && (done >= modified('package-lock.json') || isSame())) return
   progress('installing dependencies (npm ci)')
   // Our standard output may be read by a program (status prints JSON): npm reports on the error output.

@@ -1,0 +1,59 @@
+import { execFile } from 'node:child_process'
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { type Test, test } from 'tap'
+import { folder } from './world.js'
+
+const PACKAGES = {
+  infra: { name: '@tidings/infra', version: '0.1.0' },
+  'node_modules/@tidings/infra': { resolved: 'infra', link: true },
+  'node_modules/typescript': { version: '6.0.3', integrity: 'sha512-a' },
+}
+const CLI = 'infra/dist/src/cli.js'
+const COMPILER = 'node_modules/typescript/bin/tsc'
+const INSTALLED = 'node_modules/.package-lock.json'
+
+/** A checkout with everything installed and built, a lock file that is newer, and an npm that only notes how it was called. */
+function checkout(t: Test, installed: object = PACKAGES) {
+  const dir = folder(t)
+  const write = (path: string, text: string): void => {
+    mkdirSync(dirname(join(dir, path)), { recursive: true })
+    writeFileSync(join(dir, path), text, { mode: 0o755 })
+  }
+  mkdirSync(join(dir, 'infra'))
+  copyFileSync(join(import.meta.dirname, '../../run.mjs'), join(dir, 'infra/run.mjs'))
+  write('package.json', '{"type":"module"}')
+  write('package-lock.json', JSON.stringify({ packages: PACKAGES }))
+  write(INSTALLED, JSON.stringify({ packages: installed }))
+  write(COMPILER, '')
+  write(CLI, "console.log('the command')")
+  write('bin/npm', '#!/bin/sh\necho "$*" >> npm.calls\n')
+  utimesSync(join(dir, INSTALLED), 1, 1)
+  const run = (command: string): Promise<string> =>
+    new Promise((resolve, reject) => {
+      const env = { ...process.env, PATH: `${join(dir, 'bin')}:${process.env.PATH}` }
+      execFile(process.execPath, [join(dir, 'infra/run.mjs'), command], { env }, (error, stdout) =>
+        error ? reject(error) : resolve(stdout),
+      )
+    })
+  return {
+    run,
+    remove: (path: string) => rmSync(join(dir, path)),
+    npmCalls: () => (existsSync(join(dir, 'npm.calls')) ? readFileSync(join(dir, 'npm.calls'), 'utf8') : ''),
+  }
+}
+
+test('a lock file that is newer and names the same packages installs nothing', async (t) => {
+  const { run, npmCalls } = checkout(t)
+  t.equal(await run('test'), 'the command\n')
+  t.equal(npmCalls(), '')
+})
+
+test('what looks at an instance that runs installs nothing under it', async (t) => {
+  const { run, remove, npmCalls } = checkout(t, {})
+  for (const command of ['stop', 'status', 'listen', 'admin']) t.equal(await run(command), 'the command\n', command)
+  t.equal(npmCalls(), '')
+  remove(INSTALLED)
+  await run('status')
+  t.match(npmCalls(), /^ci /, 'where nothing is installed there is no other way')
+})
