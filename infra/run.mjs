@@ -53,7 +53,10 @@ function isSame() {
   const installed = packagesIn('node_modules/.package-lock.json')
   return Object.entries(packagesIn('package-lock.json')).every(([path, wanted]) => {
     if (!path.includes('node_modules/') || wanted.optional) return true
-    return installed[path]?.version === wanted.version && installed[path]?.integrity === wanted.integrity
+    const found = installed[path]
+    // A package of our own is a link, without a version.
+    if (wanted.link) return found?.link === true && found.resolved === wanted.resolved
+    return found?.version === wanted.version && found?.integrity === wanted.integrity
   })
 }
 

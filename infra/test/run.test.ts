@@ -49,6 +49,15 @@ test('a lock file that is newer and names the same packages installs nothing', a
   t.equal(npmCalls(), '')
 })
 
+test('a package of our own that is not linked is installed', async (t) => {
+  const { 'node_modules/@tidings/infra': link, ...rest } = PACKAGES
+  for (const installed of [rest, { ...rest, 'node_modules/@tidings/infra': { ...link, resolved: 'packages/infra' } }]) {
+    const { run, npmCalls } = checkout(t, installed)
+    await run('test')
+    t.match(npmCalls(), /^ci /)
+  }
+})
+
 test('what looks at an instance that runs installs nothing under it', async (t) => {
   const { run, remove, npmCalls } = checkout(t, {})
   for (const command of ['stop', 'status', 'listen', 'admin']) t.equal(await run(command), 'the command\n', command)
