@@ -9,6 +9,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 
 const checkout = join(dirname(fileURLToPath(import.meta.url)), '..')
 const cli = join(checkout, 'infra/dist/src/cli.js')
+const compiler = join(checkout, 'node_modules/typescript/bin/tsc')
 const command = process.argv[2] ?? ''
 
 /**
@@ -39,10 +40,12 @@ function checkNode() {
 async function install() {
   const done = modified('node_modules/.package-lock.json')
   if (done !== 0 && QUICK.has(command) && existsSync(cli)) return
-  if (done !== 0 && (done >= modified('package-lock.json') || isSame())) return
+  if (done !== 0 && existsSync(compiler) && (done >= modified('package-lock.json') || isSame())) return
   progress('installing dependencies (npm ci)')
   // Our standard output may be read by a program (status prints JSON): npm reports on the error output.
-  const npm = await run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], ['ignore', 2, 2])
+  // The compiler is a devDependency, which npm leaves out where NODE_ENV is production.
+  const args = ['ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error']
+  const npm = await run('npm', args, ['ignore', 2, 2])
   if (npm.error) fail('npm cannot be started: install npm (it comes with Node.js) and run the command again.')
   if (npm.status !== 0)
     fail('npm ci failed, see above: check the network and the free disk space, and run the command again.')
@@ -74,7 +77,7 @@ async function build() {
   const runnerOnly = RUNNER_ONLY.has(command)
   if (!existsSync(cli) || !runnerOnly) progress('building')
   // One compiler for all packages: one process for each of them, as turbo starts them, takes more than twice as long.
-  const args = ['node_modules/typescript/bin/tsc', '-b', ...(runnerOnly ? ['infra'] : [])]
+  const args = [compiler, '-b', ...(runnerOnly ? ['infra'] : [])]
   const done = await run(process.execPath, args, ['ignore', 'pipe', 'pipe'])
   if (done.error || done.status !== 0) {
     process.stderr.write(done.output)

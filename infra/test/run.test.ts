@@ -58,6 +58,13 @@ test('a package of our own that is not linked is installed', async (t) => {
   }
 })
 
+test('an installation without a compiler is none, and the compiler comes along whatever the environment says', async (t) => {
+  const { run, remove, npmCalls } = checkout(t)
+  remove(COMPILER)
+  await t.rejects(run('test'), 'the npm of this test installs none')
+  t.match(npmCalls(), /^ci .*--include=dev/)
+})
+
 test('what looks at an instance that runs installs nothing under it', async (t) => {
   const { run, remove, npmCalls } = checkout(t, {})
   for (const command of ['stop', 'status', 'listen', 'admin']) t.equal(await run(command), 'the command\n', command)
