@@ -39,7 +39,7 @@ interface Kept {
 /** What a supervisor tells and is told. */
 export interface SupervisorOptions {
   say: (line: string) => void
-  /** Called at once when the set of processes has changed. */
+  /** Called at once when the set of processes has changed. May throw: it is said. */
   changed: (children: Child[]) => void
   /** Called at the stop, when no app runs any more and the stores still do. */
   beforeStores?: () => Promise<void>
@@ -132,8 +132,17 @@ export class Supervisor {
     const child: Child = { name: part.name, instance: part.instance, ...running.who, ports: part.ports }
     const kept: Kept = { part, running, child, startedAt: Date.now(), failures, ready: false }
     this.#kept.set(part.instance, kept)
-    this.options.changed(this.children)
+    this.#note()
     return kept
+  }
+
+  /** A list that cannot be written down (a full disk) must not undo the launch: the process runs, and we know it. */
+  #note(): void {
+    try {
+      this.options.changed(this.children)
+    } catch (error) {
+      this.options.say(`what runs could not be written down (${reasonOf(error)}): status and stop do not see all of it`)
+    }
   }
 
   #died(kept: Kept, exit: Exit): void {

@@ -3,11 +3,11 @@ import { join } from 'node:path'
 import { type Test, test } from 'tap'
 import { isRunning } from '../src/process.js'
 import type { Child } from '../src/state.js'
-import { type Part, Supervisor } from '../src/supervisor.js'
+import { type Part, Supervisor, type SupervisorOptions } from '../src/supervisor.js'
 import { folder, until } from './world.js'
 
 /** A supervisor, what it said, and a way to describe processes for it. */
-function world(t: Test) {
+function world(t: Test, more: Partial<SupervisorOptions> = {}) {
   const dir = folder(t)
   const said: string[] = []
   let children: Child[] = []
@@ -18,6 +18,7 @@ function world(t: Test) {
     },
     backoffMs: 5,
     patienceMs: 100,
+    ...more,
   })
   t.teardown(() => supervisor.stop())
   /** A process that runs this script; ready when it has made the file `<instance>.ready`. */
@@ -106,4 +107,23 @@ test('stop ends the edges before the stores, and a child that does not listen is
   t.equal(readFileSync(join(dir, 'order'), 'utf8'), 'api\nlogic\nredis\n')
   t.equal(isRunning(deaf), false)
   await supervisor.stop()
+})
+
+test('a list of processes that cannot be written down is said, and what was started runs on and is ended', async (t) => {
+  let noted: Child[] = []
+  const { supervisor, part, said } = world(t, {
+    changed: (children) => {
+      noted = children
+      throw new Error('ENOSPC: no space left on device')
+    },
+  })
+  await supervisor.start(part('api-1', `${READY}; ${STAY}`))
+  const [first] = noted
+  t.match(said, [/what runs could not be written down \(ENOSPC/])
+  process.kill(first!.pid, 'SIGKILL')
+  await until('it is back', () => said.some((line) => line.includes('api-1 is back')))
+  const [second] = noted
+  t.equal(noted.length, 1)
+  await supervisor.stop()
+  t.equal(isRunning(second!), false)
 })
