@@ -1,6 +1,7 @@
 /** Starts one process with its output in a log file. */
 import { type SpawnOptions, spawn } from 'node:child_process'
-import { closeSync, existsSync, openSync } from 'node:fs'
+import { closeSync, existsSync, mkdirSync, openSync } from 'node:fs'
+import { dirname } from 'node:path'
 import type { Account } from './account.js'
 import { Failure, reasonOf } from './failure.js'
 import { sizeOf, tail } from './files.js'
@@ -45,6 +46,8 @@ export function launch(
   options: { tied?: boolean; visible?: boolean } = {},
 ): Promise<Running> {
   const from = sizeOf(log)
+  // Whoever removes the logs of an instance that runs must not keep it from restarting what dies.
+  mkdirSync(dirname(log), { recursive: true, mode: 0o700 })
   const file = openSync(log, 'a', 0o600)
   const ties = options.tied === true && SETPRIV !== undefined
   const [program, args] = ties

@@ -1,5 +1,5 @@
-import { existsSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, readFileSync, rmSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { type Test, test } from 'tap'
 import { isRunning } from '../src/process.js'
 import type { Child } from '../src/state.js'
@@ -126,4 +126,15 @@ test('a list of processes that cannot be written down is said, and what was star
   t.equal(noted.length, 1)
   await supervisor.stop()
   t.equal(isRunning(second!), false)
+})
+
+test('a child whose folder of logs has been removed is started again all the same', async (t) => {
+  const { supervisor, part, child, said } = world(t)
+  const plan = part('api-1', `${READY}; ${STAY}`)
+  const log = join(dirname(plan.log), 'logs/api-1.log')
+  await supervisor.start({ ...plan, log })
+  rmSync(dirname(log), { recursive: true })
+  process.kill(child('api-1')!.pid, 'SIGKILL')
+  await until('it is back', () => said.some((line) => line.includes('api-1 is back')), 5_000)
+  t.ok(existsSync(log))
 })
