@@ -11,6 +11,7 @@ const USAGE = `npm run dead -- list [--group push|persist|notify] [--partition p
        npm run dead -- drop  <id…> | --all [--group push|persist|notify] [--partition p]  --yes`
 
 const GROUPS: readonly Group[] = ['push', 'persist', 'notify']
+const ID = new RegExp(`^(${GROUPS.join('|')}):(\\d{1,4}):(\\d+-\\d+)$`)
 const DEFAULT_LIMIT = 100
 
 type Group = 'push' | 'persist' | 'notify'
@@ -113,7 +114,7 @@ function wholeNumber(text: string | undefined, wrong: () => Failure): number | u
 
 /** `<group>:<partition>:<id>`, as list shows it. */
 function parseId(text: string): LetterPlace | undefined {
-  const match = /^(push|persist):(\d{1,4}):(\d+-\d+)$/.exec(text)
+  const match = ID.exec(text)
   return match ? { group: match[1] as Group, partition: Number(match[2]), id: match[3]! } : undefined
 }
 

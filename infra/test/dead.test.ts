@@ -103,3 +103,8 @@ test('dead says how it is used, and when there is nothing to look at', async (t)
   t.equal(code, 1)
   t.match(stderr, /^Nothing runs here/)
 })
+
+test('a letter of every group goes by the id that list shows', async (t) => {
+  for (const group of ['push', 'persist', 'notify'])
+    t.match(parseOptions(['retry', `${group}:3:1763700000000-0`]).ids, [{ group, partition: 3, id: '1763700000000-0' }])
+})
