@@ -76,6 +76,12 @@ export async function run(apps: (stage: Stage) => Promise<void>): Promise<number
   })
   try {
     await endLeftovers(data)
+  } catch (error) {
+    // The state stays as it is: nothing else tells what still runs.
+    release()
+    throw error
+  }
+  try {
     const up = bringUp(config, data, supervisor, state, apps, (ours) => {
       dataSet = ours
     })

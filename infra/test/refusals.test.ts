@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'tap'
 import { dataFolder, dataSetName, notePartitions } from '../src/data.js'
@@ -61,6 +61,8 @@ test('a data folder that is a file, or whose state is damaged, is refused in one
   const broken = await command(['start'], { TIDINGS_DATA_DIR: join(dir, 'broken') })
   t.equal(broken.code, 1)
   t.match(broken.stderr, /state\.json is damaged .*move it away/)
+  t.equal(readFileSync(join(dir, 'broken/state.json'), 'utf8'), '{', 'the next start must not take it for nothing')
+  t.notOk(existsSync(join(dir, 'broken/lock.json')))
 })
 
 test('a second start on the same data folder is refused while the first one runs', async (t) => {
