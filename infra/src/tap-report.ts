@@ -26,3 +26,8 @@ export function failures(report: string, most = 200): string[] {
   }
   return found
 }
+
+/** @returns the test files that asserted nothing: to tap they are skipped, and a run of such files alone is a good one */
+export function withoutTests(report: string): string[] {
+  return [...report.matchAll(/^ok \d+ - (.+) # SKIP no tests found$/gm)].map((match) => match[1]!)
+}

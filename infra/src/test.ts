@@ -7,7 +7,7 @@ import { finished } from 'node:stream/promises'
 import { checkout } from './checkout.js'
 import { codeOf, Failure } from './failure.js'
 import { startStores, type TestStores } from './stores.js'
-import { failures, totals } from './tap-report.js'
+import { failures, totals, withoutTests } from './tap-report.js'
 
 const say = (line: string): void => console.error(`tidings test: ${line}`)
 
@@ -44,9 +44,11 @@ export async function test(args: string[]): Promise<number> {
     const bad = failures(text)
     // Who keeps only the end of a long report finds the reason there.
     if (bad.length > 0) console.log(['', 'What failed, once more:', ...bad, ''].join('\n'))
-    const good = exitCode === 0 && failed === 0 && passed > 0
+    const empty = withoutTests(text)
+    for (const file of empty) console.log(`${file} holds no test: it asserted nothing`)
+    const good = exitCode === 0 && failed === 0 && empty.length === 0 && passed > 0
     // A run that tap calls bad without a failed assertion: a file that crashed or ran too long.
-    console.log(`${passed} passed, ${good ? 0 : Math.max(failed, 1)} failed`)
+    console.log(`${passed} passed, ${good ? 0 : Math.max(failed + empty.length, 1)} failed`)
     return good ? 0 : 1
   })
 }

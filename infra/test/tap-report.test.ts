@@ -1,5 +1,5 @@
 import t from 'tap'
-import { failures, totals } from '../src/tap-report.js'
+import { failures, totals, withoutTests } from '../src/tap-report.js'
 
 const REPORT = `TAP version 14
 1..2
@@ -51,4 +51,14 @@ t.test('failures come with their details and what is around them, and nothing el
   t.notMatch(lines.join('\n'), /fine|second|later|two\.test/)
   t.strictSame(failures(REPORT, 3), lines.slice(0, 3), 'no more than asked for')
   t.strictSame(failures('TAP version 14\nok 1 - all well'), [])
+})
+
+t.test('a file that asserted nothing is named, one that says why it is skipped is not', async (t) => {
+  const report = `# Subtest: one.test.js
+    ok 1 - later # SKIP no tests found
+    1..1
+ok 1 - one.test.js # time=1ms
+ok 2 - infra/dist/test/two.test.js # SKIP no tests found
+ok 3 - three.test.js # SKIP not on this machine`
+  t.strictSame(withoutTests(report), ['infra/dist/test/two.test.js'])
 })
