@@ -5,6 +5,7 @@
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import {
+  chmodSync,
   existsSync,
   lstatSync,
   mkdirSync,
@@ -56,6 +57,8 @@ function ownFolder(parent: string, name: string): string {
   const found = lstatSync(folder)
   if (!found.isDirectory() || found.uid !== process.getuid?.())
     throw new Failure(`${folder} belongs to someone else: remove it.`)
+  // The mode of a new folder is cut by the umask, and the stores' account must get in.
+  chmodSync(folder, 0o755)
   return join(folder, 'pkgs')
 }
 
