@@ -14,6 +14,7 @@ const say = (line: string): void => console.error(`tidings test: ${line}`)
 /** Folders whose packages hold compiled tests, and packages that stand alone. */
 const GROUPS = ['apps', 'packages']
 const SINGLE = ['migrations', 'infra']
+const SECOND_SIGNAL_MS = 500
 
 /**
  * Runs the tests.
@@ -29,7 +30,7 @@ export async function test(args: string[]): Promise<number> {
     return 1
   }
   const folder = join(checkout, '.tidings', `test-${process.pid}`)
-  return withStores(folder, async (stores, interrupted) => {
+  return withStores(folder, async (stores, interrupts) => {
     const report = join(folder, 'report.tap')
     mkdirSync(folder, { recursive: true })
     const exitCode = await runTap(
@@ -37,7 +38,7 @@ export async function test(args: string[]): Promise<number> {
       args.filter((arg) => arg.startsWith('-')),
       report,
       stores.env,
-      interrupted,
+      interrupts,
     )
     const text = read(report)
     const { passed, failed } = totals(text)
@@ -57,7 +58,7 @@ export async function test(args: string[]): Promise<number> {
 export async function holdStores(): Promise<number> {
   const file = join(checkout, '.tidings/stores.env')
   const folder = join(checkout, '.tidings', `test-${process.pid}`)
-  return withStores(folder, async (stores, interrupted) => {
+  return withStores(folder, async (stores, { first }) => {
     const lines = Object.entries(stores.env).map(([name, value]) => `export ${name}=${value}`)
     writeFileSync(file, `${lines.join('\n')}\n`, { mode: 0o600 })
     console.log(lines.join('\n'))
@@ -65,7 +66,7 @@ export async function holdStores(): Promise<number> {
       `the stores run; in another shell: . .tidings/stores.env && node <package>/dist/test/<name>.test.js   (Ctrl-C ends them)`,
     )
     const alive = setInterval(() => undefined, 60_000)
-    await new Promise<void>((resolve) => interrupted.addEventListener('abort', () => resolve(), { once: true }))
+    await new Promise<void>((resolve) => first.addEventListener('abort', () => resolve(), { once: true }))
     clearInterval(alive)
     rmSync(file, { force: true })
     return 0
@@ -74,16 +75,36 @@ export async function holdStores(): Promise<number> {
 
 async function withStores(
   folder: string,
-  use: (stores: TestStores, interrupted: AbortSignal) => Promise<number>,
+  use: (stores: TestStores, interrupts: Interrupts) => Promise<number>,
 ): Promise<number> {
-  const interrupt = new AbortController()
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => interrupt.abort())
+  const interrupts = watchInterrupts()
   const stores = await startStores(folder, say)
   try {
-    return await use(stores, interrupt.signal)
+    // The stores take a while: whoever has had enough by now wants no tests.
+    return interrupts.first.aborted ? 1 : await use(stores, interrupts)
   } finally {
     await stores.stop()
   }
+}
+
+/** SIGINT, SIGTERM or SIGHUP: the first one, and one more. */
+interface Interrupts {
+  first: AbortSignal
+  second: AbortSignal
+}
+
+function watchInterrupts(): Interrupts {
+  const first = new AbortController()
+  const second = new AbortController()
+  let firstAt = 0
+  const interrupt = (): void => {
+    firstAt ||= Date.now()
+    first.abort()
+    // npm passes on what the terminal has sent already: the same signal twice at once is one wish.
+    if (Date.now() - firstAt >= SECOND_SIGNAL_MS) second.abort()
+  }
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, interrupt)
+  return { first: first.signal, second: second.signal }
 }
 
 /** The compiled tests of every package, those without a source any more left out. */
@@ -117,7 +138,7 @@ async function runTap(
   options: string[],
   report: string,
   stores: TestStores['env'],
-  interrupted: AbortSignal,
+  { first, second }: Interrupts,
 ): Promise<number> {
   // The settings of whoever runs the tests are not the tests': only the stores are given.
   const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('TIDINGS_')))
@@ -131,8 +152,8 @@ async function runTap(
     env: { ...inherited, ...stores },
   })
   const copied = child.stdout ? copy(child.stdout, report) : Promise.resolve()
-  const stop = (): void => void child.kill('SIGTERM')
-  interrupted.addEventListener('abort', stop, { once: true })
+  first.addEventListener('abort', () => void child.kill('SIGTERM'), { once: true })
+  second.addEventListener('abort', () => void child.kill('SIGKILL'), { once: true })
   return new Promise((resolve, reject) => {
     child.once('error', (cause) => reject(new Failure('tap cannot be started: run npm ci.', { cause })))
     child.once('exit', (code) => copied.then(() => resolve(code ?? 1), reject))
