@@ -1,7 +1,7 @@
 /** A MariaDB of our own, with the database and the user of the product. */
 import { execFile } from 'node:child_process'
 import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { type Connection, createConnection } from 'mysql2/promise'
 import { Failure } from './failure.js'
@@ -81,11 +81,11 @@ export function mysql(place: Place, port: number, login: Login): Store {
   async function makeData(): Promise<void> {
     const draft = `${data}.new`
     rmSync(draft, { recursive: true, force: true })
+    // The script splits the base folder and what it passes on at blanks: no path that may hold one is among them.
     const args = [
       '--no-defaults',
-      ...base,
+      ...(basedir ? [`--basedir=${basename(basedir)}`] : []),
       `--datadir=${draft}`,
-      `--tmpdir=${temporary}`,
       '--auth-root-authentication-method=socket',
       '--skip-test-db',
       ...CHARACTERS,
@@ -97,8 +97,8 @@ export function mysql(place: Place, port: number, login: Login): Store {
       mkdirSync(draft, { mode: 0o700 })
       ownedBy(draft, place.account)
       await run(install, args, {
-        cwd: place.folder,
-        env: { ...process.env, ...env },
+        cwd: basedir ? dirname(basedir) : place.folder,
+        env: { ...process.env, ...env, TMPDIR: temporary },
         ...identity,
         maxBuffer: 16 * 1024 * 1024,
       })

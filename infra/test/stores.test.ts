@@ -1,10 +1,15 @@
+import { mkdirSync, symlinkSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
 import { Redis } from 'ioredis'
 import { createConnection } from 'mysql2/promise'
 import { test } from 'tap'
+import { checkout } from '../src/checkout.js'
 import { lookAtEtcd, lookAtMysql } from '../src/given.js'
 import { lookAtRedis } from '../src/given-redis.js'
 import { startEtcd, startMysql, startRedis } from '../src/index.js'
+import { findBinaries } from '../src/packages.js'
 import { checkReady } from '../src/plan.js'
+import { folder } from './world.js'
 
 test('a Redis of one’s own survives a kill with its data, and says what it is', async (t) => {
   const redis = await startRedis()
@@ -68,4 +73,16 @@ test('an etcd of one’s own is healthy, and of several endpoints one that answe
   await t.rejects(checkReady(etcd.url), { message: '/readyz answers 404' })
   await etcd.kill()
   t.match(await lookAtEtcd([etcd.url]), [{ level: 'fail', text: /does not answer/ }])
+})
+
+test('a MariaDB lives in a folder with a blank in its name, and so may its programs', async (t) => {
+  const dir = join(folder(t), 'a b')
+  mkdirSync(dir)
+  const programs = await findBinaries(checkout, () => undefined)
+  const { basedir } = programs.mysql
+  if (basedir) symlinkSync(dirname(basedir), join(dir, 'pkgs'))
+  const place = basedir ? { ...programs.mysql, basedir: join(dir, 'pkgs', basename(basedir)) } : programs.mysql
+  const mysql = await startMysql({ dir, programs: { ...programs, mysql: place } })
+  t.teardown(() => mysql.stop())
+  t.match(await lookAtMysql(mysql.url), [{ level: 'ok' }])
 })
