@@ -26,9 +26,12 @@ const STOP_ORDER: readonly (readonly string[])[] = [
   ['logic'],
   ['redis', 'mysql', 'etcd'],
 ]
-/** Time kept back for the later stages, so that a slow one does not take theirs. */
-const LEAST_MS = [1_000, 800, 500, 1_800]
-const STOP_TOTAL_MS = 4_600
+/**
+ * What each stage has at least: the time of a later one is kept back from a slow one before it. The edges let requests end and write the
+ * last acks: api takes up to 2.5 s for it, connect 3 s.
+ */
+const LEAST_MS = [3_200, 800, 500, 1_800]
+const STOP_TOTAL_MS = LEAST_MS.reduce((sum, ms) => sum + ms, 0)
 
 /** Reads the state; empty when there is none. */
 export function readState(data: DataFolder): State {
@@ -64,18 +67,20 @@ export function stillRunning(children: readonly Child[]): Child[] {
 }
 
 /**
- * Ends processes, stage by stage, all within five seconds. What does not end in its time is killed.
- * @param beforeStores called when no app runs any more and the stores still do
+ * Ends processes, stage by stage, all within seven seconds. What does not end in its time is killed.
+ * @param beforeStores called when no app runs any more and the stores still do; its time comes on top
  */
 export async function endInOrder(
   children: readonly Child[],
   say: (line: string) => void,
   beforeStores?: () => Promise<void>,
 ): Promise<void> {
-  const deadline = Date.now() + STOP_TOTAL_MS
+  let deadline = Date.now() + STOP_TOTAL_MS
   for (const [index, names] of STOP_ORDER.entries()) {
     if (names.includes('redis') && children.some((child) => child.name === 'redis' && isRunning(child))) {
+      const began = Date.now()
       await beforeStores?.()
+      deadline += Date.now() - began
     }
     const later = LEAST_MS.slice(index + 1).reduce((sum, ms) => sum + ms, 0)
     const graceMs = Math.max(100, deadline - later - Date.now())

@@ -5,8 +5,8 @@ import { goneWithin, signal } from './process.js'
 import { dataDirSetting } from './settings.js'
 import { clearState, endInOrder, readState, stillRunning } from './state.js'
 
-/** The runner itself stops in under five seconds; one that does not is stuck. */
-const RUNNER_MS = 7_000
+/** The runner stops its processes within seven seconds, and closes the partitions in one more; one that does not is stuck. */
+const RUNNER_MS = 10_000
 
 /** Asks the runner to stop, then ends what is left of its processes. Doing it twice does no harm. */
 export async function stop(): Promise<number> {

@@ -111,7 +111,7 @@ export class Supervisor {
     })
   }
 
-  /** Ends everything, in order, within five seconds. May be called twice. */
+  /** Ends everything, in order. May be called twice. */
   stop(): Promise<void> {
     this.#stopping ??= this.#stop()
     return this.#stopping

@@ -1,5 +1,6 @@
 import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type Test, test } from 'tap'
 import { isRunning } from '../src/process.js'
 import type { Child } from '../src/state.js'
@@ -90,7 +91,7 @@ test('a child that does not come up is named, with the end of its log', async (t
   })
 })
 
-test('stop ends the edges before the stores, and a child that does not listen is killed, all in five seconds', async (t) => {
+test('stop ends the edges before the stores, and a child that does not listen is killed, in its time', async (t) => {
   const { dir, supervisor, part, child } = world(t)
   const note = (word: string): string =>
     `process.on('SIGTERM', () => { require('node:fs').appendFileSync('order', '${word}\\n'); process.exit() })`
@@ -137,4 +138,14 @@ test('a child whose folder of logs has been removed is started again all the sam
   process.kill(child('api-1')!.pid, 'SIGKILL')
   await until('it is back', () => said.some((line) => line.includes('api-1 is back')), 5_000)
   t.ok(existsSync(log))
+})
+
+test('an edge has the time of its drain, and a store its own after what comes before it', async (t) => {
+  const { supervisor, part, said } = world(t, { beforeStores: () => sleep(4_000) })
+  const slow = (ms: number): string =>
+    `process.on('SIGTERM', () => setTimeout(() => process.exit(), ${ms})); ${READY}; ${STAY}`
+  await supervisor.start(part('redis', slow(1_000), 'redis'))
+  await supervisor.start(part('connect-1', slow(2_800), 'connect'))
+  await supervisor.stop()
+  t.same(said, [], 'nothing was killed')
 })
