@@ -17,7 +17,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { canReach, storeAccount } from './account.js'
@@ -79,6 +79,7 @@ export async function findBinaries(
   }
   if (missing().length > 0) {
     await withLock(`${pkgs}.lock`, say, async () => {
+      tidyUp(pkgs)
       // Someone else may have fetched them while we waited for the lock.
       const stores = missing()
       if (stores.length > 0) await fetchPackages(pkgs, stores, say)
@@ -172,6 +173,18 @@ function replace(pkgs: string, draft: string): void {
   if (existsSync(pkgs)) renameSync(pkgs, old)
   renameSync(draft, pkgs)
   rmSync(old, { recursive: true, force: true })
+}
+
+/** What a fetch that was killed has left: the folder that it had moved aside is put back, its draft goes. Under the lock. */
+export function tidyUp(pkgs: string): void {
+  const folder = dirname(pkgs)
+  const left = (ending: string): string[] =>
+    readdirSync(folder)
+      .filter((name) => name.startsWith(`${basename(pkgs)}.`) && name.endsWith(ending))
+      .map((name) => join(folder, name))
+  const [aside] = left('.old')
+  if (aside !== undefined && !existsSync(pkgs)) renameSync(aside, pkgs)
+  for (const path of [...left('.old'), ...left('.new')]) rmSync(path, { recursive: true, force: true })
 }
 
 /** Runs a step that only one process may do at a time; a lock whose holder has died is taken over. */

@@ -1,11 +1,12 @@
 /** `npm test`: every compiled test of the checkout, once, against stores of its own. */
 import { spawn } from 'node:child_process'
 import { createWriteStream, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { join, relative } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 import type { Readable } from 'node:stream'
 import { finished } from 'node:stream/promises'
 import { checkout } from './checkout.js'
 import { codeOf, Failure } from './failure.js'
+import { identify } from './process.js'
 import { startStores, type TestStores } from './stores.js'
 import { failures, totals, withoutTests } from './tap-report.js'
 
@@ -78,6 +79,7 @@ async function withStores(
   use: (stores: TestStores, interrupts: Interrupts) => Promise<number>,
 ): Promise<number> {
   const interrupts = watchInterrupts()
+  removeLeftovers(dirname(folder))
   const stores = await startStores(folder, say)
   try {
     // The stores take a while: whoever has had enough by now wants no tests.
@@ -105,6 +107,15 @@ function watchInterrupts(): Interrupts {
   }
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, interrupt)
   return { first: first.signal, second: second.signal }
+}
+
+/** A run that was killed leaves its stores' data behind. */
+function removeLeftovers(parent: string): void {
+  for (const name of list(parent)) {
+    const pid = /^test-(\d+)$/.exec(name)?.[1]
+    if (pid !== undefined && !identify(Number(pid)))
+      rmSync(join(parent, name), { recursive: true, force: true, maxRetries: 3 })
+  }
 }
 
 /** The compiled tests of every package, those without a source any more left out. */

@@ -1,9 +1,24 @@
-import { chmodSync, existsSync, rmSync, statSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { test } from 'tap'
 import { storeAccount } from '../src/account.js'
-import { packagesFolder } from '../src/packages.js'
+import { packagesFolder, tidyUp } from '../src/packages.js'
 import { folder } from './world.js'
+
+test('what a killed fetch left goes, and the programs that it had moved aside are put back', async (t) => {
+  const dir = folder(t)
+  const pkgs = join(dir, 'pkgs')
+  for (const name of ['pkgs.1.new', 'pkgs.1.old', 'pkgs.22.new', 'other.new']) {
+    mkdirSync(join(dir, name))
+    writeFileSync(join(dir, name, 'file'), name)
+  }
+  tidyUp(pkgs)
+  t.same(readdirSync(dir).sort(), ['other.new', 'pkgs'])
+  t.equal(readFileSync(join(pkgs, 'file'), 'utf8'), 'pkgs.1.old')
+  mkdirSync(join(dir, 'pkgs.3.old'))
+  tidyUp(pkgs)
+  t.same(readdirSync(dir).sort(), ['other.new', 'pkgs'], 'it was replaced already')
+})
 
 const asUs = !storeAccount() && 'the stores run under our own account'
 test('the account of the stores gets at their programs under any umask', { skip: asUs }, async (t) => {
