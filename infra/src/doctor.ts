@@ -21,9 +21,9 @@ import { type Finding, lookAtEtcd, lookAtMysql } from './given.js'
 import { lookAtRedis } from './given-redis.js'
 import { holderOf } from './lock.js'
 import { cannotFetch, packagesFolder } from './packages.js'
-import { isFree } from './ports.js'
-import { findPrograms, STORES } from './programs.js'
-import { readSettings } from './settings.js'
+import { isFree, listenError } from './ports.js'
+import { findPrograms, type Programs, STORES } from './programs.js'
+import { checkHosts, portTaken, readSettings } from './settings.js'
 import { readState, stillRunning } from './state.js'
 
 const run = promisify(execFile)
@@ -180,8 +180,15 @@ function remembered(data: DataFolder, config: Settings): Finding[] {
 
 function programs(config: Settings): Finding[] {
   const givenUrls = { redis: config.TIDINGS_REDIS_URL, mysql: config.TIDINGS_MYSQL_URL, etcd: config.TIDINGS_ETCD_URL }
-  const found = findPrograms(packagesFolder(checkout))
-  return STORES.filter((store) => !givenUrls[store]).map((store) => {
+  const wanted = STORES.filter((store) => !givenUrls[store])
+  let found: Partial<Programs>
+  try {
+    found = findPrograms(packagesFolder(checkout))
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error
+    return wanted.length > 0 ? [fail(error.message)] : []
+  }
+  return wanted.map((store) => {
     const program = found[store]
     if (program) return ok(`${store}: ${program.path}`)
     const reason = cannotFetch()
@@ -202,10 +209,21 @@ async function given(config: Settings): Promise<Finding[]> {
 async function ports(data: DataFolder, config: Settings): Promise<Finding[]> {
   const ours = new Set(holderOf(data) ? stillRunning(readState(data).children).map((child) => child.pid) : [])
   const findings: Finding[] = []
+  try {
+    await checkHosts(config)
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    return [fail(error.message)]
+  }
   for (const variable of ['TIDINGS_API_PORT', 'TIDINGS_CONNECT_PORT'] as const) {
     const port = config[variable]
-    if (port === 0 || (await isFree(port, config.TIDINGS_HOST))) {
+    const error = port === 0 ? undefined : await listenError(port, config.TIDINGS_HOST)
+    if (error === undefined) {
       findings.push(ok(`${variable} ${port} is free`))
+      continue
+    }
+    if (codeOf(error) === 'EACCES') {
+      findings.push(fail(portTaken(variable, port, error).message))
       continue
     }
     const holder = portHolder(port)

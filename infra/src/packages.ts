@@ -39,12 +39,16 @@ const INSTALL_BY_HAND =
     : 'install Redis 7, MariaDB 10.11 or newer and etcd 3.4 or newer so that redis-server, mariadbd and etcd are on the PATH'
 const OR_GIVE_URLS = 'or set TIDINGS_REDIS_URL, TIDINGS_MYSQL_URL and TIDINGS_ETCD_URL to servers of your own'
 
-/** The folder of the unpacked packages, shared by all instances of this checkout. */
+/**
+ * The folder of the unpacked packages, shared by all instances of this checkout.
+ * @throws Failure when it cannot be made
+ */
 export function packagesFolder(root: string): string {
-  const folder = join(root, '.tidings/pkgs')
+  const parent = join(root, '.tidings')
+  const folder = join(parent, 'pkgs')
   const account = storeAccount()
-  mkdirSync(join(root, '.tidings'), { recursive: true })
-  if (!account || canReach(account, join(root, '.tidings'))) return folder
+  makeFolder(parent)
+  if (!account || canReach(account, parent)) return folder
   // A checkout below a folder that only root may enter: the stores' account could not run what is unpacked there.
   const name = `tidings-pkgs-${createHash('sha256').update(resolve(root)).digest('hex').slice(0, 12)}`
   return ownFolder(existsSync('/var/lib') ? '/var/lib' : tmpdir(), name)
@@ -53,13 +57,25 @@ export function packagesFolder(root: string): string {
 /** A folder below one that others may write to: refused when someone else made it first. */
 function ownFolder(parent: string, name: string): string {
   const folder = join(parent, name)
-  mkdirSync(folder, { recursive: true, mode: 0o755 })
+  makeFolder(folder)
   const found = lstatSync(folder)
   if (!found.isDirectory() || found.uid !== process.getuid?.())
     throw new Failure(`${folder} belongs to someone else: remove it.`)
   // The mode of a new folder is cut by the umask, and the stores' account must get in.
   chmodSync(folder, 0o755)
   return join(folder, 'pkgs')
+}
+
+function makeFolder(folder: string): void {
+  try {
+    mkdirSync(folder, { recursive: true })
+  } catch (cause) {
+    const why =
+      codeOf(cause) === 'EEXIST' || codeOf(cause) === 'ENOTDIR'
+        ? 'it is, or lies below, a file: move it away'
+        : `${reasonOf(cause)}: make the folder above it writable for this user`
+    throw new Failure(`${folder}, for the programs of the stores, cannot be made: ${why}.`, { cause })
+  }
 }
 
 /**

@@ -9,10 +9,10 @@ import { Failure } from './failure.js'
 import { readJson, writeJson } from './files.js'
 import { endListing } from './listing.js'
 import { mysql } from './mysql.js'
-import { checkOpen, PortPicker, preferredPort } from './ports.js'
+import { checkOpen, listenError, PortPicker, preferredPort } from './ports.js'
 import type { Programs, StoreName } from './programs.js'
 import { redis } from './redis.js'
-import { isGiven, portTaken } from './settings.js'
+import { checkHosts, isGiven, portTaken } from './settings.js'
 import { type Place, STORE_READY_MS, type Store } from './store.js'
 import type { Part } from './supervisor.js'
 
@@ -176,9 +176,10 @@ function countsOf(config: Settings): Record<AppName, number> {
 /**
  * Chooses the ports that people see, by instance. The first of each app gets the port of its setting before any further one
  * counts up into it.
- * @throws ConfigError when a port that was asked for is taken
+ * @throws ConfigError when a port that was asked for is taken, or an address is not of this machine
  */
 export async function takePublicPorts(config: Settings, book: PortBook): Promise<Map<string, number>> {
+  await checkHosts(config)
   const counts = countsOf(config)
   const taken = new Map<string, number>()
   const variables = { api: 'TIDINGS_API_PORT', connect: 'TIDINGS_CONNECT_PORT' } as const
@@ -188,7 +189,8 @@ export async function takePublicPorts(config: Settings, book: PortBook): Promise
     if (port === 0) taken.set(`${app}-1`, await book.own(`${app}-1`))
     else {
       const exact = await book.exactly(port, config.TIDINGS_HOST)
-      if (exact === undefined && isGiven(variable)) throw portTaken(variable, port)
+      if (exact === undefined && isGiven(variable))
+        throw portTaken(variable, port, await listenError(port, config.TIDINGS_HOST))
       taken.set(`${app}-1`, exact ?? (await book.next(port + 1, config.TIDINGS_HOST)))
     }
   }

@@ -12,17 +12,24 @@ const SPAN = 10_000
 
 /** Could a server listen there now? */
 export async function isFree(port: number, host = LOOPBACK): Promise<boolean> {
+  const error = await listenError(port, host)
+  if (error === undefined) return true
+  const code = codeOf(error)
+  if (code === 'EADDRINUSE' || code === 'EACCES') return false
+  throw error
+}
+
+/** What keeps a server from listening there now; nothing when one could. Of port 0, which is any: what is wrong with the address. */
+export async function listenError(port: number, host: string): Promise<unknown> {
   const server = createServer()
   try {
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject)
       server.listen({ port, host, exclusive: true }, resolve)
     })
-    return true
+    return undefined
   } catch (error) {
-    const code = codeOf(error)
-    if (code === 'EADDRINUSE' || code === 'EACCES') return false
-    throw error
+    return error
   } finally {
     await new Promise<void>((resolve) => server.close(() => resolve()))
   }

@@ -1,5 +1,7 @@
 /** The settings as the runner sees them: all checked, before anything is started. */
 import { ConfigError, readEnv, type SettingName, type Settings, settings } from '@tidings/service'
+import { codeOf, reasonOf } from './failure.js'
+import { listenError } from './ports.js'
 
 /** Reads and checks every setting, those of the apps included: a wrong one is found here and not by an app half a minute later. */
 export function readSettings(env: NodeJS.ProcessEnv): Settings {
@@ -18,9 +20,25 @@ export function dataDirSetting(env: NodeJS.ProcessEnv): string {
   return given === '' ? '.tidings' : given
 }
 
-/** A taken port that someone asked for by name. */
-export function portTaken(variable: SettingName, port: number): ConfigError {
-  return new ConfigError(
-    `${variable}="${port}" cannot be used: another process listens there; stop it, give another port, or unset ${variable} to get a free one.`,
-  )
+/**
+ * Are the addresses to listen on addresses of this machine?
+ * @throws ConfigError for the first one that is not
+ */
+export async function checkHosts(config: Settings): Promise<void> {
+  for (const variable of ['TIDINGS_HOST', 'TIDINGS_OPS_HOST', 'TIDINGS_RPC_HOST'] as const) {
+    const error = await listenError(0, config[variable])
+    if (error === undefined) continue
+    throw new ConfigError(
+      `${variable}="${config[variable]}" cannot be used: nothing can listen there (${codeOf(error) ?? reasonOf(error)}); give an address of this machine, for example 127.0.0.1 or 0.0.0.0.`,
+    )
+  }
+}
+
+/** A port that someone asked for by name and cannot have. @param error of the attempt to listen there */
+export function portTaken(variable: SettingName, port: number, error: unknown): ConfigError {
+  const why =
+    codeOf(error) === 'EACCES'
+      ? 'this user may not listen there; give one from 1024 on'
+      : 'another process listens there; stop it, give another port'
+  return new ConfigError(`${variable}="${port}" cannot be used: ${why}, or unset ${variable} to get a free one.`)
 }

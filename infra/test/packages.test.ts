@@ -20,6 +20,15 @@ test('what a killed fetch left goes, and the programs that it had moved aside ar
   t.same(readdirSync(dir).sort(), ['other.new', 'pkgs'], 'it was replaced already')
 })
 
+test('a checkout where no folder can be made is refused in one sentence', async (t) => {
+  const dir = folder(t)
+  writeFileSync(join(dir, '.tidings'), '')
+  t.throws(() => packagesFolder(dir), {
+    name: 'Failure',
+    message: /\.tidings, .* cannot be made: .* a file: move it away/,
+  })
+})
+
 const asUs = !storeAccount() && 'the stores run under our own account'
 test('the account of the stores gets at their programs under any umask', { skip: asUs }, async (t) => {
   const dir = folder(t)

@@ -5,6 +5,7 @@ import { dataFolder, dataSetName, notePartitions } from '../src/data.js'
 import { writeJson } from '../src/files.js'
 import { isFree } from '../src/ports.js'
 import { identify } from '../src/process.js'
+import { portTaken } from '../src/settings.js'
 import { command, folder, idleProcess, takenPort } from './world.js'
 
 /** A port that nobody listens on. */
@@ -86,4 +87,28 @@ test('doctor names a taken port and fails on it only when it was asked for', asy
   t.equal(code, 1)
   t.match(stdout, new RegExp(`^fail  TIDINGS_API_PORT ${port} is taken by .*\\(pid ${process.pid}\\)`, 'm'))
   t.equal(await isFree(port), false)
+})
+
+test('an address that is not of this machine is refused by start and by doctor', async (t) => {
+  // Of RFC 5737: nobody's.
+  for (const [name, value] of [
+    ['TIDINGS_HOST', '192.0.2.1'],
+    ['TIDINGS_OPS_HOST', 'nowhere.invalid'],
+  ] as const) {
+    const settings = { TIDINGS_DATA_DIR: folder(t), [name]: value }
+    const { code, stderr } = await command(['start'], settings)
+    t.equal(code, 78, name)
+    t.match(stderr, new RegExp(`^${name}="${value}" cannot be used: .*give an address of this machine.*\\n$`))
+    const { stdout } = await command(['doctor'], settings)
+    t.match(stdout, new RegExp(`^fail  ${name}="${value}" cannot be used`, 'm'))
+  }
+})
+
+test('a port that this user may not have is told apart from one that is taken', async (t) => {
+  const error = Object.assign(new Error('listen EACCES: permission denied'), { code: 'EACCES' })
+  t.match(portTaken('TIDINGS_API_PORT', 80, error).message, /"80" cannot be used: this user may not listen there/)
+  const port = await takenPort(t)
+  const { code, stderr } = await command(['start'], { TIDINGS_DATA_DIR: folder(t), TIDINGS_API_PORT: String(port) })
+  t.equal(code, 78)
+  t.match(stderr, /cannot be used: another process listens there/)
 })
