@@ -1,5 +1,5 @@
 /** Small files that must be whole or absent, whatever is killed while they are written. */
-import { closeSync, fsyncSync, openSync, readFileSync, readSync, renameSync, statSync, writeSync } from 'node:fs'
+import { closeSync, fsyncSync, openSync, readFileSync, readSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { codeOf, Failure } from './failure.js'
 
 /** Writes JSON beside the file and renames it into place. */
@@ -7,7 +7,8 @@ export function writeJson(path: string, value: unknown, mode = 0o600): void {
   const draft = `${path}.${process.pid}.new`
   const file = openSync(draft, 'w', mode)
   try {
-    writeSync(file, `${JSON.stringify(value, null, 2)}\n`)
+    // On a disk that is nearly full a single write may take a part of it.
+    writeFileSync(file, `${JSON.stringify(value, null, 2)}\n`)
     fsyncSync(file)
   } finally {
     closeSync(file)
