@@ -20,6 +20,8 @@ const QUICK = new Set(['status', 'stop', 'listen', 'admin'])
 /** These need the runner alone. */
 const RUNNER_ONLY = new Set(['status', 'stop', 'listen', 'admin', 'stores', 'doctor'])
 
+// Whoever read what we say may be gone (npm start | head): that ends nothing.
+for (const out of [process.stdout, process.stderr]) out.on('error', () => undefined)
 process.chdir(checkout)
 checkNode()
 await install()

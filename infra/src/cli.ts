@@ -27,6 +27,9 @@ async function main([name = '', ...args]: string[]): Promise<number> {
   return (await command())(args)
 }
 
+// Whoever read what we say may be gone (npm start | head). Unheard, a runner goes on: else its processes had nobody to look after them.
+for (const out of [process.stdout, process.stderr]) out.on('error', () => undefined)
+
 try {
   process.exitCode = await main(process.argv.slice(2))
 } catch (error) {

@@ -3,7 +3,7 @@ import { statSync } from 'node:fs'
 import { migrate } from '@tidings/migrations'
 import { ConfigError, type Settings } from '@tidings/service'
 import { checkout } from './checkout.js'
-import { closeInOrder, type DataSet } from './close.js'
+import { closeInOrder } from './close.js'
 import {
   type DataFolder,
   dataFolder,
@@ -63,11 +63,10 @@ export async function run(apps: (stage: Stage) => Promise<void>): Promise<number
   const release = takeLock(data)
   const interrupted = untilInterrupted()
   const state: State = { children: [] }
-  let dataSet: DataSet | undefined
   const supervisor = new Supervisor({
     say,
     beforeStores: async () => {
-      if (dataSet) await closeInOrder(dataSet, say)
+      if (state.dataSet) await closeInOrder(state.dataSet, say)
     },
     changed: (children) => {
       state.children = children
@@ -82,9 +81,7 @@ export async function run(apps: (stage: Stage) => Promise<void>): Promise<number
     throw error
   }
   try {
-    const up = bringUp(config, data, supervisor, state, apps, (ours) => {
-      dataSet = ours
-    })
+    const up = bringUp(config, data, supervisor, state, apps)
     // Interrupted half-way: the steps still under way fail one after the other, and nobody waits for them.
     up.catch(() => undefined)
     await Promise.race([up, interrupted])
@@ -117,10 +114,11 @@ function untilInterrupted(): Promise<void> {
 
 /** A runner that was killed leaves its processes behind: they hold the data and the ports. */
 async function endLeftovers(data: DataFolder): Promise<void> {
-  const left = stillRunning(readState(data).children)
+  const { children, dataSet } = readState(data)
+  const left = stillRunning(children)
   if (left.length === 0) return
   say(`stopping what an earlier run left behind: ${left.map((child) => child.instance).join(', ')}`)
-  await endInOrder(left, say)
+  await endInOrder(left, say, dataSet && (() => closeInOrder(dataSet, say)))
 }
 
 async function bringUp(
@@ -129,8 +127,6 @@ async function bringUp(
   supervisor: Supervisor,
   state: State,
   apps: (stage: Stage) => Promise<void>,
-  /** Told what lies in a Redis of our own, once it may be used. */
-  ours: (dataSet: DataSet) => void,
 ): Promise<void> {
   const dataSet = dataSetName(config.TIDINGS_REDIS_URL, config.TIDINGS_NAMESPACE)
   const refusal = partitionsRefusal(data, dataSet, config.TIDINGS_PARTITIONS)
@@ -153,12 +149,13 @@ async function bringUp(
     )
   }
   if (!config.TIDINGS_REDIS_URL) {
-    ours({
+    state.dataSet = {
       redisUrl: urls.TIDINGS_REDIS_URL,
       mysqlUrl: urls.TIDINGS_MYSQL_URL,
       namespace: config.TIDINGS_NAMESPACE,
       partitions: config.TIDINGS_PARTITIONS,
-    })
+    }
+    writeState(data, state)
   }
   await apps({ data, config, plans, supervisor })
   const { api, websocket } = addresses(config, plans)

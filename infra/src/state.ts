@@ -1,5 +1,6 @@
 /** What runs for a data folder, written down so that another command, or the next start after a crash, finds it. */
 import { rmSync } from 'node:fs'
+import type { DataSet } from './close.js'
 import { asRecord, type DataFolder } from './data.js'
 import { Failure } from './failure.js'
 import { readJson, writeJson } from './files.js'
@@ -17,6 +18,8 @@ export interface State {
   children: Child[]
   /** Where people reach the instance; absent until it is ready. */
   urls?: { api: string; websocket: string }
+  /** What lies in a Redis of our own, for whoever stops it when its runner is gone. Its address of MySQL holds a password. */
+  dataSet?: DataSet
 }
 
 /** In this order they end: those who accept first, so that what is accepted still finds the others. */
@@ -45,10 +48,17 @@ export function readState(data: DataFolder): State {
   const urls = asRecord(found.urls)
   return {
     children: found.children,
+    ...(isDataSet(found.dataSet) && { dataSet: found.dataSet }),
     ...(typeof urls.api === 'string' && typeof urls.websocket === 'string'
       ? { urls: { api: urls.api, websocket: urls.websocket } }
       : {}),
   }
+}
+
+function isDataSet(value: unknown): value is DataSet {
+  const { redisUrl, mysqlUrl, namespace, partitions } = asRecord(value)
+  const texts = [redisUrl, mysqlUrl, namespace]
+  return texts.every((text) => typeof text === 'string') && typeof partitions === 'number'
 }
 
 /** Writes the state down, at once and as a whole. */

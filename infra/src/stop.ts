@@ -1,4 +1,5 @@
 /** `npm run stop`: ends what a start of this data folder left running, and only that. */
+import { closeInOrder } from './close.js'
 import { dataFolder } from './data.js'
 import { holderOf } from './lock.js'
 import { goneWithin, signal } from './process.js'
@@ -12,14 +13,17 @@ const RUNNER_MS = 10_000
 export async function stop(): Promise<number> {
   const data = dataFolder(dataDirSetting(process.env))
   const runner = holderOf(data)
-  const running = stillRunning(readState(data).children)
+  const { children, dataSet } = readState(data)
+  const running = stillRunning(children)
   if (runner && signal(runner, 'SIGTERM') && !(await goneWithin(runner, RUNNER_MS))) {
     console.log(`The runner (pid ${runner.pid}) does not stop: killing it.`)
     signal(runner, 'SIGKILL')
   }
   // Asked again: the runner may have started something in its last moment.
   const left = stillRunning([...running, ...readState(data).children])
-  await endInOrder(left, (line) => console.log(line))
+  const say = (line: string): void => console.log(line)
+  // Without a runner nobody else does it, and all conversations would leap.
+  await endInOrder(left, say, dataSet && (() => closeInOrder(dataSet, say)))
   clearState(data)
   const names = [...new Set(running.map((child) => child.instance))]
   console.log(

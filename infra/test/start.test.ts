@@ -100,6 +100,8 @@ test('one command brings up everything, keeps it up, and takes it down', { timeo
   })
 
   t.test('a process that is killed is started again, a store included', async (t) => {
+    // As behind `npm start | head`: what the runner says reaches nobody.
+    for (const stream of [first.runner.stdout, first.runner.stderr]) stream?.destroy()
     const before = await statusOf(settings)
     for (const name of ['redis', 'connect']) process.kill(before.find((entry) => entry.name === name)!.pid, 'SIGKILL')
     const after = await until(
@@ -139,15 +141,23 @@ test('one command brings up everything, keeps it up, and takes it down', { timeo
     const orphans = readState(data).children
     t.equal(orphans.filter(isRunning).length, NAMES.length, 'they run on, but somebody knows them')
 
+    const logic = (): string => readFileSync(join(data.logs, 'logic-1.log'), 'utf8')
+    const said = logic().length
     const third = await start(t, settings)
     t.match(third.output(), /stopping what an earlier run left behind/)
     t.same(orphans.filter(isRunning), [])
+    t.notMatch(logic().slice(said), /leap/, 'Redis was stopped in order: nothing is forgotten')
     third.runner.kill('SIGKILL')
     await third.ended
     t.equal(holderOf(data), undefined)
     const left: Child[] = readState(data).children
     t.equal((await command(['stop'], settings)).code, 0)
     t.same(left.filter(isRunning), [])
+    const before = logic().length
+    const fourth = await start(t, settings)
+    t.notMatch(logic().slice(before), /leap/, 'nor by stop')
+    fourth.runner.kill('SIGTERM')
+    await fourth.ended
   })
 })
 
