@@ -184,6 +184,8 @@ export function handleFrame(
   if (!known) return bad(`There is no op of this name. There are ${[...OPS.keys()].join(', ')}.`)
   ref = { ref: name, ...(typeof clientId === 'string' && CLIENT_ID.test(clientId) && { clientId }) }
   if (!known.check(frame)) return bad(`Not a right ${name} frame. It looks like ${known.shape}.`)
+  // Of a send its content is looked at, too, when it is accepted.
+  if (name !== 'send' && namesIn(raw) !== namesOf(frame)) return bad('A name stands twice in this frame.')
   try {
     Promise.resolve(known.run(deps, session, frame, raw)).catch(fail)
   } catch (error) {
@@ -191,6 +193,18 @@ export function handleFrame(
   }
   return undefined
 }
+
+/** Names as they were written: of a doubled one JSON.parse keeps the last. No value of a right frame looks like one but a token's. */
+const namesIn = (raw: string): number => raw.match(/"\s*:/g)?.length ?? 0
+
+const namesOf = (frame: object): number =>
+  Object.values(frame).reduce<number>(
+    (sum, value) => sum + (isNested(value) ? namesOf(value) : 0),
+    Object.keys(frame).length,
+  )
+
+const isNested = (value: unknown): value is object =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
 
 async function send(deps: FrameDeps, session: Session, frame: Static<typeof Send>, raw: string): Promise<void> {
   const { to, type = 'text', clientId } = frame

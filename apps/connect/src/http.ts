@@ -2,12 +2,12 @@
 import { AppError } from '@tidings/protocol'
 import { refuseOrigin } from './admission.js'
 import { LONG_POLL_PATH } from './long-poll.js'
-import { type HttpAnswer, plainAnswer, problemAnswer } from './plain-answer.js'
+import { type HttpAnswer, headersOf, plainAnswer, problemAnswer } from './plain-answer.js'
 import type { PlainRequest, TransportOptions } from './transport.js'
 
 const PREFLIGHT = {
   'access-control-allow-methods': 'GET',
-  'access-control-allow-headers': 'authorization',
+  'access-control-allow-headers': 'authorization, x-request-id',
   'access-control-max-age': '600',
 }
 
@@ -16,17 +16,29 @@ export function createHttp(
   poll: (request: PlainRequest, gone: AbortSignal) => Promise<HttpAnswer>,
   origins: readonly string[],
 ): TransportOptions['http'] {
-  return async (request, gone) => {
+  async function answer(request: PlainRequest, gone: AbortSignal): Promise<HttpAnswer> {
     if (request.path !== LONG_POLL_PATH) return plainAnswer('not-found')
     const origin = request.header('origin')
     const refusal = refuseOrigin(request, origins)
     if (refusal) return refusal
     const allowed: Record<string, string> =
-      origin === '' ? {} : { 'access-control-allow-origin': origins.includes('*') ? '*' : origin, vary: 'origin' }
+      origin === ''
+        ? {}
+        : {
+            'access-control-allow-origin': origins.includes('*') ? '*' : origin,
+            'access-control-expose-headers': 'x-request-id, retry-after',
+            vary: 'origin',
+          }
     if (request.method === 'OPTIONS') return { status: 204, headers: { ...allowed, ...PREFLIGHT }, body: '' }
-    const answer = request.method === 'GET' ? await poll(request, gone) : notAllowed
-    return { ...answer, headers: { ...answer.headers, ...allowed } }
+    const polled = request.method === 'GET' ? await poll(request, gone) : notAllowed
+    return { ...polled, headers: { ...polled.headers, ...allowed } }
+  }
+
+  return async (request, gone) => {
+    const found = await answer(request, gone)
+    return { ...found, headers: headersOf(found, request.header('x-request-id')) }
   }
 }
 
-const notAllowed = problemAnswer(new AppError('method_not_allowed', 'A poll is a GET.'))
+const problem = problemAnswer(new AppError('method_not_allowed', 'A poll is a GET.'))
+const notAllowed: HttpAnswer = { ...problem, headers: { ...problem.headers, allow: 'GET, OPTIONS' } }

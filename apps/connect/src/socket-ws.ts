@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo, Socket as NetSocket } from 'node:net'
 import { Close } from '@tidings/protocol'
 import { type RawData, WebSocket, WebSocketServer } from 'ws'
-import { type HttpAnswer, plainAnswer } from './plain-answer.js'
+import { type HttpAnswer, headersOf, plainAnswer, VERSION } from './plain-answer.js'
 import { portTaken } from './port.js'
 import {
   CLOSE_WAIT_MS,
@@ -85,8 +85,9 @@ const STATUS_TEXT: Record<number, string> = {
   503: 'Service Unavailable',
 }
 
-function refuseUpgrade(socket: NetSocket, { status, headers, body }: HttpAnswer): void {
-  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
+function refuseUpgrade(socket: NetSocket, found: HttpAnswer): void {
+  const { status, body } = found
+  const lines = Object.entries(headersOf(found)).map(([name, value]) => `${name}: ${value}\r\n`)
   socket.end(
     `HTTP/1.1 ${status} ${STATUS_TEXT[status] ?? 'Refused'}\r\n${lines.join('')}` +
       `content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
@@ -126,6 +127,7 @@ export async function startWsTransport(options: TransportOptions): Promise<Trans
     net.on('error', () => net.destroy())
     if (request.url?.split('?')[0] !== path) return refuseUpgrade(net, plainAnswer('not-found'))
     if (refusing) return refuseUpgrade(net, plainAnswer('draining'))
+    if (request.headers['sec-websocket-version'] !== VERSION) return refuseUpgrade(net, plainAnswer('bad-upgrade'))
     const asked = readRequest(request)
     const refusal = options.refuse(asked)
     if (refusal) return refuseUpgrade(net, refusal)
@@ -173,7 +175,7 @@ export async function startWsTransport(options: TransportOptions): Promise<Trans
   }
 }
 
-function answer(response: ServerResponse, { status, headers, body }: HttpAnswer): void {
-  response.writeHead(status, headers)
-  response.end(body)
+function answer(response: ServerResponse, found: HttpAnswer): void {
+  response.writeHead(found.status, headersOf(found))
+  response.end(found.body)
 }

@@ -1,7 +1,7 @@
 /** The transport on uWebSockets.js. The only file that knows it. */
 import type { HttpRequest, HttpResponse, us_listen_socket, WebSocket } from 'uWebSockets.js'
 import { Close } from '@tidings/protocol'
-import { type HttpAnswer, plainAnswer } from './plain-answer.js'
+import { type HttpAnswer, headersOf, plainAnswer, VERSION } from './plain-answer.js'
 import { portTaken, probePort } from './port.js'
 import {
   CLOSE_WAIT_MS,
@@ -131,11 +131,12 @@ export async function startUwsTransport(uws: Uws, options: TransportOptions): Pr
     upgrade(res, req, context) {
       const request = readRequest(res, req)
       const key = req.getHeader('sec-websocket-key')
+      const version = req.getHeader('sec-websocket-version')
       const offered = req.getHeader('sec-websocket-protocol')
       const extensions = req.getHeader('sec-websocket-extensions')
       const refusal = refusing
         ? plainAnswer('draining')
-        : key === ''
+        : key === '' || version !== VERSION
           ? plainAnswer('bad-upgrade')
           : options.refuse(request)
       if (refusal) return answer(res, refusal)
@@ -217,10 +218,11 @@ export async function startUwsTransport(uws: Uws, options: TransportOptions): Pr
   }
 }
 
-function answer(res: HttpResponse, { status, headers, body }: HttpAnswer): void {
+function answer(res: HttpResponse, found: HttpAnswer): void {
+  const { status, body } = found
   res.cork(() => {
     res.writeStatus(String(status))
-    for (const [name, value] of Object.entries(headers)) res.writeHeader(name, value)
+    for (const [name, value] of Object.entries(headersOf(found))) res.writeHeader(name, value)
     res.end(body, status >= 400)
   })
 }

@@ -3,7 +3,14 @@
 import type { HttpAnswer } from './plain-answer.js'
 
 /** The headers that are looked at; copying all of them out of each request costs more than all else of an upgrade. */
-export const HEADERS = ['authorization', 'host', 'origin', 'sec-websocket-protocol', 'x-forwarded-for'] as const
+export const HEADERS = [
+  'authorization',
+  'host',
+  'origin',
+  'sec-websocket-protocol',
+  'x-forwarded-for',
+  'x-request-id',
+] as const
 export type HeaderName = (typeof HEADERS)[number]
 
 /** What a client asked for when it connected, copied out of the request. */

@@ -182,5 +182,11 @@ async function refusals(t: Test, w: World): Promise<void> {
     })
     const page = await poll(w, bob, { timeout: '0' }, { headers: { origin: 'https://app.example' } })
     t.equal(page.headers.get('access-control-allow-origin'), 'https://app.example')
+    t.match(page.headers.get('access-control-expose-headers'), /retry-after/)
+    t.match(page.headers.get('x-request-id'), /^[0-9a-f]{16}$/)
+    const named = await poll(w, undefined, {}, { headers: { 'x-request-id': 'mine-1' } })
+    t.equal(named.headers.get('x-request-id'), 'mine-1')
+    const wrong = await poll(w, bob, {}, { method: 'POST' })
+    t.equal(wrong.headers.get('allow'), 'GET, OPTIONS')
   })
 }

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { request } from 'node:http'
 import { connect as connectTcp } from 'node:net'
 import t, { type Test } from 'tap'
 import { mintToken, Refused, TestClient, until, type World, world } from '../src/index.js'
@@ -143,6 +144,9 @@ async function handshake(t: Test, w: World): Promise<void> {
     const plain = await fetch(http)
     t.equal(plain.status, 426)
     t.match(await plain.json(), { code: 'upgrade_required' })
+    t.match(plain.headers.get('x-request-id'), /^[0-9a-f]{16}$/)
+    const old = { connection: 'upgrade', upgrade: 'websocket', 'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==' }
+    t.equal(await statusOf(http, { ...old, 'sec-websocket-version': '8' }), 400, 'a version of before')
     t.equal((await fetch(http, { method: 'POST' })).status, 405)
     t.equal((await fetch(http.replace('/ws', '/nothing'))).status, 404)
     try {
@@ -153,6 +157,21 @@ async function handshake(t: Test, w: World): Promise<void> {
     }
   })
 }
+
+/** What a handshake is answered with. */
+const statusOf = (url: string, headers: Record<string, string>): Promise<number> =>
+  new Promise((resolve, reject) => {
+    const asked = request(url, { headers }, (response) => {
+      response.resume()
+      resolve(response.statusCode!)
+    })
+    asked.on('upgrade', (_, socket) => {
+      socket.destroy()
+      resolve(101)
+    })
+    asked.on('error', reject)
+    asked.end()
+  })
 
 async function badFrames(t: Test, w: World): Promise<void> {
   await t.test('bad frames get an error each; the third within a minute ends the session with 4400', async (t) => {
@@ -165,6 +184,11 @@ async function badFrames(t: Test, w: World): Promise<void> {
         '{"op":"ack","conversation":"dm:a:b","seq":"1"}',
         '{"op":"ping","x":1}',
         '{"op":"send","clientId":"c"}',
+      ],
+      'a name that stands twice': [
+        '{"op":"ping","op":"ping"}',
+        '{"op":"ack","conversation":"dm:a:b","seq":5,"seq" : 1}',
+        '{"op":"resume","cursors":{"dm:a:b":1,"dm:a:b":2}}',
       ],
     })) {
       const socket = await alice.connect()

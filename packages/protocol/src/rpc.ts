@@ -149,7 +149,7 @@ async function* deadlineAuthAndErrors<Request, Response>(
     })
   } catch (thrown) {
     if (aborter.signal.aborted) {
-      throw new TransportError('unavailable', `${call.method.path} did not answer in time.`, {
+      throw new TransportError('unavailable', 'A part of the service did not answer in time. Try again shortly.', {
         cause: thrown,
         retryAfter: 1,
       })
