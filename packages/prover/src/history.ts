@@ -8,12 +8,13 @@ export type EventType = 'invoke' | 'ok' | 'fail' | 'info'
 
 /**
  * plan: what the run is about · send: an attempt, also of a change or a push · recv: an entry in a frame · app: an entry as a good client shows it · ack, ready,
- * stored, void, gap, close: frames · page: a page of history · read: an entry of a final read · head: the head that a final read
+ * stored, void, gap, close: frames · again: a message that was accepted and is gone is about to be sent again, after everything · page: a page of history · read: an entry of a final read · head: the head that a final read
  * reported · dead: a dead letter · sample: what a process holds · canary: text of a conversation where it has no business · fault: what was done to the cluster
  */
 export type What =
   | 'plan'
   | 'send'
+  | 'again'
   | 'recv'
   | 'app'
   | 'ack'

@@ -1,6 +1,6 @@
 export * from './check/checker.js'
 export { type Cluster, startCluster } from './cluster/cluster.js'
-export { chooseFaults, FAULTS } from './faults/all.js'
+export { byCluster, chooseFaults, FAULTS } from './faults/all.js'
 export type { Fault, FaultContext } from './faults/fault.js'
 export * from './history.js'
 export * from './plan.js'

@@ -5,8 +5,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { checkout, Failure, reasonOf } from '@tidings/infra'
 import { check } from './check/checker.js'
-import type { RedisKind } from './cluster/redis.js'
-import { chooseFaults, FAULTS, isPossible, NOT_HERE } from './faults/all.js'
+import { byCluster, chooseFaults, FAULTS, isPossible, NOT_HERE } from './faults/all.js'
 import type { Fault } from './faults/fault.js'
 import { parseHistory } from './history.js'
 import { print } from './report.js'
@@ -60,12 +59,11 @@ export async function prove(args: string[]): Promise<number> {
     signal: interrupt.signal,
   }
   let breaches = broken
-  // A cluster of its own for each way in which Redis is set up.
-  for (const [redis, ofKind] of byRedis(faults)) {
-    const here = join(folder, redis)
+  for (const { name, redis, faults: together } of byCluster(faults)) {
+    const here = join(folder, name)
     mkdirSync(here)
-    const leastAccepted = Math.min(LEAST_ACCEPTED, LEAST_PER_FAULT * Math.max(ofKind.length, 1))
-    const result = await run({ ...common, leastAccepted, redis, faults: ofKind, folder: here })
+    const leastAccepted = Math.min(LEAST_ACCEPTED, LEAST_PER_FAULT * Math.max(together.length, 1))
+    const result = await run({ ...common, leastAccepted, redis, faults: together, folder: here })
     print(result, { markdown: given.markdown, write: console.log })
     breaches += result.verdict.violations.length
   }
@@ -86,15 +84,6 @@ function schedulesOf({ schedules, faults }: { schedules?: string | undefined; fa
   const count = numberOf('schedules', schedules)
   if (!Number.isSafeInteger(count)) throw new Failure(`--schedules takes a whole number. ${USAGE}`, { exitCode: 2 })
   return count
-}
-
-function byRedis(faults: readonly Fault[]): Map<RedisKind, Fault[]> {
-  const kinds = new Map<RedisKind, Fault[]>()
-  for (const fault of faults) {
-    const kind = fault.redis ?? 'one'
-    kinds.set(kind, [...(kinds.get(kind) ?? []), fault])
-  }
-  return kinds.size === 0 ? new Map([['one', []]]) : kinds
 }
 
 function read(args: string[]) {

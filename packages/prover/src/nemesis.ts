@@ -29,7 +29,7 @@ export function createNemesis(deps: {
 
   return {
     async strike(fault) {
-      const { row, name, boundMs, available } = fault
+      const { row, name, boundMs, available, tailLost = false } = fault
       const tell = (phase: FaultLine['phase'], more: Partial<FaultLine> = {}, draft: object = {}): void => {
         const data: FaultLine = { row, name, phase, ...more }
         history.record({ proc: 'nemesis', type: phase === 'failed' ? 'fail' : 'info', f: 'fault', data, ...draft })
@@ -65,7 +65,7 @@ export function createNemesis(deps: {
           }, ms),
       }
       say(`${row}: ${name}`)
-      tell('inject', { available, boundMs })
+      tell('inject', { available, tailLost, boundMs })
       try {
         await fault.run(context)
       } catch (error) {

@@ -39,6 +39,8 @@ export interface FaultLine {
   phase: 'inject' | 'bit' | 'poison' | 'heal' | 'recovered' | 'failed'
   /** inject: sends are promised to be accepted meanwhile. */
   available?: boolean
+  /** inject: Redis may forget what was accepted meanwhile. */
+  tailLost?: boolean
   /** recovered: from healing until a fresh message was accepted, shown on every live device, and stored. */
   recoveryMs?: number
   /** The longest that may take. */

@@ -25,6 +25,24 @@ const BREACHES: Record<string, { what: string; lines: Line[]; also?: string[] }[
     { what: 'a history lacks one', lines: without(good(), at('history:bob', 1)) },
     { what: 'a fresh device lacks one', lines: without(good(), at('fresh:ann', 1)) },
   ],
+  kept: [
+    {
+      what: 'sent again, though Redis forgot nothing',
+      lines: [
+        ...good(),
+        { proc: 'probe', mono: 850, type: 'info', f: 'again', conv: CONV, from: 'ann', clientId: 'c-2' },
+      ],
+    },
+    {
+      what: 'accepted after a lost tail, and sent again',
+      lines: [
+        ...altered(good(), ({ mono, f }) => mono === 120 && f === 'fault', {
+          data: { row: '22', name: 'FLUSHALL', boundMs: 5_000, phase: 'inject', tailLost: true },
+        }),
+        { proc: 'probe', mono: 850, type: 'info', f: 'again', conv: CONV, from: 'ann', clientId: 'c-3' },
+      ],
+    },
+  ],
   refused: [
     {
       what: 'what was refused is there',
@@ -234,7 +252,13 @@ t.test('after a lost tail a message stands where its sender put it again, and th
     lines.push({ proc, mono: 890, type: 'ok', f: 'void', conv: CONV, range: [4, 8] })
     lines.push({ ...again, proc, mono: 900, type: 'ok', f: proc.includes('/') ? 'app' : 'read' })
   }
-  const first = withPlan(lines, { voids: true, tailLost: true, devices: { ...PLAN.devices, 'bob/new': 'later' } })
+  lines.push({ proc: 'probe', mono: 790, type: 'info', f: 'again', conv: CONV, from: 'ann', clientId: 'c-4' })
+  const during = lines.map((line): Line => {
+    if (line.f !== 'fault') return line
+    if (line.mono >= 300) return { ...line, mono: line.mono + 200 }
+    return { ...line, data: { ...(line.data as object), tailLost: true } }
+  })
+  const first = withPlan(during, { voids: true, tailLost: true, devices: { ...PLAN.devices, 'bob/new': 'later' } })
   t.same(broken(first), [])
   t.notSame(broken(withPlan(lines, { voids: true })), [], 'in any other run that is a breach')
 })

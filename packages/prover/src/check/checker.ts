@@ -11,6 +11,7 @@ import type { Rule } from './rule.js'
 
 export const RULES: readonly Rule[] = [
   entries.accepted,
+  entries.kept,
   entries.refused,
   entries.expected,
   entries.once,

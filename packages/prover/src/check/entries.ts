@@ -71,6 +71,27 @@ function givenUp(indexed: Indexed): (send: Send) => boolean {
   }
 }
 
+/** In this time persist has long stored what it can: what is older is not Redis' to forget. */
+const UNSTORED_MS = 1_000
+
+export const kept: Rule = {
+  name: 'kept',
+  promise: 'only what was accepted while Redis may forget has to be sent again',
+  *check({ sends, faults }) {
+    const mayForget = faults.filter(({ tailLost }) => tailLost)
+    for (const { conv, clientId, accepted, again } of sends.values())
+      for (const at of again) {
+        const told = accepted.filter(({ mono }) => mono < at).at(-1)
+        const lost = mayForget.some(
+          ({ injectedAt, recoveredAt = Number.POSITIVE_INFINITY }) =>
+            told && injectedAt - UNSTORED_MS < told.mono && told.mono < recoveredAt,
+        )
+        if (told && !lost)
+          yield `${clientId} of ${conv} was accepted at seq ${told.seq} and gone, and no lost tail took it`
+      }
+  },
+}
+
 export const refused: Rule = {
   name: 'refused',
   promise: 'what was refused is nowhere',

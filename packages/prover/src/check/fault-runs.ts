@@ -10,6 +10,7 @@ export interface FaultRun {
   injectedAt: number
   healedAt: number | undefined
   available: boolean
+  tailLost: boolean
   bit: string | undefined
   failure: string | undefined
   recoveryMs: number | undefined
@@ -29,6 +30,7 @@ export function addFault(indexed: Pick<Indexed, 'faults' | 'poison' | 'poisonNam
       injectedAt: event.mono,
       healedAt: undefined,
       available: line.available ?? false,
+      tailLost: line.tailLost ?? false,
       bit: undefined,
       failure: undefined,
       recoveryMs: undefined,

@@ -32,6 +32,8 @@ export interface Send {
   accepted: Accepted[]
   refused: number
   unknown: number
+  /** When it was about to be sent again, because it was gone. */
+  again: number[]
   /** Codes of the refusals. */
   codes: string[]
 }
@@ -124,6 +126,8 @@ function add(indexed: Indexed, places: Map<string, Place>, event: HistoryEvent):
   } else if (f === 'void') {
     holding(places, event, 'final').voids.push(event.range!)
     raise(indexed, conv, event.range![1])
+  } else if (f === 'again') {
+    indexed.sends.get(keyOf(conv, event.from ?? '', event.clientId ?? ''))?.again.push(event.mono)
   } else if (f === 'fault') addFault(indexed, event)
 }
 
@@ -181,7 +185,7 @@ function addSend(indexed: Indexed, event: HistoryEvent): void {
   const key = keyOf(conv, from, clientId)
   let send = indexed.sends.get(key)
   if (!send) {
-    const told = { accepted: [], refused: 0, unknown: 0, codes: [] }
+    const told = { accepted: [], refused: 0, unknown: 0, again: [], codes: [] }
     send = { key, doing, conv, from, clientId, bodyHash, invokedAt: mono, ...told }
     indexed.sends.set(key, send)
   }

@@ -1,5 +1,6 @@
 /** Every fault, in the order of the matrix. */
 import { canMount } from '../cluster/disk.js'
+import type { RedisKind } from '../cluster/redis.js'
 import { clientFaults } from './clients.js'
 import { clockFaults } from './clocks.js'
 import { diskFaults } from './disks.js'
@@ -34,6 +35,30 @@ export const FAULTS: readonly Fault[] = [
 /** Rows of the matrix that have no fault here, and why. */
 export const NOT_HERE: Readonly<Record<string, string>> = {
   44: 'needs rooms with members, who can be removed',
+}
+
+/** Faults that share a cluster. */
+export interface Together {
+  /** Of its folder. */
+  name: string
+  redis: RedisKind
+  faults: Fault[]
+}
+
+/**
+ * A cluster of its own for each way in which Redis is set up, and for what may be forgotten: a run is judged by what the worst of its faults
+ * may do, so those that may do less must not be among them.
+ */
+export function byCluster(faults: readonly Fault[]): Together[] {
+  const clusters = new Map<string, Together>()
+  for (const fault of faults) {
+    const { redis = 'one', tailLost, voids } = fault
+    const name = tailLost ? `${redis}-lost-tail` : voids ? `${redis}-voids` : redis
+    const together = clusters.get(name) ?? { name, redis, faults: [] }
+    together.faults.push(fault)
+    clusters.set(name, together)
+  }
+  return clusters.size === 0 ? [{ name: 'one', redis: 'one', faults: [] }] : [...clusters.values()]
 }
 
 /** Whether a fault can be done here: some take the right to mount a file system. */

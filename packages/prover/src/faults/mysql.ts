@@ -206,7 +206,6 @@ export const mysqlFaults: Fault[] = [
     name: 'a row that MySQL will never take',
     boundMs: 10_000,
     available: true,
-    voids: true,
     async run(c) {
       const quiet = c.crowd.conversations.at(-1)!
       const size = 777

@@ -254,7 +254,11 @@ export function makeCrowd(options: CrowdOptions): Crowd {
           if (over?.keeps(conv, seq) ?? true) lost.push(message)
         }
       }
-      for (const message of lost) await own.deliver([message])
+      for (const message of lost) {
+        const { conv, from, clientId } = message
+        history.record({ proc: `${name}-p`, type: 'info', f: 'again', conv, from, clientId })
+        await own.deliver([message])
+      }
       // By now their targets have the ids that changes must name.
       return lost.length + (mix ? await mix.sendAgain(await everything()) : 0)
     },
