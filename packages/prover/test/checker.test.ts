@@ -260,5 +260,7 @@ t.test('after a lost tail a message stands where its sender put it again, and th
   })
   const first = withPlan(during, { voids: true, tailLost: true, devices: { ...PLAN.devices, 'bob/new': 'later' } })
   t.same(broken(first), [])
+  const undeclared = altered(first, ({ f }) => f === 'void', { range: [5, 8] })
+  t.same(broken(undeclared), ['no hole'], 'where it stood first, nobody says that it is void')
   t.notSame(broken(withPlan(lines, { voids: true })), [], 'in any other run that is a breach')
 })

@@ -158,13 +158,12 @@ export const noHole: Rule = {
   name: 'no hole',
   promise: 'every seq from the start to the head is an entry or a declared void',
   *check(indexed) {
-    const accepted = groupBy(
-      [...indexed.sends.values()].flatMap(({ conv, accepted }) => accepted.map(({ seq }) => ({ conv, seq }))),
-      ({ conv }) => conv,
-    )
+    const sends = groupBy(indexed.sends.values(), ({ conv }) => conv)
     for (const { place, conv, held, start } of entitled(indexed)) {
-      const seqs = [...held.entries, ...(accepted.get(conv) ?? [])].map(({ seq }) => seq)
-      // What is missing and was accepted is the other rule's.
+      // What was accepted and is missing altogether is the other rule's; what stands elsewhere has left a seq that must be declared.
+      const there = new Set(held.entries.map((seen) => keyOf(conv, seen.from, seen.clientId)))
+      const missing = (sends.get(conv) ?? []).filter(({ key }) => !there.has(key)).flatMap(({ accepted }) => accepted)
+      const seqs = [...held.entries, ...missing].map(({ seq }) => seq)
       const holes = holesIn(start + 1, indexed.heads.get(conv) ?? 0, seqs, held.voids)
       if (holes.length > 0) yield `${place.name} has nothing at seq ${told(holes)} of ${conv}`
       if (start === 0 || place.kind !== 'device') continue
