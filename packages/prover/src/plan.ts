@@ -4,6 +4,8 @@ export interface Plan {
   seed: number
   /** Conversation to the users who may see it. */
   members: Record<string, string[]>
+  /** Who sends for the prover and its faults: no part of the crowd. */
+  prober: string
   /** `<user>/<device>` to where it begins: at the first entry, or after what the user has acknowledged when it first came. */
   devices: Record<string, 'first' | 'later'>
   /** A generation may change or an operator act: then seqs may be declared void. */

@@ -2,7 +2,7 @@
 import t from 'tap'
 import { RULES } from '../src/index.js'
 import { CHANGE_BREACHES, goodChanges, OTHER_BREACHES } from './change-histories.js'
-import { altered, at, broken, CONV, good, type Line, PLAN, verdictOf, without, withPlan } from './histories.js'
+import { altered, at, broken, CONV, good, type Line, lasting, PLAN, verdictOf, without, withPlan } from './histories.js'
 
 t.test('a good history breaks no rule, and its figures are right', async (t) => {
   const { violations, figures, faults } = verdictOf(good())
@@ -166,11 +166,15 @@ const BREACHES: Record<string, { what: string; lines: Line[]; also?: string[] }[
     { what: 'never', lines: without(good(), (line) => line.mono === 310) },
   ],
   available: [
+    { what: 'nothing sent meanwhile was accepted', lines: lasting(430, 5_000) },
+    { what: 'one only', lines: lasting(330, 5_000) },
+    { what: 'after a death, until it is over', lines: lasting(430, 440, 5_000) },
+    { what: 'nothing but what the prover sends itself', lines: withPlan(lasting(130, 5_000), { prober: 'ann' }) },
     {
-      what: 'nothing accepted meanwhile',
-      lines: altered(good(), (line) => line.mono === 300 || line.mono === 310, { mono: 140 }).sort(
-        (a, b) => a.mono - b.mono,
-      ),
+      what: 'nothing that was sent meanwhile was answered before it was healed',
+      lines: altered(lasting(130, 1_500), (line) => line.f === 'send' && line.type === 'ok' && line.seq! > 1, {
+        mono: 1_600,
+      }).sort((a, b) => a.mono - b.mono),
     },
   ],
   bounded: [
@@ -234,6 +238,12 @@ t.test(
     t.same(broken(withPlan([...gone, refused], lost)), [], 'the second time it is refused')
   },
 )
+
+t.test('sends during a fault are accepted: while it lasts, and until a death is over', async (t) => {
+  t.same(broken(lasting(130, 5_000)), [])
+  t.same(broken(lasting(130, 140, 5_000)), [])
+  t.same(broken(lasting(4_900, 5_000)), [], 'what is proven at its end began with its injection')
+})
 
 t.test('an unknown outcome may be either', async (t) => {
   const unknown = altered(good(), (line) => line.f === 'send' && line.type === 'ok' && line.seq === 3, { type: 'info' })

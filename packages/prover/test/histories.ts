@@ -5,6 +5,7 @@ export const CONV = 'dm:ann:bob'
 export const PLAN: Plan = {
   seed: 1,
   members: { [CONV]: ['ann', 'bob'] },
+  prober: 'probe',
   devices: { 'ann/web': 'first', 'bob/phone': 'first', 'bob/new': 'later', 'eve/phone': 'first' },
   voids: false,
   tailLost: false,
@@ -72,6 +73,15 @@ export function good(): Line[] {
 }
 
 export const verdictOf = (lines: Line[]) => check(lines.map((line): HistoryEvent => ({ run: 'r', ...line })))
+
+/** The fault is proven, healed and over at these times. */
+export const lasting = (bitAt: number, healedAt: number, recoveredAt = healedAt + 10): Line[] => {
+  const times: Record<string, number> = { bit: bitAt, heal: healedAt, recovered: recoveredAt }
+  return good()
+    .map((line): Line => (line.f === 'fault' ? { ...line, mono: times[phaseOf(line)] ?? line.mono } : line))
+    .sort((a, b) => a.mono - b.mono)
+}
+const phaseOf = ({ data }: Line): string => (data as { phase: string }).phase
 
 /** @returns the names of the rules that are broken */
 export const broken = (lines: Line[]): string[] =>

@@ -12,6 +12,7 @@ export interface FaultRun {
   available: boolean
   tailLost: boolean
   bit: string | undefined
+  bitAt: number | undefined
   failure: string | undefined
   recoveryMs: number | undefined
   recoveredAt: number | undefined
@@ -32,6 +33,7 @@ export function addFault(indexed: Pick<Indexed, 'faults' | 'poison' | 'poisonNam
       available: line.available ?? false,
       tailLost: line.tailLost ?? false,
       bit: undefined,
+      bitAt: undefined,
       failure: undefined,
       recoveryMs: undefined,
       recoveredAt: undefined,
@@ -42,7 +44,10 @@ export function addFault(indexed: Pick<Indexed, 'faults' | 'poison' | 'poisonNam
     if (event.seq !== undefined) indexed.poison.add(`${event.conv} ${event.seq}`)
     for (const name of [event.clientId, event.id]) if (name) indexed.poisonNames.add(name)
   } else if (last) {
-    if (line.phase === 'bit') last.bit = event.detail ?? ''
+    if (line.phase === 'bit') {
+      last.bit = event.detail ?? ''
+      last.bitAt = event.mono
+    }
     if (line.phase === 'heal') last.healedAt = event.mono
     if (line.phase === 'failed') last.failure = event.detail ?? ''
     if (line.phase === 'recovered') {

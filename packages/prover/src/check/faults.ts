@@ -1,4 +1,5 @@
 /** The rules about the run itself: that the faults were real, that it recovered in time, and that it proves something. Pure. */
+import type { FaultRun } from './fault-runs.js'
 import type { Rule } from './rule.js'
 
 export const bit: Rule = {
@@ -29,12 +30,28 @@ export const recovery: Rule = {
 export const available: Rule = {
   name: 'available',
   promise: 'sends are accepted during a fault that must not stop them',
-  *check({ faults, messages }) {
-    const times = messages.flatMap(({ accepted }) => accepted.map(({ mono }) => mono))
-    for (const { row, name, available, injectedAt, recoveredAt } of faults)
-      if (available && recoveredAt !== undefined && !times.some((at) => at > injectedAt && at < recoveredAt))
-        yield `nothing was accepted during ${row} ${name}`
+  *check({ faults, messages, plan }) {
+    const crowd = messages.filter(({ proc, accepted }) => proc !== plan.prober && accepted.length > 0)
+    for (const fault of faults) {
+      const stretch = fault.available ? harmful(fault) : undefined
+      if (!stretch) continue
+      const [from, to] = stretch
+      // One may have been lucky.
+      if (crowd.filter(({ invokedAt, accepted }) => invokedAt > from && accepted[0]!.mono < to).length < 2)
+        yield `nothing that was sent during ${fault.row} ${fault.name} was accepted meanwhile`
+    }
   },
+}
+
+/** Less than a second without an answer is no outage. */
+const LEAST_MS = 1_000
+
+/** From the proof to healing; to recovery, where a fault is over as soon as it is done, as a death is. Some are proven only when they end. */
+function harmful({ injectedAt, bitAt, healedAt, recoveredAt }: FaultRun): [number, number] | undefined {
+  if (healedAt === undefined || recoveredAt === undefined) return undefined
+  const end = healedAt - injectedAt < LEAST_MS ? recoveredAt : healedAt
+  const from = bitAt !== undefined && end - bitAt >= LEAST_MS ? bitAt : injectedAt
+  return end - from < LEAST_MS ? undefined : [from, end]
 }
 
 export const notVacuous: Rule = {

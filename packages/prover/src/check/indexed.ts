@@ -21,6 +21,8 @@ export interface Seen {
 /** One message, change or push of one sender, over all its attempts. */
 export interface Send {
   key: string
+  /** Who tells of it first. */
+  proc: string
   /** Undefined for a message. */
   doing: Doing | undefined
   conv: string
@@ -180,13 +182,13 @@ function raise(indexed: Indexed, conv: string, seq: number): void {
 }
 
 function addSend(indexed: Indexed, event: HistoryEvent): void {
-  const { conv = '', from = '', clientId = '', bodyHash = '', type, mono } = event
+  const { proc, conv = '', from = '', clientId = '', bodyHash = '', type, mono } = event
   const doing = event.data as Doing | undefined
   const key = keyOf(conv, from, clientId)
   let send = indexed.sends.get(key)
   if (!send) {
     const told = { accepted: [], refused: 0, unknown: 0, again: [], codes: [] }
-    send = { key, doing, conv, from, clientId, bodyHash, invokedAt: mono, ...told }
+    send = { key, proc, doing, conv, from, clientId, bodyHash, invokedAt: mono, ...told }
     indexed.sends.set(key, send)
   }
   if (type === 'ok') {

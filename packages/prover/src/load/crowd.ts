@@ -39,7 +39,7 @@ export interface Crowd {
   readonly feeds: readonly Feed[]
   readonly devices: readonly Device[]
   readonly users: readonly string[]
-  plan(rest: Omit<Plan, 'seed' | 'members' | 'devices'>): Plan
+  plan(rest: Omit<Plan, 'seed' | 'members' | 'prober' | 'devices'>): Plan
   start(): Promise<void>
   /** Messages answered so far. */
   counts(): Counts
@@ -69,6 +69,7 @@ export function makeCrowd(options: CrowdOptions): Crowd {
   const conversations = makeConversations(name, options.conversations, chance)
   const users = [...new Set(conversations.flatMap((one) => one.users))].sort()
   const strangers = [`${name}-s0`]
+  const prober = `${name}-p`
   const feeds: Feed[] = options.changes && target.service ? users.map((user) => feedFor(user, chance)) : []
   const canaries = new Map([...conversations, ...feeds].map(({ canary, conv }) => [canary, conv]))
   const begins: Plan['devices'] = {}
@@ -78,7 +79,7 @@ export function makeCrowd(options: CrowdOptions): Crowd {
   const senders: Sender[] = []
   const senderOf = (way: Way): Sender =>
     new Sender({
-      name: `${name}-p`,
+      name: prober,
       way,
       target,
       history,
@@ -173,7 +174,7 @@ export function makeCrowd(options: CrowdOptions): Crowd {
     const left = (): number => withinMs - (performance.now() - began)
     const record = (type: 'invoke' | 'ok' | 'fail' | 'info', more: object = {}): void => {
       const { conv, from, clientId, bodyHash } = message
-      history.record({ proc: `${name}-p`, type, f: 'send', conv, from, clientId, bodyHash, ...more })
+      history.record({ proc: prober, type, f: 'send', conv, from, clientId, bodyHash, ...more })
     }
     for (let attempt = 0; ; attempt++) {
       record('invoke')
@@ -207,6 +208,7 @@ export function makeCrowd(options: CrowdOptions): Crowd {
     plan: (rest) => ({
       seed,
       members: Object.fromEntries([...conversations, ...feeds].map(({ conv, users: who }) => [conv, [...who]])),
+      prober,
       devices: begins,
       ...rest,
     }),
@@ -256,7 +258,7 @@ export function makeCrowd(options: CrowdOptions): Crowd {
       }
       for (const message of lost) {
         const { conv, from, clientId } = message
-        history.record({ proc: `${name}-p`, type: 'info', f: 'again', conv, from, clientId })
+        history.record({ proc: prober, type: 'info', f: 'again', conv, from, clientId })
         await own.deliver([message])
       }
       // By now their targets have the ids that changes must name.
