@@ -64,6 +64,13 @@ export async function settle(cluster: Cluster, withinMs: number): Promise<string
   return done ? undefined : left
 }
 
+/** Tells that the end itself failed, as a fault that could not be mended. */
+export function failEnd(history: History, name: string, detail: string): void {
+  const line = { row: 'end', name }
+  history.record({ proc: 'prover', type: 'info', f: 'fault', data: { ...line, phase: 'inject' } })
+  history.record({ proc: 'prover', type: 'fail', f: 'fault', detail, data: { ...line, phase: 'failed' } })
+}
+
 /** Reads every place into the history. What cannot be read is missing there, and the checker says so. */
 export async function readAll(cluster: Cluster, crowd: Crowd, target: Target, history: History, withinMs: number) {
   for (const device of crowd.devices) device.stay()
@@ -74,12 +81,23 @@ export async function readAll(cluster: Cluster, crowd: Crowd, target: Target, hi
   )
   await readMysql(cluster, crowd, history)
   await readDead(cluster, history)
-  const heads = headsOf(history)
-  const caughtUp = (devices: readonly Device[]): boolean =>
-    devices.every((device) => [...device.options.mine].every((conv) => device.reached(conv) >= (heads.get(conv) ?? 0)))
-  await within(() => caughtUp(crowd.devices), withinMs)
-  await readFresh(crowd, target, history, caughtUp, withinMs)
+  await catchUp(crowd.devices, history, withinMs)
+  await readFresh(crowd, target, history, withinMs)
   lookForCanaries(cluster, crowd, history)
+}
+
+/** Waits until each device has shown all that the final reads know of; one that does not get there is told of. */
+export async function catchUp(
+  devices: readonly Pick<Device, 'proc' | 'options' | 'reached'>[],
+  history: History,
+  withinMs: number,
+): Promise<void> {
+  const heads = headsOf(history)
+  const behind = () =>
+    devices.filter((device) => [...device.options.mine].some((conv) => device.reached(conv) < (heads.get(conv) ?? 0)))
+  if (await within(() => behind().length === 0, withinMs)) return
+  const names = behind().map(({ proc }) => proc)
+  failEnd(history, 'every device has caught up', `not in ${withinMs} ms: ${names.join(', ')}`)
 }
 
 const headsOf = ({ events }: History): Map<string, number> => {
@@ -181,13 +199,7 @@ async function readDead({ redis, keys, partitions }: Cluster, history: History):
 }
 
 /** One device per user that nobody has seen, from the oldest entry on. */
-async function readFresh(
-  { users, devices }: Crowd,
-  target: Target,
-  history: History,
-  caughtUp: (devices: readonly Device[]) => boolean,
-  withinMs: number,
-): Promise<void> {
+async function readFresh({ users, devices }: Crowd, target: Target, history: History, withinMs: number): Promise<void> {
   const fresh = users.map((user) => {
     const like = devices.find(({ options }) => options.user === user)!.options
     const { leaves: _, resumes: __, ...options } = like
@@ -200,7 +212,7 @@ async function readFresh(
       history: relabelled(history, `fresh:${user}`),
     })
   })
-  await within(() => caughtUp(fresh), withinMs)
+  await catchUp(fresh, history, withinMs)
   await Promise.all(fresh.map((device) => device.stop()))
   for (const device of fresh)
     for (const conv of device.options.mine)

@@ -5,7 +5,7 @@ import { type AppName, residentBytes } from './cluster/app.js'
 import { type Cluster, startCluster } from './cluster/cluster.js'
 import type { RedisKind } from './cluster/redis.js'
 import type { Fault } from './faults/fault.js'
-import { readAll, settle } from './final.js'
+import { failEnd, readAll, settle } from './final.js'
 import { History } from './history.js'
 import { chanceOf } from './load/chance.js'
 import { type Crowd, makeCrowd } from './load/crowd.js'
@@ -157,11 +157,7 @@ async function finish(cluster: Cluster, crowd: Crowd, history: History, options:
     for (let round = 0; round < RESEND_ROUNDS && (await crowd.sendAgain()) > 0; round++) await settle(cluster, finishMs)
     left = await settle(cluster, finishMs)
   }
-  if (left !== undefined) {
-    const line = { row: 'end', name: 'everything is settled' }
-    history.record({ proc: 'prover', type: 'info', f: 'fault', data: { ...line, phase: 'inject' } })
-    history.record({ proc: 'prover', type: 'fail', f: 'fault', detail: left, data: { ...line, phase: 'failed' } })
-  }
+  if (left !== undefined) failEnd(history, 'everything is settled', left)
   say('reading everything')
   await readAll(cluster, crowd, cluster, history, finishMs)
 }
