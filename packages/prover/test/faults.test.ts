@@ -1,6 +1,19 @@
 /** The faults themselves, without a cluster: which share one, and what they take for a proof. */
+import { once } from 'node:events'
+import { type AddressInfo, connect, createServer } from 'node:net'
 import t from 'tap'
-import { byCluster, chooseFaults } from '../src/index.js'
+import { startProxy } from '../src/cluster/proxy.js'
+import { byCluster, chooseFaults, type FaultContext } from '../src/index.js'
+
+/** Does a fault, without any time, on a cluster that is not there. @returns its proofs */
+async function proofsOf(row: string, over: object): Promise<string[]> {
+  const proofs: string[] = []
+  const context = { hold: async () => undefined, bit: (proof: string) => proofs.push(proof), ...over }
+  await chooseFaults(row)
+    .find((fault) => fault.row === row)!
+    .run(context as unknown as FaultContext)
+  return proofs
+}
 
 t.test('what may be forgotten by one fault excuses nothing under another', async (t) => {
   const all = chooseFaults('all')
@@ -18,4 +31,46 @@ t.test('what may be forgotten by one fault excuses nothing under another', async
     'a row that is poison is judged with the others',
   )
   t.match(byCluster([]), [{ name: 'one', faults: [] }])
+})
+
+t.test('what was so before is no proof', async (t) => {
+  const link = (cuts: number) => {
+    const counters = { cut: 5, slowed: 70 }
+    return { counters, harm: () => undefined, cut: () => (counters.cut += cuts) }
+  }
+  const on = (cuts: number) => ({ cluster: { links: () => [link(cuts)] } })
+  t.same(await proofsOf('14b', on(0)), [], 'nothing was there to be cut')
+  t.same(await proofsOf('14b', on(1)), ['10 connections cut'])
+  t.same(await proofsOf('14c', on(0)), [], 'nothing came that had to wait')
+  const flapping = (code: number) => {
+    const closes = [4409]
+    const device = { closes, options: { user: 'ann', name: 'web' }, drop: () => closes.push(code) }
+    return { crowd: { devices: [device] }, cluster: { nodes: ['ws://127.0.0.1:1'], token: () => '' } }
+  }
+  t.same(await proofsOf('40', flapping(1006)), [], 'no twin has replaced it since')
+  t.same(await proofsOf('40', flapping(4409)), ['10 closes, 10 of them 4409'])
+})
+
+t.test('a link tells what its rate has made wait', async (t) => {
+  const server = createServer((socket) => socket.resume())
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const proxy = await startProxy((server.address() as AddressInfo).port)
+  const socket = connect(proxy.port, '127.0.0.1').on('error', () => undefined)
+  t.teardown(async () => {
+    socket.destroy()
+    await proxy.close()
+    server.close()
+  })
+  const pass = async (text: string): Promise<void> => {
+    const { passed } = proxy.counters
+    socket.write(text)
+    while (proxy.counters.passed - passed < text.length) await new Promise((resolve) => setTimeout(resolve, 1))
+  }
+  await pass('a'.repeat(1_000))
+  t.equal(proxy.counters.slowed, 0)
+  proxy.harm({ rate: 10_000 })
+  await pass('b'.repeat(1_000))
+  await pass('c'.repeat(1_000))
+  t.equal(proxy.counters.slowed, 1_000, 'the second')
 })

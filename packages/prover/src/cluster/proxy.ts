@@ -11,6 +11,8 @@ export interface ProxyCounters {
   passed: number
   /** Bytes that were held back at some time. */
   held: number
+  /** Bytes that waited because of the rate. */
+  slowed: number
   /** Bytes that never arrived. */
   dropped: number
   /** Connections that were cut by us. */
@@ -79,7 +81,7 @@ interface Direction {
 /** @param target port on this machine that is passed on to */
 export async function startProxy(target: number): Promise<LinkProxy> {
   let harm: Harm = { ...HEALTHY }
-  const counters: ProxyCounters = { connections: 0, passed: 0, held: 0, dropped: 0, cut: 0, refused: 0 }
+  const counters: ProxyCounters = { connections: 0, passed: 0, held: 0, slowed: 0, dropped: 0, cut: 0, refused: 0 }
   const pairs = new Set<Pair>()
 
   const server = createServer({ allowHalfOpen: true }, (client) => {
@@ -152,6 +154,7 @@ export async function startProxy(target: number): Promise<LinkProxy> {
         )
         return
       }
+      if (way.freeAt > first.due) counters.slowed += first.chunk.length
       way.queue.shift()
       way.bytes -= first.chunk.length
       if (harm.rate > 0) way.freeAt = Math.max(now, way.freeAt) + (first.chunk.length / harm.rate) * 1_000

@@ -214,10 +214,9 @@ export const mysqlFaults: Fault[] = [
         const kept = await c.crowd.send(quiet, { size: 12_000 + size })
         c.poison({ conv: quiet.conv, seq: kept.seq, clientId: kept.message.clientId, id: kept.id })
         const dead = c.cluster.keys.dead(c.cluster.keys.partitionOf(quiet.conv), 'persist')
-        const before = 0
-        await within(async () => (await c.cluster.redis.xlen(dead)) > before, 20_000)
-        const letters = await c.cluster.redis.xlen(dead)
-        if (letters > 0) c.bit(`${letters} dead letter for seq ${kept.seq} of ${quiet.conv}`)
+        const isThere = async (): Promise<boolean> =>
+          (await c.cluster.redis.xrange(dead, '-', '+')).some(([, fields]) => fields.includes(kept.id))
+        if (await within(isThere, 20_000)) c.bit(`a dead letter for seq ${kept.seq} of ${quiet.conv}`)
       } finally {
         await c.cluster.sql('ALTER TABLE entries DROP CONSTRAINT prover_size')
       }

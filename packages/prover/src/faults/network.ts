@@ -17,6 +17,8 @@ async function loseReplies(c: FaultContext, links: readonly LinkProxy[], word: s
 const cutBy = (links: readonly LinkProxy[]): number => links.reduce((sum, { counters }) => sum + counters.cut, 0)
 const heldBy = (links: readonly LinkProxy[]): number => links.reduce((sum, { counters }) => sum + counters.held, 0)
 
+const slowedBy = (links: readonly LinkProxy[]): number => links.reduce((sum, { counters }) => sum + counters.slowed, 0)
+
 async function holding(c: FaultContext, links: readonly LinkProxy[], harm: object, ms: number): Promise<void> {
   const before = heldBy(links)
   for (const link of links) link.harm(harm)
@@ -61,11 +63,12 @@ export const networkFaults: Fault[] = [
     available: true,
     async run(c) {
       const links = c.cluster.links('connect', 'workers')
+      const before = cutBy(links)
       for (let i = 0; i < 10; i++) {
         for (const link of links) link.cut()
         await c.hold(400)
       }
-      c.bit(`${cutBy(links)} connections cut`)
+      if (cutBy(links) > before) c.bit(`${cutBy(links) - before} connections cut`)
     },
   },
   {
@@ -73,7 +76,13 @@ export const networkFaults: Fault[] = [
     name: 'worker to node at 32 KiB a second',
     boundMs: 15_000,
     available: true,
-    run: (c) => holding(c, c.cluster.links('connect', 'workers'), { rate: 32 * 1024, delayMs: 1 }, 6_000),
+    async run(c) {
+      const links = c.cluster.links('connect', 'workers')
+      const before = slowedBy(links)
+      for (const link of links) link.harm({ rate: 32 * 1024 })
+      await c.hold(6_000)
+      if (slowedBy(links) > before) c.bit(`${slowedBy(links) - before} bytes had to wait for their turn`)
+    },
   },
   {
     row: '18',
