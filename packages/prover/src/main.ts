@@ -22,6 +22,9 @@ const LEAST_PER_FAULT = 30
 /** Of each simulator, where all faults are asked for: half a minute beside them. */
 const FEW_SCHEDULES = 10_000
 
+/** Of a process that does not wait for its end any more. */
+const INTERRUPTED = 130
+
 /** @returns the exit status: 0 when every promise was kept */
 export async function prove(args: string[]): Promise<number> {
   const given = read(args)
@@ -40,7 +43,11 @@ export async function prove(args: string[]): Promise<number> {
   for (const { row, name } of chosen.filter((fault) => !isPossible(fault)))
     say(`${row}: ${name}: left out, for it takes a file system of its own, and this process may not mount one`)
   const interrupt = new AbortController()
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => interrupt.abort())
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.on(name, () => {
+      if (interrupt.signal.aborted) process.exit(INTERRUPTED)
+      interrupt.abort()
+    })
   const broken = await simulated({ schedules, seed, folder, say, signal: interrupt.signal }, given.markdown)
   // Schedules without faults: no cluster is needed.
   if (given.schedules !== undefined && given.faults === undefined) return broken === 0 ? 0 : 1

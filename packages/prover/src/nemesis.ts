@@ -6,10 +6,12 @@ import type { Chance } from './load/chance.js'
 import type { Crowd } from './load/crowd.js'
 import type { Message } from './load/message.js'
 import type { FaultLine } from './plan.js'
-import { pause, within } from './until.js'
+import { inTime, pause, within } from './until.js'
 
 /** Beyond the bound, the wait goes on for this long, so that the figure is known. */
 const PATIENCE_MS = 30_000
+/** No fault takes that long by itself. */
+const LONGEST_MS = 120_000
 
 export interface Nemesis {
   strike(fault: Fault): Promise<void>
@@ -24,11 +26,13 @@ export function createNemesis(deps: {
   pace: number
   slack: number
   say(line: string): void
+  signal?: AbortSignal | undefined
 }): Nemesis {
-  const { cluster, crowd, history, chance, pace, slack, say } = deps
+  const { cluster, crowd, history, chance, pace, slack, say, signal } = deps
 
   return {
     async strike(fault) {
+      const patience = fault.boundMs * slack + PATIENCE_MS
       const { row, name, boundMs, available, tailLost = false } = fault
       const tell = (phase: FaultLine['phase'], more: Partial<FaultLine> = {}, draft: object = {}): void => {
         const data: FaultLine = { row, name, phase, ...more }
@@ -50,7 +54,6 @@ export function createNemesis(deps: {
         },
         async recovered() {
           context.healed()
-          const patience = boundMs * slack + PATIENCE_MS
           const fresh = await crowd.probe(patience)
           recovered = true
           if (fresh === undefined) tell('failed', {}, { detail: 'no fresh message came through' })
@@ -67,12 +70,13 @@ export function createNemesis(deps: {
       say(`${row}: ${name}`)
       tell('inject', { available, tailLost, boundMs })
       try {
-        await fault.run(context)
+        // A product that never answers must not hang the prover: recovery is waited for twice, accepted and stored.
+        await inTime('the fault', fault.run(context), LONGEST_MS * Math.max(pace, 1) + 2 * patience, signal)
       } catch (error) {
         tell('failed', {}, { detail: error instanceof Error ? error.message : String(error) })
       }
       await mend(cluster)
-      if (!recovered) await context.recovered()
+      if (!recovered && !signal?.aborted) await context.recovered()
     },
   }
 }

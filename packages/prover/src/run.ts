@@ -11,7 +11,7 @@ import { chanceOf } from './load/chance.js'
 import { type Crowd, makeCrowd } from './load/crowd.js'
 import { createNemesis } from './nemesis.js'
 import type { Rewrite } from './rewrite/rewrite.js'
-import { pause } from './until.js'
+import { inTime, pause } from './until.js'
 
 export interface RunOptions {
   seed: number
@@ -134,7 +134,7 @@ function sample(cluster: Cluster, history: History): void {
 async function strikeAll(cluster: Cluster, crowd: Crowd, history: History, options: ProveOptions): Promise<void> {
   const { faults, seed, minutes, pace, slack, say, signal } = options
   const chance = chanceOf(seed + 1)
-  const nemesis = createNemesis({ cluster, crowd, history, chance, pace, slack, say })
+  const nemesis = createNemesis({ cluster, crowd, history, chance, pace, slack, say, signal })
   const end = performance.now() + minutes * 60_000
   await pause(options.calmMs ?? CALM_MS)
   for (const fault of faults) {
@@ -149,12 +149,13 @@ async function strikeAll(cluster: Cluster, crowd: Crowd, history: History, optio
 }
 
 async function finish(cluster: Cluster, crowd: Crowd, history: History, options: ProveOptions): Promise<void> {
-  const { finishMs, say } = options
+  const { finishMs, say, signal } = options
+  const again = (): Promise<number> => inTime('sending again', crowd.sendAgain(), finishMs, signal)
   say('no more messages; waiting until everything is settled')
   await crowd.finish(finishMs)
   let left = await settle(cluster, finishMs)
   if (options.faults.some(({ tailLost }) => tailLost)) {
-    for (let round = 0; round < RESEND_ROUNDS && (await crowd.sendAgain()) > 0; round++) await settle(cluster, finishMs)
+    for (let round = 0; round < RESEND_ROUNDS && (await again()) > 0; round++) await settle(cluster, finishMs)
     left = await settle(cluster, finishMs)
   }
   if (left !== undefined) failEnd(history, 'everything is settled', left)

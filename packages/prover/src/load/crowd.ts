@@ -242,7 +242,7 @@ export function makeCrowd(options: CrowdOptions): Crowd {
     },
     addDevice,
     async finish(withinMs) {
-      await Promise.all([...senders.map((sender) => sender.finish(withinMs)), mix?.finish(withinMs)])
+      await Promise.all([...senders, own, batches, mix].map((one) => one?.finish(withinMs)))
     },
     async sendAgain() {
       const kept = new Map(
@@ -266,7 +266,7 @@ export function makeCrowd(options: CrowdOptions): Crowd {
     },
     async stop() {
       await Promise.all(stops.map((stop) => stop()))
-      await Promise.all([...senders.map((sender) => sender.finish(0)), mix?.finish(0)])
+      await Promise.all([...senders, own, batches, mix].map((one) => one?.finish(0)))
       await Promise.all(devices.map((device) => device.stop()))
     },
   }

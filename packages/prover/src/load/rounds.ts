@@ -8,6 +8,8 @@ export class Rounds {
   #stopping = false
   #givenUp = false
   #running: Promise<void> | undefined
+  /** Calls on their way, also such as no round has made. */
+  readonly #calls = new Set<Promise<void>>()
 
   constructor(private readonly chance: Chance) {}
 
@@ -27,12 +29,22 @@ export class Rounds {
     const timer = setTimeout(() => {
       this.#givenUp = true
     }, withinMs)
-    await this.#running
+    await Promise.allSettled([this.#running, ...this.#calls])
     clearTimeout(timer)
   }
 
   /** @param attempt tells whether there is nothing more to be done */
   async untilAnswered(attempt: (n: number) => Promise<boolean>): Promise<void> {
+    const call = this.#attempts(attempt)
+    this.#calls.add(call)
+    try {
+      await call
+    } finally {
+      this.#calls.delete(call)
+    }
+  }
+
+  async #attempts(attempt: (n: number) => Promise<boolean>): Promise<void> {
     for (let n = 0; !(await attempt(n)) && !this.#givenUp; n++)
       await pause(this.chance.between(10, Math.min(WAIT.firstMs * 2 ** n, WAIT.mostMs)))
   }
