@@ -126,7 +126,7 @@ test('the middle run is shown, whatever their order', async (t) => {
 
 test('CPU time is read from a stat line whose name holds blanks and parentheses', async (t) => {
   const stat = '4711 (redis server) x)) S 1 4711 4711 0 -1 4194560 900 0 0 0 250 50 7 8 20 0 4 0 12345 1000 200'
-  t.equal(parseCpuUs(stat), 3_000_000)
+  t.equal(parseCpuUs(stat), 3_150_000, 'with that of its children that have ended')
 })
 
 test('resident memory is read from a status file', async (t) => {

@@ -9,11 +9,15 @@ const TICK_US = 10_000
 /** Microseconds by process name. */
 export type CpuTimes = Record<string, number>
 
-/** The time a process has run, in user and in system mode, from the text of /proc/<pid>/stat. */
+/**
+ * The time a process has run, in user and in system mode, from the text of /proc/<pid>/stat. With that of its children that have ended: Redis
+ * has its append-only file written anew by one.
+ */
 export function parseCpuUs(stat: string): number {
   // The name in parentheses may hold blanks and parentheses itself: count from the last one.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-  return (Number(fields[11]) + Number(fields[12])) * TICK_US
+  const [user, system, userOfEnded, systemOfEnded] = fields.slice(11, 15).map(Number)
+  return (user! + system! + userOfEnded! + systemOfEnded!) * TICK_US
 }
 
 /** Resident memory in KiB, from the text of /proc/<pid>/status. */
