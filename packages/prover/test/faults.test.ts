@@ -1,8 +1,12 @@
 /** The faults themselves, without a cluster: which share one, and what they take for a proof. */
 import { once } from 'node:events'
+import { existsSync, readFileSync } from 'node:fs'
 import { type AddressInfo, connect, createServer } from 'node:net'
+import { join } from 'node:path'
+import { checkout } from '@tidings/infra'
 import t from 'tap'
 import { startProxy } from '../src/cluster/proxy.js'
+import { NOT_HERE } from '../src/faults/all.js'
 import { byCluster, chooseFaults, type FaultContext } from '../src/index.js'
 
 /** Does a fault, without any time, on a cluster that is not there. @returns its proofs */
@@ -73,4 +77,13 @@ t.test('a link tells what its rate has made wait', async (t) => {
   await pass('b'.repeat(1_000))
   await pass('c'.repeat(1_000))
   t.equal(proxy.counters.slowed, 1_000, 'the second')
+})
+
+t.test('what is not here is tested where it says, and is told in docs/proving.md', async (t) => {
+  const page = readFileSync(join(checkout, 'docs/proving.md'), 'utf8')
+  for (const [row, why] of Object.entries(NOT_HERE)) {
+    const [file] = /packages\/\S+/.exec(why) ?? []
+    t.ok(file === undefined ? why.endsWith('no test does that') : existsSync(join(checkout, file)), `row ${row}`)
+    t.ok(file === undefined || page.includes(`\`${file}\``), `row ${row} in the page`)
+  }
 })
