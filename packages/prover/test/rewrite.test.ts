@@ -6,7 +6,7 @@ import { pathToFileURL } from 'node:url'
 import { checkout } from '@tidings/infra'
 import t from 'tap'
 import { LAST_FIELD } from '../src/faults/versions.js'
-import { BUGS, FAULTS } from '../src/index.js'
+import { BUGS, FAULTS, RULES } from '../src/index.js'
 import { applyRewrites, rewriteArgs } from '../src/rewrite/rewrite.js'
 
 t.test('a module is loaded with its change, in that process alone', async (t) => {
@@ -37,4 +37,9 @@ t.test('what another version would write differently is written in append.lua', 
 
 t.test('a row is named once', async (t) => {
   t.equal(new Set(FAULTS.map(({ row }) => row)).size, FAULTS.length)
+})
+
+t.test('each bug names the rules that have to see it', async (t) => {
+  const rules = RULES.map(({ name }) => name)
+  for (const bug of BUGS) t.ok(bug.rules.length > 0 && bug.rules.every((rule) => rules.includes(rule)), bug.name)
 })

@@ -8,6 +8,8 @@ export interface Bug {
   what: string
   app: AppName
   rewrites: Rewrite[]
+  /** The rules that have to see it: one of them must. Any other breach may be the machine's. */
+  rules: readonly string[]
   /** Row of the fault under which it shows. */
   row: string
   /** It shows only when nothing else makes a node look at the heads: some seconds after the last device has come. */
@@ -32,6 +34,7 @@ export const BUGS: readonly Bug[] = [
         async pushLater(whole) {`,
       },
     ],
+    rules: ['bit'],
     row: '6',
     quietFirst: true,
   },
@@ -42,6 +45,7 @@ export const BUGS: readonly Bug[] = [
     rewrites: [
       { module: moduleUrl('apps/connect/dist/src/open.js'), find: 'deps.sweep.soon(RECHECK_MS);', replace: '' },
     ],
+    rules: ['bit'],
     row: '34b',
     quietFirst: true,
   },
@@ -59,6 +63,7 @@ export const BUGS: readonly Bug[] = [
             const mark = await redis.get(keys.mark(partition, 'persist'));`,
       },
     ],
+    rules: ['accepted'],
     row: '28b',
     quietFirst: false,
   },
@@ -79,6 +84,7 @@ export const BUGS: readonly Bug[] = [
             .catch(() => ({ rows: [], voids: [], complete: true }))`,
       },
     ],
+    rules: ['honest pages'],
     row: '28c',
     quietFirst: false,
   },
@@ -93,6 +99,7 @@ export const BUGS: readonly Bug[] = [
         replace: "''",
       },
     ],
+    rules: ['once'],
     row: '2',
     quietFirst: false,
   },
@@ -107,6 +114,7 @@ export const BUGS: readonly Bug[] = [
         replace: "if (!change || change.type === 'recall' || change.seq >= entry.seq)",
       },
     ],
+    rules: ['recalled'],
     row: '2',
     quietFirst: false,
     changes: CHANGES,
@@ -122,6 +130,7 @@ export const BUGS: readonly Bug[] = [
         replace: "clientId === '' || item.change ? '' : digestsOf(item)",
       },
     ],
+    rules: ['once'],
     row: '3b',
     quietFirst: false,
     changes: CHANGES,
@@ -137,6 +146,7 @@ export const BUGS: readonly Bug[] = [
         replace: 'return entries;',
       },
     ],
+    rules: ['recalled', 'edited', 'reacted'],
     row: '2',
     quietFirst: false,
     changes: CHANGES,
