@@ -2,6 +2,7 @@ import { test } from 'tap'
 import { Checker, contentOf } from '../src/bench/checker.js'
 import { ratioOf, renderComparison } from '../src/bench/compare.js'
 import { parseBusyUs, parseCpuUs, parseOwnKib, parseResidentKib, perUnit, totalOf } from '../src/bench/cpu.js'
+import { lackOfRows } from '../src/bench/fanout.js'
 import type { LoadFigures, Run } from '../src/bench/figures.js'
 import { delayOf, openFiles } from '../src/bench/health.js'
 import { ioPerUnit, parseIo } from '../src/bench/io.js'
@@ -193,6 +194,12 @@ test('options name suites, in the order in which they run, and nothing unknown',
   t.same(parseOptions(['--suite', 'idle,direct', '--quick']).suites, ['direct', 'idle'])
   t.throws(() => parseOptions(['--suite', 'speed']), { message: /no suite "speed"/ })
   t.throws(() => parseOptions(['--fast']), { message: /npm run bench -- / })
+})
+
+test('a room of which MySQL lacks rows, or has too many, is a fault', async (t) => {
+  t.same(lackOfRows(7, 7), [])
+  t.same(lackOfRows(6, 7), ['MySQL has 6 rows of 7 accepted messages'])
+  t.equal(lackOfRows(8, 7).length, 1)
 })
 
 test('a message that was refused and is shown all the same is found', async (t) => {

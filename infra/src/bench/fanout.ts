@@ -10,7 +10,7 @@ import { headOf, Line } from './line.js'
 import { figuresOf, measureStretch } from './measure.js'
 import { type Order, TOKEN_LIFE_S } from './order.js'
 import { LatencyRecorder } from './statistics.js'
-import { StreamWatch } from './stored.js'
+import { countRows, StreamWatch } from './stored.js'
 
 const OPENING_AT_ONCE = 32
 /** Members that one call adds. */
@@ -48,6 +48,8 @@ export async function fanout(order: Order): Promise<FanoutOutcome> {
     // A connection on which nothing is asked for a minute is closed by the server.
     for (let i = 0; i < IN_FLIGHT; i++) lines.push(await Line.open(order.api.host, order.api.port))
     await audience.gather(lines[0]!)
+    await watch.settled()
+    const rowsBefore = await countRows(order.mysqlUrl, audience.conversation)
     const { warmUpMs, oneByOneWarmUpMs, runMs, runs } = order.scale
     const name = `fanout to ${order.scale.fanoutMembers}`
     const measured = async (
@@ -61,23 +63,27 @@ export async function fanout(order: Order): Promise<FanoutOutcome> {
       return figuresOf(`${name}, ${what} (per delivery)`, done)
     }
     const first = lines[0]!
-    return {
-      loads: [
-        await measured('streaming', warmUpMs, (ms) => audience.stream(lines, ms)),
-        // Code that runs some fifty times a second is compiled after a minute: until then it costs about a third more.
-        await measured('one by one', oneByOneWarmUpMs, (ms) => audience.oneByOne(first, ms, 0)),
-        await measured(`${AT_REST_PER_SECOND} a second`, 0, (ms) =>
-          audience.oneByOne(first, ms, 1_000 / AT_REST_PER_SECOND),
-        ),
-      ],
-      faults: audience.faults.slice(0, 10),
-    }
+    const loads = [
+      await measured('streaming', warmUpMs, (ms) => audience.stream(lines, ms)),
+      // Code that runs some fifty times a second is compiled after a minute: until then it costs about a third more.
+      await measured('one by one', oneByOneWarmUpMs, (ms) => audience.oneByOne(first, ms, 0)),
+      await measured(`${AT_REST_PER_SECOND} a second`, 0, (ms) =>
+        audience.oneByOne(first, ms, 1_000 / AT_REST_PER_SECOND),
+      ),
+    ]
+    const rows = (await countRows(order.mysqlUrl, audience.conversation)) - rowsBefore
+    const lacking = lackOfRows(rows, audience.accepted)
+    return { loads, faults: [...lacking, ...audience.faults.slice(0, 10)] }
   } finally {
     for (const line of lines) line.close()
     watch.close()
     audience.close()
   }
 }
+
+/** Each accepted message is a row. */
+export const lackOfRows = (rows: number, accepted: number): string[] =>
+  rows === accepted ? [] : [`MySQL has ${rows} rows of ${accepted} accepted messages`]
 
 async function measure(order: Order, audience: Audience, watch: StreamWatch, load: () => Promise<void>): Promise<Run> {
   const { sentForUs: _, ...run } = await measureStretch({
@@ -97,12 +103,12 @@ class Audience {
   readonly latency = new LatencyRecorder()
   readonly faults: string[] = []
   delivered = 0
+  accepted = 0
   readonly #listeners: Listener[] = []
   readonly #meantUs: number[] = []
   /** Frames are alike for all: each is looked at once. */
   #lastFrame = ''
   #lastSeen = { seq: 0, index: -1 }
-  #accepted = 0
   #room = ''
   #counting = false
   #closing = false
@@ -116,9 +122,13 @@ class Audience {
     this.#owner = mintToken(order.jwtSecret, `${this.#name}-owner`, TOKEN_LIFE_S)
     this.#acks = setInterval(() => {
       for (const { socket, seq } of this.#listeners) {
-        if (seq > 0) socket.send(`{"op":"ack","conversation":"room:${this.#room}","seq":${seq}}`)
+        if (seq > 0) socket.send(`{"op":"ack","conversation":"${this.conversation}","seq":${seq}}`)
       }
     }, ACK_EVERY_MS)
+  }
+
+  get conversation(): string {
+    return `room:${this.#room}`
   }
 
   get #names(): string[] {
@@ -158,7 +168,7 @@ class Audience {
           await this.#send(line)
           // The api answers long before all have it: what is under way is bounded by the members.
           await this.#until(
-            () => this.#accepted * this.#listeners.length - this.delivered <= IN_FLIGHT * this.#listeners.length,
+            () => this.accepted * this.#listeners.length - this.delivered <= IN_FLIGHT * this.#listeners.length,
           )
         }
       }),
@@ -177,8 +187,8 @@ class Audience {
   }
 
   async allShown(): Promise<void> {
-    await this.#until(() => this.delivered >= this.#accepted * this.#listeners.length)
-    if (this.delivered > this.#accepted * this.#listeners.length) this.faults.push('something was shown twice')
+    await this.#until(() => this.delivered >= this.accepted * this.#listeners.length)
+    if (this.delivered > this.accepted * this.#listeners.length) this.faults.push('something was shown twice')
   }
 
   close(): void {
@@ -190,7 +200,7 @@ class Audience {
   async #send(line: Line): Promise<void> {
     const index = this.#meantUs.push(nowUs()) - 1
     await this.#call(line, 'POST', '/api/v1/messages', `{"to":{"room":"${this.#room}"},"content":${contentOf(index)}}`)
-    this.#accepted++
+    this.accepted++
   }
 
   async #call(line: Line, method: string, path: string, json: string | undefined): Promise<Record<string, unknown>> {
@@ -246,7 +256,7 @@ class Audience {
     let { delivered } = this
     for (let since = performance.now(); !check(); ) {
       if (performance.now() - since > LOST_AFTER_MS) {
-        this.faults.push(`lost: ${this.#accepted * this.#listeners.length - this.delivered} deliveries`)
+        this.faults.push(`lost: ${this.accepted * this.#listeners.length - this.delivered} deliveries`)
         return
       }
       await sleep(1)
