@@ -67,6 +67,7 @@ export async function prove(args: string[]): Promise<number> {
   }
   let breaches = broken
   for (const { name, redis, faults: together } of byCluster(faults)) {
+    if (interrupt.signal.aborted) return INTERRUPTED
     const here = join(folder, name)
     mkdirSync(here)
     const leastAccepted = Math.min(LEAST_ACCEPTED, LEAST_PER_FAULT * Math.max(together.length, 1))

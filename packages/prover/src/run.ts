@@ -150,12 +150,16 @@ async function strikeAll(cluster: Cluster, crowd: Crowd, history: History, optio
 
 async function finish(cluster: Cluster, crowd: Crowd, history: History, options: ProveOptions): Promise<void> {
   const { finishMs, say, signal } = options
-  const again = (): Promise<number> => inTime('sending again', crowd.sendAgain(), finishMs, signal)
   say('no more messages; waiting until everything is settled')
   await crowd.finish(finishMs)
   let left = await settle(cluster, finishMs)
   if (options.faults.some(({ tailLost }) => tailLost)) {
-    for (let round = 0; round < RESEND_ROUNDS && (await again()) > 0; round++) await settle(cluster, finishMs)
+    const again = (): Promise<number> => inTime('sending again', crowd.sendAgain(), finishMs, signal)
+    try {
+      for (let round = 0; round < RESEND_ROUNDS && (await again()) > 0; round++) await settle(cluster, finishMs)
+    } catch (error) {
+      failEnd(history, 'what was lost is sent again', error instanceof Error ? error.message : String(error))
+    }
     left = await settle(cluster, finishMs)
   }
   if (left !== undefined) failEnd(history, 'everything is settled', left)
