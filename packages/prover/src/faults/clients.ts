@@ -45,9 +45,10 @@ export const clientFaults: Fault[] = [
       await new Promise((resolve) => socket.once('open', resolve))
       if (!(await within(() => isListed(c, users[1], 'stopped'), 5_000))) throw new Error('its session is not listed')
       ;(socket as unknown as { _socket: { pause(): void } })._socket.pause()
-      const isHeld = (): Promise<boolean> => isListed(c, users[1], 'stopped')
+      const isGone = async (): Promise<boolean> => !(await isListed(c, users[1], 'stopped'))
       // How much the kernel takes on the way, nobody can say.
-      for (let i = 0; i < MOST_BATCHES && (i < FIRST_BATCHES || (await isHeld())); i++) {
+      for (let i = 0; i < MOST_BATCHES; i++) {
+        if (i >= FIRST_BATCHES && (await within(isGone, 300))) break
         const messages = Array.from({ length: 50 }, (_, k) =>
           makeMessage(
             conv,
@@ -60,7 +61,7 @@ export const clientFaults: Fault[] = [
         )
         await c.crowd.deliver(messages)
       }
-      const gone = await within(async () => !(await isHeld()), 15_000)
+      const gone = await within(isGone, 15_000)
       ;(socket as unknown as { _socket: { resume(): void } })._socket.resume()
       await within(() => code !== 0, 5_000)
       socket.terminate()
