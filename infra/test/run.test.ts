@@ -25,7 +25,11 @@ function checkout(t: Test, installed: object = PACKAGES) {
   write('package.json', '{"type":"module"}')
   write('package-lock.json', JSON.stringify({ packages: PACKAGES }))
   write(INSTALLED, JSON.stringify({ packages: installed }))
-  write(COMPILER, '')
+  write(COMPILER, "require('node:fs').appendFileSync('tsc.calls', 'x')")
+  for (const one of ['apps/one', 'packages/two', 'migrations', 'infra']) {
+    write(`${one}/src/code.ts`, '')
+    mkdirSync(join(dir, one, 'dist'), { recursive: true })
+  }
   write(CLI, "console.log('the command')")
   write('bin/npm', '#!/bin/sh\necho "$*" >> npm.calls\n')
   utimesSync(join(dir, INSTALLED), 1, 1)
@@ -38,6 +42,8 @@ function checkout(t: Test, installed: object = PACKAGES) {
     })
   return {
     run,
+    write,
+    builds: () => (existsSync(join(dir, 'tsc.calls')) ? readFileSync(join(dir, 'tsc.calls'), 'utf8').length : 0),
     remove: (path: string) => rmSync(join(dir, path)),
     npmCalls: () => (existsSync(join(dir, 'npm.calls')) ? readFileSync(join(dir, 'npm.calls'), 'utf8') : ''),
   }
@@ -47,6 +53,29 @@ test('a lock file that is newer and names the same packages installs nothing', a
   const { run, npmCalls } = checkout(t)
   t.equal(await run('test'), 'the command\n')
   t.equal(npmCalls(), '')
+})
+
+test('what was built is built again when something is newer, new, or gone', async (t) => {
+  const { run, builds, write, remove } = checkout(t)
+  await run('test')
+  t.equal(builds(), 1)
+  await run('test')
+  t.equal(builds(), 1, 'all is as it was')
+  const steps: [string, () => void][] = [
+    ['newer', () => write('apps/one/src/code.ts', 'changed')],
+    ['new', () => write('packages/two/test/deep/new.ts', '')],
+    ['gone', () => remove('packages/two/test/deep/new.ts')],
+    ['newly installed', () => write(INSTALLED, JSON.stringify({ packages: PACKAGES }))],
+  ]
+  for (const [i, [what, step]] of steps.entries()) {
+    // A file system tells times in steps of some milliseconds.
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    step()
+    await run('test')
+    t.equal(builds(), i + 2, what)
+    await run('test')
+    t.equal(builds(), i + 2, `${what}, and built`)
+  }
 })
 
 test('a package of our own that is not linked is installed', async (t) => {

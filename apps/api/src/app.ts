@@ -36,6 +36,7 @@ import { searchRoutes } from './routes/search.js'
 import { uploadRoutes } from './routes/uploads.js'
 import { webhookRoutes } from './routes/webhooks.js'
 import { SHARED_SCHEMAS } from './schemas.js'
+import { serializerCompiler } from './serialize.js'
 import { onClientError } from './socket-errors.js'
 import { validatorCompiler } from './validate.js'
 
@@ -50,6 +51,7 @@ export function buildApp(deps: ApiDeps): Api {
   app.decorateRequest('members')
   app.decorateRequest('text')
   app.setValidatorCompiler(validatorCompiler)
+  app.setSerializerCompiler(serializerCompiler(app))
   app.setErrorHandler(problemHandler(log))
   readJsonBodies(app)
   watchExchanges(app, deps, limits, log)
