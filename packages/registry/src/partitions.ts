@@ -5,6 +5,7 @@ import type { ClaimsEffect, ClaimsEvent, Named } from './claim-events.js'
 import { Claims } from './claims.js'
 import { atOnce, type MirroredValue, mirror } from './etcd.js'
 import type { Registry } from './registry.js'
+import { sharing } from './shares.js'
 
 /** What failed is tried again this often. */
 const TICK_MS = 1_000
@@ -152,11 +153,11 @@ export async function ownPartitions(options: {
     log,
   )
   await registry.watchNodes('task', (nodes) => {
-    // A worker that does not serve the group takes no share of it, and one that cannot just now only where no other can, either.
-    const serving = [...nodes].filter(([, { groups }]) => !groups || groups.includes(group))
-    const able = serving.filter(([, { unable }]) => !unable?.includes(group))
-    const workers = (able.length > 0 ? able : serving).map(([name]) => name)
-    on({ type: 'workers', workers, resting: nodes.has(me) && !workers.includes(me) })
+    // A worker that does not serve the group takes no share of it.
+    const serving = [...nodes].flatMap(([name, { groups, unable }]) =>
+      groups && !groups.includes(group) ? [] : [{ name, unable: unable?.includes(group) ?? false }],
+    )
+    on({ type: 'workers', ...sharing(me, serving) })
   })
   const timer = setInterval(() => on({ type: 'tick' }), TICK_MS)
 

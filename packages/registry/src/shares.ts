@@ -14,6 +14,20 @@ export interface Plan {
   release: number[]
 }
 
+/** A listed worker that serves the group. */
+export interface Serving {
+  name: string
+  /** It cannot serve it just now, by its own word. */
+  unable: boolean
+}
+
+/** Who shares a group's partitions: those who can serve it, and all where nobody can. @returns `resting`: this worker is listed, and not among them */
+export function sharing(me: string, serving: readonly Serving[]): { workers: string[]; resting: boolean } {
+  const able = serving.filter(({ unable }) => !unable)
+  const workers = (able.length > 0 ? able : serving).map(({ name }) => name)
+  return { workers, resting: serving.some(({ name }) => name === me) && !workers.includes(me) }
+}
+
 /** How many partitions a worker may hold: all shares differ by at most one, and the first by name hold the larger ones. */
 export function quotaOf(worker: string, workers: readonly string[], partitions: number): number {
   const order = [...workers].sort()

@@ -3,7 +3,7 @@
  * Only claims.ts is the real thing.
  */
 import type { Chances, SimulatedTime } from '@tidings/service/simulation'
-import { Claims, type ClaimsEffect, type ClaimsEvent } from '../src/index.js'
+import { Claims, type ClaimsEffect, type ClaimsEvent, sharing } from '../src/index.js'
 import { type Etcd, type Fences, LEASE_MS, type Planted } from './model-stores.js'
 
 const TICK_MS = 1_000
@@ -160,10 +160,8 @@ export class Worker {
     const { etcd } = this.world
     if (!etcd.up || etcd.listingVersion === this.#listingVersion) return
     this.#listingVersion = etcd.listingVersion
-    const listed = [...etcd.listings.keys()]
-    const able = listed.filter((name) => !etcd.unable.has(name))
-    const workers = able.length > 0 ? able : listed
-    this.#on({ type: 'workers', workers, resting: listed.includes(this.name) && !workers.includes(this.name) })
+    const serving = [...etcd.listings.keys()].map((name) => ({ name, unable: etcd.unable.has(name) }))
+    this.#on({ type: 'workers', ...sharing(this.name, serving) })
   }
 
   /** The watch: all changes, in order, some of them later. */

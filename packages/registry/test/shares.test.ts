@@ -1,5 +1,15 @@
 import t from 'tap'
-import { planShares, quotaOf } from '../src/index.js'
+import { planShares, quotaOf, sharing } from '../src/index.js'
+
+t.test('those who can serve a group share it, and all where nobody can', (t) => {
+  const serving = (...unable: string[]) => ['a', 'b', 'c'].map((name) => ({ name, unable: unable.includes(name) }))
+  t.same(sharing('a', serving()), { workers: ['a', 'b', 'c'], resting: false })
+  t.same(sharing('a', serving('a')), { workers: ['b', 'c'], resting: true })
+  t.same(sharing('b', serving('a')), { workers: ['b', 'c'], resting: false })
+  t.same(sharing('a', serving('a', 'b', 'c')), { workers: ['a', 'b', 'c'], resting: false })
+  t.same(sharing('d', serving('a')), { workers: ['b', 'c'], resting: false }, 'one that is not listed goes on')
+  t.end()
+})
 
 t.test('shares differ by at most one and add up', (t) => {
   for (const partitions of [1, 4, 16, 17, 64]) {
