@@ -68,8 +68,6 @@ test('what was built is built again when something is newer, new, or gone', asyn
     ['newly installed', () => write(INSTALLED, JSON.stringify({ packages: PACKAGES }))],
   ]
   for (const [i, [what, step]] of steps.entries()) {
-    // A file system tells times in steps of some milliseconds.
-    await new Promise((resolve) => setTimeout(resolve, 20))
     step()
     await run('test')
     t.equal(builds(), i + 2, what)

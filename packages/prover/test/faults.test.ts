@@ -8,6 +8,7 @@ import t from 'tap'
 import { startProxy } from '../src/cluster/proxy.js'
 import { NOT_HERE } from '../src/faults/all.js'
 import { byCluster, chooseFaults, type FaultContext } from '../src/index.js'
+import { until } from '../src/until.js'
 
 /** Does a fault, without any time, on a cluster that is not there. @returns its proofs */
 async function proofsOf(row: string, over: object): Promise<string[]> {
@@ -69,7 +70,7 @@ t.test('a link tells what its rate has made wait', async (t) => {
   const pass = async (text: string): Promise<void> => {
     const { passed } = proxy.counters
     socket.write(text)
-    while (proxy.counters.passed - passed < text.length) await new Promise((resolve) => setTimeout(resolve, 1))
+    await until('it has passed', () => proxy.counters.passed - passed >= text.length, 30_000)
   }
   await pass('a'.repeat(1_000))
   t.equal(proxy.counters.slowed, 0)
