@@ -1,14 +1,12 @@
 /** One request and its answer, from the outside: its id, its headers, its place among those in flight, its time. */
 import { randomBytes } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { AppError } from '@tidings/protocol'
+import { AppError, REQUEST_ID } from '@tidings/protocol'
 import { jitterSeconds } from '@tidings/service'
 import type { FastifyRequest } from 'fastify'
 import type { Api, ApiDeps, ApiLimits } from './api.js'
 import { createHttpMetrics } from './metrics.js'
 import type { RequestLog } from './request-log.js'
-
-const REQUEST_ID = /^[A-Za-z0-9_.:-]{1,128}$/
 
 const ID_DIGITS = 32
 let ids = ''

@@ -40,5 +40,5 @@ export function createHttp(
   }
 }
 
-const problem = problemAnswer(new AppError('method_not_allowed', 'A poll is a GET.'))
-const notAllowed: HttpAnswer = { ...problem, headers: { ...problem.headers, allow: 'GET, OPTIONS' } }
+const wrongMethod = problemAnswer(new AppError('method_not_allowed', 'A poll is a GET.'))
+const notAllowed: HttpAnswer = { ...wrongMethod, headers: { ...wrongMethod.headers, allow: 'GET, OPTIONS' } }

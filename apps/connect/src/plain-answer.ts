@@ -1,17 +1,12 @@
 /** Answers to HTTP requests that do not become a WebSocket, as problem documents (RFC 9457). */
 import { randomBytes } from 'node:crypto'
-import { AppError, errorTable } from '@tidings/protocol'
+import { AppError, errorTable, REQUEST_ID } from '@tidings/protocol'
 
 export interface HttpAnswer {
   status: number
   headers: Readonly<Record<string, string>>
   body: string
 }
-
-/** Of the protocol: RFC 6455, section 4.1. */
-export const VERSION = '13'
-
-const REQUEST_ID = /^[A-Za-z0-9_.:-]{1,128}$/
 
 /** Every answer has an `x-request-id`: the caller's where it is well-formed, else a new one. @returns all headers of the answer */
 export function headersOf({ headers }: HttpAnswer, given = ''): Readonly<Record<string, string>> {

@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo, Socket as NetSocket } from 'node:net'
 import { Close } from '@tidings/protocol'
 import { type RawData, WebSocket, WebSocketServer } from 'ws'
-import { type HttpAnswer, headersOf, plainAnswer, VERSION } from './plain-answer.js'
+import { type HttpAnswer, headersOf, plainAnswer } from './plain-answer.js'
 import { portTaken } from './port.js'
 import {
   CLOSE_WAIT_MS,
@@ -13,6 +13,7 @@ import {
   type Transport,
   type TransportOptions,
   type UpgradeRequest,
+  WEBSOCKET_VERSION,
 } from './transport.js'
 
 class WsSocket implements Socket {
@@ -127,7 +128,8 @@ export async function startWsTransport(options: TransportOptions): Promise<Trans
     net.on('error', () => net.destroy())
     if (request.url?.split('?')[0] !== path) return refuseUpgrade(net, plainAnswer('not-found'))
     if (refusing) return refuseUpgrade(net, plainAnswer('draining'))
-    if (request.headers['sec-websocket-version'] !== VERSION) return refuseUpgrade(net, plainAnswer('bad-upgrade'))
+    if (request.headers['sec-websocket-version'] !== WEBSOCKET_VERSION)
+      return refuseUpgrade(net, plainAnswer('bad-upgrade'))
     const asked = readRequest(request)
     const refusal = options.refuse(asked)
     if (refusal) return refuseUpgrade(net, refusal)

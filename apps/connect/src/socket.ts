@@ -1,7 +1,7 @@
 /** The transport on uWebSockets.js. The only file that knows it. */
 import type { HttpRequest, HttpResponse, us_listen_socket, WebSocket } from 'uWebSockets.js'
 import { Close } from '@tidings/protocol'
-import { type HttpAnswer, headersOf, plainAnswer, VERSION } from './plain-answer.js'
+import { type HttpAnswer, headersOf, plainAnswer } from './plain-answer.js'
 import { portTaken, probePort } from './port.js'
 import {
   CLOSE_WAIT_MS,
@@ -13,6 +13,7 @@ import {
   type Transport,
   type TransportOptions,
   type UpgradeRequest,
+  WEBSOCKET_VERSION,
 } from './transport.js'
 
 type Uws = typeof import('uWebSockets.js')
@@ -136,7 +137,7 @@ export async function startUwsTransport(uws: Uws, options: TransportOptions): Pr
       const extensions = req.getHeader('sec-websocket-extensions')
       const refusal = refusing
         ? plainAnswer('draining')
-        : key === '' || version !== VERSION
+        : key === '' || version !== WEBSOCKET_VERSION
           ? plainAnswer('bad-upgrade')
           : options.refuse(request)
       if (refusal) return answer(res, refusal)

@@ -2,6 +2,9 @@
 
 import type { HttpAnswer } from './plain-answer.js'
 
+/** Of the WebSocket protocol: RFC 6455, section 4.1. */
+export const WEBSOCKET_VERSION = '13'
+
 /** The headers that are looked at; copying all of them out of each request costs more than all else of an upgrade. */
 export const HEADERS = [
   'authorization',

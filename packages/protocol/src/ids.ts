@@ -5,6 +5,8 @@ export const USER_ID = /^[A-Za-z0-9_.@-]{1,64}$/
 export const DEVICE = /^[A-Za-z0-9_.@-]{1,64}$/
 export const CLIENT_ID = /^[A-Za-z0-9_.:-]{1,64}$/
 export const ROOM_ID = /^[A-Za-z0-9_-]{16}$/
+/** What a caller may call a request: the `x-request-id` that comes back with its answer. */
+export const REQUEST_ID = /^[A-Za-z0-9_.:-]{1,128}$/
 /** An application's own message type. */
 export const CUSTOM_TYPE = /^x-[A-Za-z0-9_.-]{1,62}$/
 

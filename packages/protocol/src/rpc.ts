@@ -150,7 +150,8 @@ async function* deadlineAuthAndErrors<Request, Response>(
   } catch (thrown) {
     if (aborter.signal.aborted) {
       throw new TransportError('unavailable', 'A part of the service did not answer in time. Try again shortly.', {
-        cause: thrown,
+        // Its name inside is for the log alone.
+        cause: new Error(`${call.method.path} did not answer in time`, { cause: thrown }),
         retryAfter: 1,
       })
     }
@@ -239,7 +240,9 @@ export function balance<D extends CompatServiceDefinition>(
         if (!options.repeatable.has(method)) break
       }
     }
-    throw failure ?? new AppError('unavailable', `No process offers ${method} now.`, { retryAfter: 1 })
+    if (failure !== undefined) throw failure
+    const cause = new Error(`no process offers ${method}`)
+    throw new AppError('unavailable', 'A part of the service is away. Try again shortly.', { cause, retryAfter: 1 })
   }
 
   const client: Record<string, unknown> = {}
