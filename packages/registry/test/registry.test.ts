@@ -191,6 +191,33 @@ t.test('a session that comes and goes in one breath harms no other, and leaves n
   })
 })
 
+t.test('sessions that come one after the other share their transactions', async (t) => {
+  const b = await bench(t)
+  const registry = await b.registry()
+  let transactions = 0
+  const etcd = Object.create(registry.etcd, {
+    if: {
+      value(...condition: Parameters<typeof registry.etcd.if>) {
+        transactions++
+        return registry.etcd.if(...condition)
+      },
+    },
+  }) as typeof registry.etcd
+  const lister = await createSessionLister(Object.create(registry, { etcd: { value: etcd } }), 'connect-1', log)
+  t.teardown(() => lister.stop())
+  const lists: Promise<unknown>[] = []
+  for (let i = 0; i < 50; i++) {
+    lists.push(lister.list({ user: `u${i}`, id: `s${i}`, device: 'd' }))
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  t.same(await Promise.all(lists), Array(50).fill([]))
+  const { all } = await readAll(b.etcd, `/${b.namespace}/users/`)
+  t.same([all.size, lister.waiting], [50, 0])
+  t.ok(transactions <= 5, `${transactions} transactions`)
+  await lister.list({ user: 'late', id: 'late', device: 'd' })
+  await lister.stop()
+})
+
 t.test('when etcd does not answer, everyone who waits is told at the first failure, not batch by batch', async (t) => {
   const b = await bench(t)
   const registry = await b.registry()

@@ -1,4 +1,5 @@
 /** Many calls as one: what is asked in one turn of the event loop, or while an earlier call runs, goes out together. */
+import { Pacer } from './pacer.js'
 
 export interface GatherBounds {
   mostPerCall: number
@@ -6,6 +7,8 @@ export interface GatherBounds {
   callsAtOnce: number
   /** How long what is asked waits for a running call at most, as long as another one may run. */
   patienceMs: number
+  /** Where much is asked: how long each item of a call holds up the next call, and for how long at most. A full call waits for nothing. */
+  pace?: { perItemMs: number; mostMs: number }
 }
 
 interface Asked<Item, Answer> {
@@ -22,16 +25,28 @@ interface Asked<Item, Answer> {
  */
 export function gather<Item, Answer>(
   call: (items: Item[]) => Promise<readonly (Answer | Error)[]>,
-  { mostPerCall, callsAtOnce, patienceMs }: GatherBounds,
+  { mostPerCall, callsAtOnce, patienceMs, pace }: GatherBounds,
 ): (item: Item) => Promise<Answer> {
   const line: Asked<Item, Answer>[] = []
   let running = 0
   /** Calls that are waited for. */
   let young = 0
   let scheduled = false
+  const pacer = pace && new Pacer({ ...pace, enough: mostPerCall })
+  let held: NodeJS.Timeout | undefined
 
   function schedule(): void {
     if (scheduled || line.length === 0 || young > 0 || running >= callsAtOnce) return
+    const waitMs = pacer?.waitMs(line.length) ?? 0
+    if (waitMs > 0) {
+      held ??= setTimeout(() => {
+        held = undefined
+        schedule()
+      }, waitMs)
+      return
+    }
+    clearTimeout(held)
+    held = undefined
     scheduled = true
     setImmediate(() => {
       scheduled = false
@@ -40,6 +55,7 @@ export function gather<Item, Answer>(
   }
 
   async function send(batch: readonly Asked<Item, Answer>[]): Promise<void> {
+    pacer?.began(batch.length)
     running++
     young++
     let grown = false

@@ -10,6 +10,7 @@ import {
   Histograms,
   Lifecycle,
   noTracing,
+  Pacer,
   registered,
   stageMetrics,
   startOps,
@@ -65,6 +66,59 @@ t.test('what is asked together goes out together, and an item that fails fails a
   calls[0]!.answer()
   calls[2]!.answer()
   t.same(await Promise.all(all), ['answer 7', 'answer 8', 'answer 9'])
+})
+
+t.test('the more a call carried, the longer the next one gathers, and a full one waits for nothing', (t) => {
+  let now = 1_000
+  const pacer = new Pacer({ perItemMs: 20, mostMs: 200, enough: 32 }, () => now)
+  t.equal(pacer.waitMs(1), 0, 'the first one goes at once')
+  pacer.began(1)
+  t.equal(pacer.waitMs(1), 20)
+  now += 15
+  t.equal(pacer.waitMs(1), 5, 'counted from the last call')
+  now += 5
+  t.equal(pacer.waitMs(1), 0)
+  pacer.began(31)
+  t.same([pacer.waitMs(1), pacer.waitMs(31), pacer.waitMs(32)], [200, 200, 0])
+  now += 10_000
+  t.equal(pacer.waitMs(1), 0, 'what comes after a rest is not held up')
+
+  const callsFor = (perSecond: number): number => {
+    const pacer = new Pacer({ perItemMs: 20, mostMs: 200, enough: 32 }, () => now)
+    let calls = 0
+    let waiting = 0
+    for (let ms = 0; ms < 10_000; ms++, now++) {
+      if (Math.floor((ms * perSecond) / 1_000) > Math.floor(((ms - 1) * perSecond) / 1_000)) waiting++
+      if (waiting === 0 || pacer.waitMs(waiting) > 0) continue
+      pacer.began(waiting)
+      waiting = 0
+      calls++
+    }
+    return calls
+  }
+  t.equal(callsFor(20), 200, 'those that come seldom go by themselves')
+  t.ok(callsFor(80) <= 60, 'those that come often are some ten together')
+  t.ok(callsFor(1_000) >= 300, 'and of those that come faster still, as many as there may be')
+  t.end()
+})
+
+t.test('calls that are paced carry more, and none is forgotten', async (t) => {
+  const calls: number[][] = []
+  const bounds = { mostPerCall: 4, callsAtOnce: 1, patienceMs: 1_000, pace: { perItemMs: 60_000, mostMs: 60_000 } }
+  const paced = gather(async (items: number[]) => {
+    calls.push(items)
+    return items
+  }, bounds)
+  t.equal(await paced(1), 1)
+  const held = [2, 3, 4].map(paced)
+  for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve))
+  t.same(calls, [[1]], 'three are not enough')
+  t.same(await Promise.all([...held, paced(5)]), [2, 3, 4, 5], 'four are')
+  t.same(calls, [[1], [2, 3, 4, 5]])
+
+  const short = gather(async (items: number[]) => items, { ...bounds, pace: { perItemMs: 10, mostMs: 20 } })
+  t.same(await Promise.all([short(1), short(2)]), [1, 2])
+  t.equal(await short(3), 3, 'what is held up goes when its time has come')
 })
 
 t.test('a call that fails as a whole, or answers too little, fails all who wait for it', async (t) => {
