@@ -8,6 +8,8 @@ import type { Sessions } from './sessions.js'
 
 /** A connection that comes and goes changes nothing: what is told is what stays. */
 const CALM_MS = 2_000
+/** Where many come and go, what is due within this time is told together. */
+const GATHER_MS = 250
 
 export interface Presence extends Stoppable {
   /** A session of the user was added. */
@@ -32,6 +34,7 @@ export function createPresence(deps: {
   log: Logger
 }): Presence {
   const { sessions, publish, save, calmMs = CALM_MS, log } = deps
+  const gatherMs = Math.min(GATHER_MS, calmMs)
   /** By user, in the order in which they are due. */
   const changing = new Map<string, Change>()
   let timer: NodeJS.Timeout | undefined
@@ -48,7 +51,7 @@ export function createPresence(deps: {
     const seen = new Map<string, number>()
     for (const [user, { at, due }] of changing) {
       if (due > now) {
-        timer = setTimeout(settle, due - now)
+        timer = setTimeout(settle, Math.max(due - now, gatherMs))
         break
       }
       changing.delete(user)

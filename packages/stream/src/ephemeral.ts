@@ -2,8 +2,9 @@
  * A bus between our processes for what may be lost: one channel of Redis. Whoever publishes does not wait and never fails; what does
  * not fit, or finds Redis away, is dropped and counted. On a cluster every node passes on what any node is given.
  */
+import { setTimeout as delay } from 'node:timers/promises'
 import { type Ephemeral, ephemeralText, parseEphemerals } from '@tidings/protocol'
-import { backoffMs, type Logger, pause, type Stoppable } from '@tidings/service'
+import { backoffMs, type Logger, Pacer, pause, type Stoppable } from '@tidings/service'
 import type { ServerAddress } from './blocking.js'
 import { serverOf } from './cluster.js'
 import { ephemeralChannel, type Keys } from './keys.js'
@@ -11,13 +12,15 @@ import { Connection, type Redis } from './redis.js'
 
 const MAX_WAITING = 10_000
 const PER_MESSAGE = 500
+/** Every node wakes up for every message: what comes within this time of the one before goes together. */
+const GATHER_MS = 100
 /** How often a subscriber makes sure that it still hears: a link that is cut without a sign is silent like a quiet one. */
 const LOOK_EVERY_MS = 5_000
 const ANSWER_WITHIN_MS = 1_000
 const RETRY = { firstMs: 50, maxMs: 1_000 }
 
 export interface EphemeralPublisher {
-  /** With whatever else comes in this turn of the event loop, in one message. */
+  /** At once, or with whatever else comes within 100 ms of the last message, in one message. */
   publish(event: Ephemeral): void
 }
 
@@ -31,11 +34,15 @@ export function createEphemeralPublisher(deps: {
   const { redis, keys, dropped, log } = deps
   const channel = ephemeralChannel(keys)
   const waiting: Ephemeral[] = []
+  const pacer = new Pacer({ perItemMs: GATHER_MS, mostMs: GATHER_MS, enough: PER_MESSAGE })
   let sending = false
 
   async function send(): Promise<void> {
     while (waiting.length > 0) {
+      const waitMs = pacer.waitMs(waiting.length)
+      if (waitMs > 0) await delay(waitMs)
       const batch = waiting.splice(0, PER_MESSAGE)
+      pacer.began(batch.length)
       try {
         await redis.publish(channel, ephemeralText(batch))
       } catch (error) {

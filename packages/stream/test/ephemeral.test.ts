@@ -55,6 +55,22 @@ t.test('everybody hears what comes in one turn as one message, in order', async 
   t.equal(lost.events, 0)
 })
 
+t.test('what comes in many turns goes in a few messages, in order', async (t) => {
+  const b = await bench(t)
+  const { batches, users } = await listen(t, b)
+  const { publish, lost } = speak(b)
+  const all = Array.from({ length: 1_200 }, (_, i) => `u${i}`)
+  for (const user of all) {
+    publish(typing(user))
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  await until('all are heard', () => users.length === all.length)
+  t.same(users, all)
+  t.ok(batches.length < all.length / 20, `${batches.length} messages`)
+  t.ok(batches.every((batch) => batch.length <= 500))
+  t.equal(lost.events, 0)
+})
+
 t.test('what cannot be read is left out, and what is beside it is heard', async (t) => {
   const b = await bench(t)
   const heard = await listen(t, b)
