@@ -14,8 +14,9 @@ const open = loadScript('open-device.lua')
 const restore = loadScript('restore-user.lua')
 
 /** How long a process relies on having compared a user's conversations in Redis with those in MySQL. */
-const COMPARED_FOR_MS = 5 * 60_000
-const COMPARED_MOST = 20_000
+const COMPARED_FOR_MS = 30 * 60_000
+/** Some 100 bytes each. When everybody comes back at once, MySQL need not tell it all again. */
+const COMPARED_MOST = 200_000
 /** Cursors in one call to Redis. */
 const CHUNK = 5_000
 
