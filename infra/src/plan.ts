@@ -40,7 +40,7 @@ export interface StoreUrls {
  * has left behind, several times what the sessions weigh.
  */
 const FLAGS: Partial<Record<AppName, readonly string[]>> = {
-  connect: ['--max-semi-space-size=2', '--heap-growing-percent=30'],
+  connect: ['--max-semi-space-size=4', '--heap-growing-percent=30'],
 }
 
 /** The name of the key for operators that `npm start` makes where none is given. */
