@@ -228,13 +228,17 @@ test('the long suites are asked for by name, with their sizes', async (t) => {
   t.equal(parseOptions(['--suite', 'overload']).scale.overloadMs, 60_000)
   t.equal(parseOptions(['--suite', 'overload', '--minutes', '10']).scale.overloadMs, 600_000)
   t.equal(parseOptions(['--suite', 'soak', '--minutes', '30']).scale.soakMs, 1_800_000)
-  t.equal(parseOptions(['--suite', 'storm', '--connections', '50000']).scale.stormConnections, 50_000)
+  t.match(parseOptions(['--suite', 'storm', '--connections', '50000', '--rate', '50']).scale, {
+    stormConnections: 50_000,
+    stormRate: 50,
+  })
   t.match(parseOptions(['--suite', 'backlog', '--entries', '1000000']).scale, { backlogEntries: 1_000_000 })
   for (const wrong of [
     ['--minutes', '0'],
     ['--minutes', 'ten'],
     ['--entries', '-1'],
     ['--connections', '100001'],
+    ['--rate', '0'],
     ['--suite', 'direct', '--check'],
   ])
     t.throws(() => parseOptions(wrong), { name: 'Failure', exitCode: 2 })

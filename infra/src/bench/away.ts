@@ -32,6 +32,7 @@ export interface Coming {
 
 export class AwayDevice {
   #receiver: Receiver | undefined
+  #minted: string | undefined
   #shown = 0
   #whenComplete: (() => void) | undefined
   /** Why attempts failed, in their order. */
@@ -91,8 +92,10 @@ export class AwayDevice {
     this.drop()
   }
 
+  /** A client keeps its token for as long as it holds. */
   #token(): string {
-    return mintToken(this.jwtSecret, awayName(this.i), TOKEN_LIFE_S)
+    this.#minted ??= mintToken(this.jwtSecret, awayName(this.i), TOKEN_LIFE_S)
+    return this.#minted
   }
 
   #events(): ReceiverEvents {

@@ -1,8 +1,8 @@
 /** One message to everybody in a room: what a delivery costs in a stream of messages, one by one, and now and then. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import WebSocket from 'ws'
 import { Failure } from '../failure.js'
 import { mintToken } from '../tokens.js'
+import { BareSocket } from './bare-socket.js'
 import { contentOf } from './checker.js'
 import { nowUs } from './clock.js'
 import type { LoadFigures, Run } from './figures.js'
@@ -15,7 +15,6 @@ import { countRows, StreamWatch } from './stored.js'
 const OPENING_AT_ONCE = 32
 /** Members that one call adds. */
 const PER_CALL = 200
-const OPEN_MS = 30_000
 const LOST_AFTER_MS = 10_000
 const ACK_EVERY_MS = 1_000
 /** Messages that are under way in the stream. */
@@ -28,7 +27,7 @@ const UNCOUNTED = ['{"op":"ready"', '{"op":"receipt"']
 
 /** A member with a socket. */
 interface Listener {
-  socket: WebSocket
+  socket: BareSocket
   /** The newest seq it was shown. */
   seq: number
 }
@@ -212,26 +211,20 @@ class Audience {
 
   #connect(i: number, name: string): Promise<Listener> {
     const { websockets, jwtSecret } = this.order
-    const socket = new WebSocket(websockets[i % websockets.length]!, {
-      headers: { authorization: `Bearer ${mintToken(jwtSecret, name, TOKEN_LIFE_S)}` },
-      perMessageDeflate: false,
-      skipUTF8Validation: true,
-      handshakeTimeout: OPEN_MS,
-    })
-    const listener: Listener = { socket, seq: 0 }
+    const token = mintToken(jwtSecret, name, TOKEN_LIFE_S)
     return new Promise((resolve, reject) => {
-      const fail = (why: string): void => {
-        reject(new Failure(`A WebSocket did not open: ${why}.`))
-        if (!this.#closing) this.faults.push(`a socket was closed: ${why}`)
-      }
-      socket.on('error', (error) => fail(error.message))
-      socket.on('close', (code, reason) => fail(`${code} ${String(reason)}`))
-      socket.on('message', (data) => {
-        const frame = data.toString()
-        if (frame.startsWith(MESSAGE)) this.#shown(listener, frame)
-        else if (frame.startsWith('{"op":"synced"')) resolve(listener)
-        else if (!UNCOUNTED.some((op) => frame.startsWith(op))) this.faults.push(`a frame ${frame.slice(0, 200)}`)
+      const socket = new BareSocket(websockets[i % websockets.length]!, token, {
+        text: (frame) => {
+          if (frame.startsWith(MESSAGE)) this.#shown(listener, frame)
+          else if (frame.startsWith('{"op":"synced"')) resolve(listener)
+          else if (!UNCOUNTED.some((op) => frame.startsWith(op))) this.faults.push(`a frame ${frame.slice(0, 200)}`)
+        },
+        closed: (why) => {
+          reject(new Failure(`A WebSocket did not open: ${why}.`))
+          if (!this.#closing) this.faults.push(`a socket was closed: ${why}`)
+        },
       })
+      const listener: Listener = { socket, seq: 0 }
     })
   }
 

@@ -147,6 +147,9 @@ export interface StormFigures {
   spreadMs: number
   /** From the first attempt of anyone until everyone had everything, the spread included. */
   backMs: number
+  /** CPU microseconds for each device that came back, by server process and of the clients; what those who stay sent meanwhile is in it. */
+  backCpu: Record<string, number>
+  clientCpu: number
   /** Of each device: from its first attempt until it had everything. The worst of the client processes. */
   device: Latency
   /** Attempts to come back that failed, by reason. */

@@ -1,6 +1,7 @@
 /** The figures of a suite as plain numbers by name, so that two results can be laid side by side. */
 
 import { COLUMNS } from './columns.js'
+import { totalOf } from './cpu.js'
 import type { Figures, IdleFigures, IoFigures, Levels, LoadFigures, PointFigures, RoutesFigures } from './figures.js'
 
 /** One line of figures. Lines of one kind share their columns. */
@@ -42,9 +43,24 @@ export function flatten({
     found.push({ kind: 'cold-catchup', name: 'cold-catchup', values })
   }
   if (storm) {
-    const { connections, openSeconds, kibPerConnection, restCpuTotal, backMs, device, live, memory } = storm
+    const {
+      connections,
+      openSeconds,
+      kibPerConnection,
+      restCpuTotal,
+      backMs,
+      backCpu = {},
+      device,
+      live,
+      memory,
+    } = storm
     const sizes = { 'KiB/connection': kibPerConnection, 'opened/s': connections / openSeconds }
-    const times = { 'all back ms': backMs, 'device p99 ms': device.p99, 'live p99 ms': live.back.p99 }
+    const times = {
+      'all back ms': backMs,
+      'CPU us/back': totalOf(backCpu),
+      'device p99 ms': device.p99,
+      'live p99 ms': live.back.p99,
+    }
     const values = { ...sizes, 'CPU % at rest': restCpuTotal, ...times, ...mostOf(memory) }
     found.push({ kind: 'storm', name: `storm ${connections}`, values })
   }

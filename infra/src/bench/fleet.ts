@@ -47,6 +47,10 @@ export class Fleet {
     return this.#children.length
   }
 
+  get pids(): number[] {
+    return this.#children.flatMap(({ pid }) => pid ?? [])
+  }
+
   /** Connects all devices. */
   open(): Promise<StormAnswer[]> {
     const { websockets, jwtSecret } = this.order

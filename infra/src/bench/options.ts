@@ -28,12 +28,13 @@ export interface BenchOptions {
 
 /** The long suites may run two hours; a part of it is for filling and draining. */
 const MOST_MINUTES = 60
-const USAGE = `npm run bench -- [--suite all|${SUITES.join(',')}] [--minutes n] [--entries n] [--connections n] [--sessions n] [--curves ${CURVE_NAMES.join(',')}] [--plots folder] [--json file] [--compare old.json] [--check] [--store] [--quick] [--profile]`
+const USAGE = `npm run bench -- [--suite all|${SUITES.join(',')}] [--minutes n] [--entries n] [--connections n] [--rate n] [--sessions n] [--curves ${CURVE_NAMES.join(',')}] [--plots folder] [--json file] [--compare old.json] [--check] [--store] [--quick] [--profile]`
 
 /** @throws Failure with the usage */
 export function parseOptions(args: string[]): BenchOptions {
-  const { suite, curves, plots, json, compare, check, store, quick, profile, minutes, entries, connections, sessions } =
-    readArgs(args)
+  const given = readArgs(args)
+  const { suite, curves, plots, json, compare, check, store, quick, profile } = given
+  const { minutes, entries, connections, rate, sessions } = given
   const names = suite === 'all' ? [...SUITES] : (suite?.split(',') ?? [...USUAL_SUITES])
   const unknown = names.find((name) => !isSuite(name))
   if (unknown !== undefined) {
@@ -52,6 +53,7 @@ export function parseOptions(args: string[]): BenchOptions {
     scale.coldEntries = scale.backlogEntries
   }
   if (connections !== undefined) scale.stormConnections = wholeNumber('--connections', connections, 100_000)
+  if (rate !== undefined) scale.stormRate = wholeNumber('--rate', rate, 10_000)
   if (sessions !== undefined) scale.routeSessions = wholeNumber('--sessions', sessions, 2_000_000)
   const varied = curves === undefined ? CURVE_NAMES : curvesNamed(curves)
   const mostEntries = entries === undefined ? undefined : scale.backlogEntries
@@ -66,6 +68,7 @@ function readArgs(args: string[]) {
     minutes: { type: 'string' },
     entries: { type: 'string' },
     connections: { type: 'string' },
+    rate: { type: 'string' },
     curves: { type: 'string' },
     plots: { type: 'string' },
     sessions: { type: 'string' },

@@ -1,6 +1,6 @@
 /** A device that listens: it passes on every message it is shown and acknowledges now and then what it has. */
-import WebSocket, { type RawData } from 'ws'
 import { Failure } from '../failure.js'
+import { BareSocket } from './bare-socket.js'
 
 const OPEN_MS = 30_000
 
@@ -49,43 +49,42 @@ type ServerFrame = MessageFrame | AnswerFrame | { op: 'ready' | 'synced' | 'stor
 export class Receiver {
   /** Conversation to the newest seq that is not acknowledged yet. */
   readonly #owed = new Map<string, number>()
+  readonly #socket: BareSocket
   #closing = false
+  #acks: NodeJS.Timeout | undefined
+  #whenSynced: (() => void) | undefined
 
   private constructor(
-    private readonly socket: WebSocket,
+    url: string,
+    token: string,
     private readonly events: ReceiverEvents,
-  ) {}
+    localAddress: string | undefined,
+    closed: (why: string) => void,
+  ) {
+    this.#socket = new BareSocket(url, token, { text: (frame) => this.#read(frame), closed }, localAddress)
+  }
 
   /** Connects as the user of the token. Resolves when the backlog is through. */
   static open(url: string, token: string, events: ReceiverEvents, options: ReceiverOptions = {}): Promise<Receiver> {
     const { localAddress, openMs = OPEN_MS, ackEveryMs } = options
-    const socket = new WebSocket(url, {
-      headers: { authorization: `Bearer ${token}` },
-      perMessageDeflate: false,
-      skipUTF8Validation: true,
-      handshakeTimeout: OPEN_MS,
-      ...(localAddress === undefined ? {} : { localAddress }),
-    })
-    const receiver = new Receiver(socket, events)
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => fail('not ready in time'), openMs)
-      const acks = ackEveryMs === undefined ? undefined : setInterval(() => receiver.acknowledge(), ackEveryMs)
-      const fail = (why: string): void => {
+      const timer = setTimeout(() => {
+        receiver.close()
+        closed('not ready in time')
+      }, openMs)
+      const closed = (why: string): void => {
         clearTimeout(timer)
-        reject(new Failure(`A WebSocket did not open: ${why}.`))
-        socket.terminate()
-      }
-      socket.on('error', (error) => fail(error.message))
-      socket.on('close', (code, reason) => {
         clearInterval(acks)
-        fail(`closed with ${code} ${String(reason)}`)
-        if (!receiver.#closing) events.unexpected(`a socket was closed with ${code} ${String(reason)}`)
-      })
-      socket.on('message', (data) => {
-        if (receiver.#read(data) !== 'synced') return
+        reject(new Failure(`A WebSocket did not open: ${why}.`))
+        if (!receiver.#closing) events.unexpected(`a socket was closed: ${why}`)
+      }
+      const receiver = new Receiver(url, token, events, localAddress, closed)
+      const acks = ackEveryMs === undefined ? undefined : setInterval(() => receiver.acknowledge(), ackEveryMs)
+      receiver.#acks = acks
+      receiver.#whenSynced = () => {
         clearTimeout(timer)
         resolve(receiver)
-      })
+      }
     })
   }
 
@@ -93,22 +92,22 @@ export class Receiver {
   acknowledge(): void {
     if (this.#owed.size === 0) return
     for (const [conversation, seq] of this.#owed)
-      this.socket.send(`{"op":"ack","conversation":"${conversation}","seq":${seq}}`)
+      this.#socket.send(`{"op":"ack","conversation":"${conversation}","seq":${seq}}`)
     this.#owed.clear()
   }
 
   /** Sends a frame. */
   say(frame: string): void {
-    this.socket.send(frame)
+    this.#socket.send(frame)
   }
 
   close(): void {
     this.#closing = true
-    this.socket.terminate()
+    clearInterval(this.#acks)
+    this.#socket.terminate()
   }
 
-  #read(data: RawData): string {
-    const text = data.toString()
+  #read(text: string): void {
     const frame = JSON.parse(text) as ServerFrame
     const { answer } = this.events
     switch (frame.op) {
@@ -116,8 +115,10 @@ export class Receiver {
         this.#owed.set(frame.message.conversation, frame.message.seq)
         this.events.message(frame.message, text)
         break
-      case 'ready':
       case 'synced':
+        this.#whenSynced?.()
+        break
+      case 'ready':
       // How far the other one has got.
       case 'receipt':
         break
@@ -130,6 +131,5 @@ export class Receiver {
         // Who sends is told what is stored.
         if (!answer || frame.op !== 'stored') this.events.unexpected(`a frame ${text.slice(0, 200)}`)
     }
-    return frame.op
   }
 }

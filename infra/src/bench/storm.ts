@@ -15,7 +15,8 @@ import { Fleet, type StormAnswer } from './fleet.js'
 import { headOf, Line } from './line.js'
 import { allArrived, shareOfOthers } from './measure.js'
 import { MemoryWatch } from './memory.js'
-import { type Order, TOKEN_LIFE_S } from './order.js'
+import { type Order, type ServerProcess, TOKEN_LIFE_S } from './order.js'
+import { closedFor } from './overload.js'
 import { RateWatch } from './rates.js'
 import { steady } from './steady.js'
 import { countRows, StreamWatch } from './stored.js'
@@ -26,11 +27,13 @@ const PER_CALL = 500
 const CALLS_AT_ONCE = 2
 const TRIES = 60
 const RETRY_MS = 500
+const CLIENTS = 'clients'
 /** Whoever is not back so long after the spread has lost something. */
 const LONGEST_BACK_MS = 5 * 60_000
 
 export async function storm(order: Order): Promise<{ storm: StormFigures; faults: string[] }> {
   const { stormConnections: connections, stormSpreadMs: spreadMs, stormRate, restMs } = order.scale
+  const { inFlight, warmUpMs } = order.scale
   const crowd = await Crowd.gather(order)
   const watch = new StreamWatch(order.redisUrl, order.partitions)
   // Opened when they are needed: a connection on which nothing is asked is closed by the server.
@@ -42,6 +45,12 @@ export async function storm(order: Order): Promise<{ storm: StormFigures; faults
   let talk: ReturnType<typeof steady> | undefined
   let rates: RateWatch | undefined
   try {
+    // An instance that has just started would pay for its compiler with every message between those who stay.
+    for (let i = 0; i < inFlight; i++) lines.push(await Line.open(order.api.host, order.api.port))
+    await closedFor(crowd, lines, warmUpMs)
+    await allArrived(crowd)
+    await watch.settled()
+    crowd.latency.take()
     const ownBefore = readOwn(order.processes)
     const openBegan = performance.now()
     answers.push(await fleet.open())
@@ -69,10 +78,13 @@ export async function storm(order: Order): Promise<{ storm: StormFigures; faults
     const fillBegan = performance.now()
     await writeBacklog(order, connections)
     const fill = crowd.latency.take()
+    const everyone: ServerProcess[] = [...order.processes, ...fleet.pids.map((pid) => ({ name: CLIENTS, pid }))]
+    const cpuBefore = readCpu(everyone)
     const backBegan = performance.now()
     const back = await fleet.return(spreadMs, spreadMs + LONGEST_BACK_MS)
     answers.push(back)
     const backMs = performance.now() - backBegan
+    const { [CLIENTS]: clientCpu = 0, ...backCpu } = perUnit(cpuBefore, readCpu(everyone), connections)
     const during = { back: crowd.latency.take(), rates: await rates.take(), memory: memory.stop() }
 
     over.abort()
@@ -93,6 +105,8 @@ export async function storm(order: Order): Promise<{ storm: StormFigures; faults
       fillMs: backBegan - fillBegan,
       spreadMs,
       backMs,
+      backCpu,
+      clientCpu,
       device: back.map((answer) => answer.back!).reduce((worst, each) => (each.p99 > worst.p99 ? each : worst)),
       inVain: sumUp(back.map(({ inVain }) => inVain ?? {})),
       livePerSecond: stormRate,

@@ -147,7 +147,7 @@ function renderCold({ entries, conversations, firstMs, syncedMs, perSecond, memo
 }
 
 function renderStorm(storm: StormFigures): string[] {
-  const { connections, openSeconds, restCpu, entries, device, live, rates } = storm
+  const { connections, openSeconds, restCpu, backCpu, entries, device, live, rates } = storm
   const seconds = (ms: number): string => (ms / 1_000).toFixed(1)
   const asked = (each: StoreRates): string =>
     Object.entries(each)
@@ -158,7 +158,7 @@ function renderStorm(storm: StormFigures): string[] {
     `  ${storm.kibPerConnection.toFixed(2)} KiB of connect each`,
     `  at rest with ${storm.livePerSecond} messages/s and the heartbeats ${storm.restCpuTotal.toFixed(1)} % of one core: ${COLUMNS.map((column) => `${column} ${(restCpu[column] ?? 0).toFixed(1)}`).join(', ')} (others used ${storm.othersPercent.toFixed(0)} % of the machine)`,
     `  all dropped; ${entries} entries written to them in ${seconds(storm.fillMs)} s; all back with theirs after ${seconds(storm.backMs)} s, spread over ${seconds(storm.spreadMs)} s (goal: within 60 s); attempts in vain: ${countsOf(storm.inVain)}`,
-    `  a device took: ${timesOf(device)}`,
+    `  a device took: ${timesOf(device)}; CPU us for each: ${COLUMNS.map((column) => `${column} ${(backCpu[column] ?? 0).toFixed(0)}`).join(', ')}, its client ${storm.clientCpu.toFixed(0)} (with what the others sent meanwhile)`,
     `  live delivery to others (goal: p99 below 200 ms): ${timesOf(live.drop)} while all were torn off, ${timesOf(live.back)} while they came back`,
     `  live delivery otherwise: ${timesOf(live.rest)} before, ${timesOf(live.fill)} while entries were written; the generator was late by p99 ${live.late.p99.toFixed(1)} ms; refused: ${countsOf(storm.refused)}`,
     `  requests/s during the storm: ${asked(rates.storm)}`,
