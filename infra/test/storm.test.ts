@@ -13,6 +13,14 @@ const entry = (seq: number, index: number): string =>
 
 /** A server that shows these frames to whoever connects, and its device, which comes back once. */
 async function comeBack(t: Test, ...sessions: string[][]): Promise<{ device: AwayDevice; faults: string[] }> {
+  const { device, faults, allSeen } = await startAway(t, sessions)
+  const patience = { over: false }
+  await Promise.race([device.return('127.0.0.1', 0, { patience, turns: createTurns(1) }), allSeen])
+  patience.over = true
+  return { device, faults }
+}
+
+async function startAway(t: Test, sessions: string[][]) {
   const server = new WebSocketServer({ port: 0, host: '127.0.0.1' })
   t.teardown(() => server.close())
   let next = 0
@@ -45,11 +53,17 @@ async function comeBack(t: Test, ...sessions: string[][]): Promise<{ device: Awa
     (what) => void faults.push(what),
   )
   t.teardown(() => device.close())
-  const patience = { over: false }
-  await Promise.race([device.return('127.0.0.1', 0, { patience, turns: createTurns(1) }), allSeen])
-  patience.over = true
-  return { device, faults }
+  return { device, faults, allSeen }
 }
+
+test('a device that is told to come back later before it ever was in does so, a few times', async (t) => {
+  const patient = await startAway(t, [[], [], [entry(1, 6)]])
+  await patient.device.open('127.0.0.1')
+  t.same(patient.faults, [])
+  const refused = await startAway(t, [])
+  await t.rejects(refused.device.open('127.0.0.1'), { message: /closed with 1013/ })
+  t.same(refused.faults, [])
+})
 
 test('a device that is shown its entries in order has missed nothing, also when its first attempt was refused', async (t) => {
   const { device, faults } = await comeBack(t, [], [entry(1, 6), entry(2, 7)])

@@ -11,6 +11,7 @@ import type { Turns } from './turns.js'
 /** What a client waits before it tries again, at most. */
 const FIRST_RETRY_MS = 1_000
 const MOST_RETRY_MS = 10_000
+const OPEN_TRIES = 5
 
 /** How an attempt ends that is refused: an `error` frame that says why, and a close. */
 const REFUSAL = /^a socket was closed|^a frame \{"op":"error"/
@@ -48,9 +49,16 @@ export class AwayDevice {
     private readonly fault: (what: string) => void,
   ) {}
 
-  /** The first connection: there is nothing to catch up with. */
+  /** The first connection: there is nothing to catch up with. Whoever is told to come back later does so a few times. */
   async open(localAddress: string): Promise<void> {
-    this.#receiver = await Receiver.open(this.url, this.#token(), this.#events(), { localAddress })
+    for (let tries = 1; !this.#receiver; tries++) {
+      try {
+        this.#receiver = await Receiver.open(this.url, this.#token(), this.#events(), { localAddress })
+      } catch (error) {
+        if (tries === OPEN_TRIES) throw error
+        await sleep(this.random() * FIRST_RETRY_MS)
+      }
+    }
   }
 
   /** The connection breaks, without a close frame. */
