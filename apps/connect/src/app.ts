@@ -104,7 +104,7 @@ export async function startConnect(
     life.add('stored receipts', () => stored.stop())
     const lister = await createSessionLister(registry, node, log)
     life.add('session lister', () => lister.stop())
-    const unlisted = (): boolean => lister.waiting > 0 || registry.lease.over
+    const unlisted = (): boolean => lister.behind || registry.lease.over
     const sweep = startSweep({ redis, keys, reader, sessions, catchUp, unlisted, log })
     life.add('sweep', () => sweep.stop())
     // Whatever came while etcd did not list our sessions was pushed to nobody.

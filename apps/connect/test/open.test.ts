@@ -38,6 +38,7 @@ t.test('of many who come at once a few are let in, and the others are sent away 
       },
       unlist: () => undefined,
       waiting: 0,
+      behind: false,
       stop: async () => undefined,
     },
     nodes: { client: () => undefined },

@@ -28,9 +28,14 @@ export interface OlderSession {
 
 interface Waiter {
   user: string
-  /** What etcd lists of the user at that moment. */
-  resolve(listed: readonly IKeyValue[]): void
+  resolve(listed: Listed): void
   reject(error: AppError): void
+}
+
+/** What etcd lists of a user right behind a write, and the keys of that write in the order in which they came. */
+interface Listed {
+  kvs: readonly IKeyValue[]
+  written: readonly string[]
 }
 
 export interface SessionLister extends Stoppable {
@@ -44,11 +49,13 @@ export interface SessionLister extends Stoppable {
   unlist(id: string): void
   /** Keys that etcd does not yet hold as they should be. */
   readonly waiting: number
+  /** The last write failed, or more waits than one write takes: sessions may live that are not listed, or not any more. */
+  readonly behind: boolean
 }
 
 /**
- * Lists the sessions of one node. What etcd should hold is kept here, and every key that differs is written until it does: in one
- * transaction for what comes in one turn of the event loop, again after a failure, and all of it after a lost lease. What etcd holds
+ * Lists the sessions of one node. What etcd should hold is kept here, and every key that differs is written until it does: at once
+ * where keys come seldom, else in one transaction for what came within 200 ms, again after a failure, and all of it after a lost lease. What etcd holds
  * is compared every so often: a key that somebody deleted would leave its session without pushes.
  * @param node this node's listing under nodes/connect
  * @param maxEnded keys of ended sessions that may wait before new sessions are refused; those of live ones are as many as those
@@ -68,13 +75,14 @@ export async function createSessionLister(
   const stopper = new AbortController()
   const pacer = new Pacer(PACE)
   let running = false
+  let failures = 0
   /** Ends the wait for more. */
   let hurry: AbortController | undefined
 
   async function flush(): Promise<void> {
     if (running) return
     running = true
-    for (let failures = 0; dirty.size > 0 && !stopper.signal.aborted; ) {
+    while (dirty.size > 0 && !stopper.signal.aborted) {
       await gathered()
       if (stopper.signal.aborted) break
       const batch = firstOf(dirty, MAX_KEYS)
@@ -86,7 +94,7 @@ export async function createSessionLister(
       } catch (cause) {
         if (failures === 0)
           log.warn({ err: cause instanceof Error ? cause.message : cause }, 'listing sessions waits for etcd')
-        const error = new AppError('unavailable', 'The session cannot be listed now.', { cause })
+        const error = notListed(cause)
         // Whoever is not in this batch would be told the same a few batches later, and goes on without etcd now.
         for (const [, waiters] of [...batch, ...dirty]) for (const waiter of waiters.splice(0)) waiter.reject(error)
         for (const [key] of batch) if (!dirty.has(key)) dirty.set(key, [])
@@ -94,6 +102,8 @@ export async function createSessionLister(
       }
     }
     running = false
+    if (!stopper.signal.aborted) return
+    for (const waiters of dirty.values()) for (const waiter of waiters.splice(0)) waiter.reject(notListed())
   }
 
   async function gathered(): Promise<void> {
@@ -124,7 +134,9 @@ export async function createSessionLister(
       .if('-', 'Version', '>', -1)
       .then(...changes, ...looks)
       .commit()
-    for (const [i, waiter] of waiters.entries()) waiter.resolve(responses[changes.length + i]!.response_range.kvs)
+    const written = batch.map(([key]) => key)
+    for (const [i, waiter] of waiters.entries())
+      waiter.resolve({ kvs: responses[changes.length + i]!.response_range.kvs, written })
   }
 
   function touch(key: string, waiter?: Waiter): void {
@@ -148,19 +160,20 @@ export async function createSessionLister(
 
   return {
     async list(session) {
+      if (stopper.signal.aborted) throw notListed()
       if (dirty.size >= live.size + maxEnded)
         throw new AppError('overloaded', 'Too many changes of sessions wait to be listed.', { retryAfter: 5 })
       const { id, user } = session
       const key = keyOf(session)
       live.set(id, session)
-      const listed = await new Promise<readonly IKeyValue[]>((resolve, reject) => touch(key, { user, resolve, reject }))
+      const { kvs, written } = await new Promise<Listed>((resolve, reject) => touch(key, { user, resolve, reject }))
       // Whoever asks is mostly alone.
-      if (listed.length <= 1) return []
-      const mine = listed.find((kv) => kv.key.toString() === key)
+      if (kvs.length <= 1) return []
+      const mine = kvs.find((kv) => kv.key.toString() === key)
       if (!mine) return []
-      return listed
-        .filter((kv) => isOlder(kv, mine))
-        .sort((a, b) => (isOlder(a, b) ? -1 : 1))
+      return kvs
+        .filter((kv) => isOlder(kv, mine, written))
+        .sort((a, b) => (isOlder(a, b, written) ? -1 : 1))
         .flatMap((kv) => {
           const other = parseSession(kv.value.toString())
           return other ? [{ ...other, session: kv.key.toString().slice(keys.sessionsOf(user).length) }] : []
@@ -175,6 +188,9 @@ export async function createSessionLister(
     get waiting() {
       return dirty.size
     },
+    get behind() {
+      return failures > 0 || dirty.size > MAX_KEYS
+    },
     /** What hangs under the lease ends with it; nothing is tried any more. */
     async stop() {
       stopper.abort()
@@ -183,10 +199,19 @@ export async function createSessionLister(
   }
 }
 
-/** What one transaction has listed is in the order of its keys. */
-function isOlder(a: IKeyValue, b: IKeyValue): boolean {
+const notListed = (cause?: unknown): AppError =>
+  new AppError('unavailable', 'The session cannot be listed now.', { cause })
+
+/**
+ * What one transaction has listed is in the order in which it came. Of an earlier one, which is another's, the order of the keys has to do.
+ * @param written the keys of the transaction that asks, in that order
+ */
+function isOlder(a: IKeyValue, b: IKeyValue, written: readonly string[]): boolean {
   const [first, second] = [Number(a.create_revision), Number(b.create_revision)]
-  return first < second || (first === second && a.key.toString() < b.key.toString())
+  if (first !== second) return first < second
+  const [one, other] = [a.key.toString(), b.key.toString()]
+  const [came, cameToo] = [written.indexOf(one), written.indexOf(other)]
+  return came >= 0 && cameToo >= 0 ? came < cameToo : one < other
 }
 
 function firstOf<K, V>(map: ReadonlyMap<K, V>, most: number): [K, V][] {
