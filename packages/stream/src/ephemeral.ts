@@ -2,7 +2,6 @@
  * A bus between our processes for what may be lost: one channel of Redis. Whoever publishes does not wait and never fails; what does
  * not fit, or finds Redis away, is dropped and counted. On a cluster every node passes on what any node is given.
  */
-import { setTimeout as delay } from 'node:timers/promises'
 import { type Ephemeral, ephemeralText, parseEphemerals } from '@tidings/protocol'
 import { backoffMs, type Logger, Pacer, pause, type Stoppable } from '@tidings/service'
 import type { ServerAddress } from './blocking.js'
@@ -20,7 +19,7 @@ const ANSWER_WITHIN_MS = 1_000
 const RETRY = { firstMs: 50, maxMs: 1_000 }
 
 export interface EphemeralPublisher {
-  /** At once, or with whatever else comes within 100 ms of the last message, in one message. */
+  /** At once, or with whatever else comes within 100 ms of the last message, in one message; so many as fill one wait for nothing. */
   publish(event: Ephemeral): void
 }
 
@@ -36,11 +35,17 @@ export function createEphemeralPublisher(deps: {
   const waiting: Ephemeral[] = []
   const pacer = new Pacer({ perItemMs: GATHER_MS, mostMs: GATHER_MS, enough: PER_MESSAGE })
   let sending = false
+  /** Ends the wait for more. */
+  let hurry: AbortController | undefined
 
   async function send(): Promise<void> {
     while (waiting.length > 0) {
       const waitMs = pacer.waitMs(waiting.length)
-      if (waitMs > 0) await delay(waitMs)
+      if (waitMs > 0) {
+        hurry = new AbortController()
+        await pause(waitMs, hurry.signal)
+        hurry = undefined
+      }
       const batch = waiting.splice(0, PER_MESSAGE)
       pacer.began(batch.length)
       try {
@@ -60,6 +65,7 @@ export function createEphemeralPublisher(deps: {
         return
       }
       waiting.push(event)
+      if (waiting.length >= PER_MESSAGE) hurry?.abort()
       if (sending) return
       sending = true
       setImmediate(() => void send())

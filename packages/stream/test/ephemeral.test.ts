@@ -71,6 +71,28 @@ t.test('what comes in many turns goes in a few messages, in order', async (t) =>
   t.equal(lost.events, 0)
 })
 
+t.test('what fills a message does not wait', async (t) => {
+  const b = await bench(t)
+  const sizes: number[] = []
+  const { publish } = speak(b, {
+    async publish(_channel: unknown, text: unknown) {
+      sizes.push((JSON.parse(String(text)) as unknown[]).length)
+      return 1
+    },
+  })
+  const turns = async (n: number): Promise<void> => {
+    for (let i = 0; i < n; i++) await new Promise((resolve) => setImmediate(resolve))
+  }
+  publish(typing('first'))
+  await turns(5)
+  t.same(sizes, [1])
+  publish(typing('second'))
+  await turns(5)
+  for (let i = 0; i < 499; i++) publish(typing(`u${i}`))
+  await turns(20)
+  t.same(sizes, [1, 500])
+})
+
 t.test('what cannot be read is left out, and what is beside it is heard', async (t) => {
   const b = await bench(t)
   const heard = await listen(t, b)
