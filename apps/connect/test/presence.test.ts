@@ -11,17 +11,22 @@ const log = createLogger({ app: 'connect', instance: 'test', level: 'silent' })
 function setUp(calmMs: number) {
   const said: PresenceEvent[] = []
   const saved: string[] = []
+  const saves: number[] = []
   const { sessions, connect } = fakeNode(({ user }) => presence.ended(user))
   const presence: Presence = createPresence({
     sessions,
     publish: (event) => void said.push(event),
-    save: async (seen) => void saved.push(...seen.keys()),
+    save: async (seen) => {
+      saves.push(seen.size)
+      saved.push(...seen.keys())
+    },
     calmMs,
     log,
   })
   return {
     said,
     saved,
+    saves,
     presence,
     come(user: string, device = 'd') {
       const { session } = connect(user, { device })
@@ -64,6 +69,16 @@ t.test('a connection that flaps is told of once, however often, when it is over'
   come('carol')()
   t.same(await heard(2), [is('alice', true), is('carol', false)])
   t.same([said, saved], [[], ['alice', 'carol']])
+})
+
+t.test('where many come, they are told and written a few times together', async (t) => {
+  const { saves, come, heard } = setUp(200)
+  for (let i = 0; i < 50; i++) {
+    come(`u${i}`)
+    await delay(4)
+  }
+  t.equal((await heard(50)).length, 50)
+  t.ok(saves.length <= 10, `${saves.length} times`)
 })
 
 t.test('of many, each is told when its own time has come', async (t) => {

@@ -110,6 +110,27 @@ t.test('everything that is not right is unauthenticated, with one text', async (
   t.equal(messages.size, 1)
 })
 
+t.test('what was decoded of one token decides nothing about the next', async (t) => {
+  // The two push each other out of what is kept, so each is decoded every time.
+  const tokens = createTokens(settings({ publicKey: pem(rsa.publicKey) }), never, 1)
+  const good = [hmac(claims()), asymmetric(claims(), 'RS256', rsa.privateKey)]
+  const bad = [
+    `${part({ alg: 'none' })}.${part(claims())}.`,
+    hmac(claims(), { alg: 'RS256' }),
+    asymmetric(claims(), 'HS256', rsa.privateKey),
+    hmac(claims(), { alg: 'HS512' }, jwtSecret, 'sha512'),
+    `.${part(claims())}.x`,
+    'no token at all',
+  ]
+  for (let round = 0; round < 2; round++) {
+    for (const wrong of bad) {
+      for (const right of good) t.match(await verify(tokens, right), { user: 'alice' })
+      await t.rejects(verify(tokens, wrong), { code: 'unauthenticated' })
+      await t.rejects(verify(tokens, wrong), { code: 'unauthenticated' })
+    }
+  }
+})
+
 t.test('a public key decides the algorithm: RS256, ES256, EdDSA', async (t) => {
   for (const [alg, pair] of [
     ['RS256', rsa],

@@ -1,4 +1,4 @@
-/** Many calls as one: what is asked in one turn of the event loop, or while an earlier call runs, goes out together. */
+/** Many calls as one: what is asked in one turn of the event loop, while an earlier call runs, or while a paced one is held up, goes out together. */
 import { Pacer } from './pacer.js'
 
 export interface GatherBounds {
