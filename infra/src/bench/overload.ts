@@ -50,14 +50,22 @@ export async function overload(order: Order): Promise<{ overload: OverloadFigure
   }
 }
 
-/** As many at once as there are lines, for a while. @returns how many were accepted */
-export async function closedFor(crowd: Crowd, lines: readonly Line[], ms: number): Promise<number> {
+/** As many at once as there are lines, for a while. @param refused told of each refusal @returns how many were accepted */
+export async function closedFor(
+  crowd: Crowd,
+  lines: readonly Line[],
+  ms: number,
+  refused: (code: string) => void = () => undefined,
+): Promise<number> {
   const before = crowd.checker.accepted
   const end = performance.now() + ms
   await Promise.all(
     lines.map(async (line) => {
       // A machine that others use too may be overloaded by this already.
-      while (performance.now() < end) await crowd.tryOne(line)
+      while (performance.now() < end) {
+        const code = await crowd.tryOne(line)
+        if (code !== undefined) refused(code)
+      }
     }),
   )
   return crowd.checker.accepted - before

@@ -41,13 +41,16 @@ export async function storm(order: Order): Promise<{ storm: StormFigures; faults
   const fleet = new Fleet(order, connections)
   const over = new AbortController()
   const refused: Record<string, number> = {}
+  const count = (code: string): void => {
+    refused[code] = (refused[code] ?? 0) + 1
+  }
   const answers: StormAnswer[][] = []
   let talk: ReturnType<typeof steady> | undefined
   let rates: RateWatch | undefined
   try {
     // An instance that has just started would pay for its compiler with every message between those who stay.
     for (let i = 0; i < inFlight; i++) lines.push(await Line.open(order.api.host, order.api.port))
-    await closedFor(crowd, lines, warmUpMs)
+    await closedFor(crowd, lines, warmUpMs, count)
     await allArrived(crowd)
     await watch.settled()
     crowd.latency.take()
@@ -62,9 +65,7 @@ export async function storm(order: Order): Promise<{ storm: StormFigures; faults
       perSecond: stormRate,
       count: Number.MAX_SAFE_INTEGER,
       signal: over.signal,
-      refused: (code) => {
-        refused[code] = (refused[code] ?? 0) + 1
-      },
+      refused: count,
     })
     rates = await RateWatch.open(order)
     const rest = await measureRest(order, 2 * restMs)
