@@ -6,6 +6,7 @@ import {
   mirrorRoutes,
   type NodeInfo,
   ownPartitions,
+  type Registry,
   readAll,
 } from '../src/index.js'
 import { bench, log, until } from './etcd.js'
@@ -192,19 +193,30 @@ t.test('a session that comes and goes in one breath harms no other, and leaves n
   })
 })
 
+/** The same registry, but that each transaction of its etcd begins with this. */
+function beforeTransactions(registry: Registry, run: () => unknown): Registry {
+  const etcd = Object.create(registry.etcd, {
+    if: {
+      value(...condition: Parameters<Registry['etcd']['if']>) {
+        const transaction = registry.etcd.if(...condition)
+        const commit = transaction.commit.bind(transaction)
+        transaction.commit = async () => {
+          await run()
+          return await commit()
+        }
+        return transaction
+      },
+    },
+  }) as Registry['etcd']
+  return Object.create(registry, { etcd: { value: etcd } }) as Registry
+}
+
 t.test('sessions that come one after the other share their transactions', async (t) => {
   const b = await bench(t)
   const registry = await b.registry()
   let transactions = 0
-  const etcd = Object.create(registry.etcd, {
-    if: {
-      value(...condition: Parameters<typeof registry.etcd.if>) {
-        transactions++
-        return registry.etcd.if(...condition)
-      },
-    },
-  }) as typeof registry.etcd
-  const lister = await createSessionLister(Object.create(registry, { etcd: { value: etcd } }), 'connect-1', log)
+  const counted = beforeTransactions(registry, () => transactions++)
+  const lister = await createSessionLister(counted, 'connect-1', log)
   t.teardown(() => lister.stop())
   const lists: Promise<unknown>[] = []
   for (let i = 0; i < 50; i++) {
@@ -236,24 +248,11 @@ t.test('who waits when a lister stops is answered, and who comes afterwards', as
     letPass = resolve
   })
   let underWay = 0
-  const etcd = Object.create(registry.etcd, {
-    if: {
-      value: (...condition: Parameters<typeof registry.etcd.if>) => ({
-        // biome-ignore lint/suspicious/noThenProperty: it is what etcd3 calls it
-        then: (...changes: Parameters<ReturnType<typeof registry.etcd.if>['then']>) => ({
-          async commit() {
-            underWay++
-            await gate
-            return registry.etcd
-              .if(...condition)
-              .then(...changes)
-              .commit()
-          },
-        }),
-      }),
-    },
-  }) as typeof registry.etcd
-  const lister = await createSessionLister(Object.create(registry, { etcd: { value: etcd } }), 'connect-1', log)
+  const gated = beforeTransactions(registry, () => {
+    underWay++
+    return gate
+  })
+  const lister = await createSessionLister(gated, 'connect-1', log)
   const first = lister.list({ user: 'alice', id: 's1', device: 'd' })
   await until('the first is on its way', () => underWay === 1)
   const told = t.rejects(lister.list({ user: 'bob', id: 's2', device: 'd' }), { code: 'unavailable' })
@@ -268,15 +267,11 @@ t.test('when etcd does not answer, everyone who waits is told at the first failu
   const b = await bench(t)
   const registry = await b.registry()
   let attempts = 0
-  const etcd = Object.create(registry.etcd, {
-    if: {
-      value() {
-        attempts++
-        throw new Error('etcd is away')
-      },
-    },
-  }) as typeof registry.etcd
-  const lister = await createSessionLister(Object.create(registry, { etcd: { value: etcd } }), 'connect-1', log)
+  const away = beforeTransactions(registry, () => {
+    attempts++
+    throw new Error('etcd is away')
+  })
+  const lister = await createSessionLister(away, 'connect-1', log)
   t.teardown(() => lister.stop())
   const lists = Array.from({ length: 150 }, (_, i) => lister.list({ user: `u${i}`, id: `s${i}`, device: 'd' }))
   const told = await Promise.allSettled(lists)
@@ -291,15 +286,10 @@ t.test(
     const b = await bench(t)
     const registry = await b.registry()
     let away = true
-    const etcd = Object.create(registry.etcd, {
-      if: {
-        value(...args: Parameters<typeof registry.etcd.if>) {
-          if (away) throw new Error('etcd is away')
-          return registry.etcd.if(...args)
-        },
-      },
-    }) as typeof registry.etcd
-    const lister = await createSessionLister(Object.create(registry, { etcd: { value: etcd } }), 'connect-1', log, 10)
+    const silent = beforeTransactions(registry, () => {
+      if (away) throw new Error('etcd is away')
+    })
+    const lister = await createSessionLister(silent, 'connect-1', log, 10)
     t.teardown(() => lister.stop())
     const comeAndGo = async (session: string): Promise<void> => {
       await t.rejects(lister.list({ user: 'alice', id: session, device: 'd' }), { code: 'unavailable' })
