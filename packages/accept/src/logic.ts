@@ -1,13 +1,11 @@
 /** The client of logic, over whatever logic processes etcd lists. */
 import { type Balanced, balance, fromRefusal, logicRpc } from '@tidings/protocol'
 import type { Registry } from '@tidings/registry'
-import { gather } from '@tidings/service'
+import { gather, OPENING_PACE } from '@tidings/service'
 
 const DEADLINE_MS = 2_000
 /** Newcomers, devices and permits in one call: what logic and we do for so many must not hold up what else there is to do. */
 const BOUNDS = { mostPerCall: 32, callsAtOnce: 4, patienceMs: 20 }
-/** Where thousands come back at once, what an opening costs is mostly its calls. */
-const OPENING = { ...BOUNDS, pace: { perItemMs: 20, mostMs: 200 } }
 
 /** Methods that may run twice: a call that one process did not answer goes on to the next. */
 const REPEATABLE = new Set([
@@ -111,10 +109,13 @@ function together(calls: Calls): LogicClient {
     const { users } = await calls.seeUsers({ users: names })
     return users.map(({ refusal }) => refusal && fromRefusal(refusal))
   }, BOUNDS)
-  const openDevice = gather<logicRpc.DeviceName, logicRpc.OpenedDevice>(async (names) => {
-    const { devices } = await calls.openDevices({ devices: names })
-    return devices.map((opened) => (opened.refusal ? fromRefusal(opened.refusal) : opened))
-  }, OPENING)
+  const openDevice = gather<logicRpc.DeviceName, logicRpc.OpenedDevice>(
+    async (names) => {
+      const { devices } = await calls.openDevices({ devices: names })
+      return devices.map((opened) => (opened.refusal ? fromRefusal(opened.refusal) : opened))
+    },
+    { ...BOUNDS, pace: OPENING_PACE },
+  )
   const permit = gather<logicRpc.PermitRequest, logicRpc.PermitResponse>(async (asked) => {
     const { permits } = await calls.permits({ permits: asked })
     return permits.map((one) => (one.refusal ? fromRefusal(one.refusal) : one))

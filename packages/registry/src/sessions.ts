@@ -1,14 +1,12 @@
 /** Who is connected where: one key per live session under its node's lease. */
 
 import { AppError } from '@tidings/protocol'
-import { backoffMs, type Logger, Pacer, pause, type Stoppable } from '@tidings/service'
+import { backoffMs, type Logger, OPENING_PACE, Pacer, pause, type Stoppable } from '@tidings/service'
 import type { IKeyValue } from 'etcd3'
 import type { Registry } from './registry.js'
 
 /** Keys in one transaction: each may take two operations, of which etcd takes at most 128. */
 const MAX_KEYS = 60
-/** Where sessions come faster than one in 20 ms, transactions gather them: each costs etcd a write to its disk, whatever it holds. */
-const PACE = { perItemMs: 20, mostMs: 200, enough: MAX_KEYS }
 /** Keys of ended sessions that may wait to be taken off while etcd is away. */
 const MAX_ENDED = 50_000
 const RETRY = { firstMs: 100, maxMs: 1_000 }
@@ -73,17 +71,16 @@ export async function createSessionLister(
   const sessionAt = (key: string): SessionListing | undefined => live.get(key.slice(key.lastIndexOf('/') + 1))
   const dirty = new Map<string, Waiter[]>()
   const stopper = new AbortController()
-  const pacer = new Pacer(PACE)
+  const pacer = new Pacer(OPENING_PACE, MAX_KEYS)
   let running = false
   let failures = 0
-  /** Ends the wait for more. */
-  let hurry: AbortController | undefined
 
   async function flush(): Promise<void> {
     if (running) return
     running = true
     while (dirty.size > 0 && !stopper.signal.aborted) {
-      await gathered()
+      // Each transaction costs etcd a write to its disk, whatever it holds.
+      await pacer.wait(dirty.size)
       if (stopper.signal.aborted) break
       const batch = firstOf(dirty, MAX_KEYS)
       for (const [key] of batch) dirty.delete(key)
@@ -104,14 +101,6 @@ export async function createSessionLister(
     running = false
     if (!stopper.signal.aborted) return
     for (const waiters of dirty.values()) for (const waiter of waiters.splice(0)) waiter.reject(notListed())
-  }
-
-  async function gathered(): Promise<void> {
-    const waitMs = pacer.waitMs(dirty.size)
-    if (waitMs === 0) return
-    hurry = new AbortController()
-    await pause(waitMs, hurry.signal)
-    hurry = undefined
   }
 
   /**
@@ -143,7 +132,7 @@ export async function createSessionLister(
     const waiters = dirty.get(key) ?? []
     if (waiter) waiters.push(waiter)
     dirty.set(key, waiters)
-    if (dirty.size >= PACE.enough) hurry?.abort()
+    pacer.more(dirty.size)
     if (!running) setImmediate(() => void flush())
   }
 
@@ -194,7 +183,7 @@ export async function createSessionLister(
     /** What hangs under the lease ends with it; nothing is tried any more. */
     async stop() {
       stopper.abort()
-      hurry?.abort()
+      pacer.hurry()
     },
   }
 }

@@ -1,5 +1,5 @@
 /** Many calls as one: what is asked in one turn of the event loop, while an earlier call runs, or while a paced one is held up, goes out together. */
-import { Pacer } from './pacer.js'
+import { type Pace, Pacer } from './pacer.js'
 
 export interface GatherBounds {
   mostPerCall: number
@@ -7,8 +7,8 @@ export interface GatherBounds {
   callsAtOnce: number
   /** How long what is asked waits for a running call at most, as long as another one may run. */
   patienceMs: number
-  /** Where much is asked: how long each item of a call holds up the next call, and for how long at most. A full call waits for nothing. */
-  pace?: { perItemMs: number; mostMs: number }
+  /** Where much is asked, calls keep this pace; a full one waits for nothing. */
+  pace?: Pace
 }
 
 interface Asked<Item, Answer> {
@@ -32,22 +32,17 @@ export function gather<Item, Answer>(
   /** Calls that are waited for. */
   let young = 0
   let scheduled = false
-  const pacer = pace && new Pacer({ ...pace, enough: mostPerCall })
-  let held: NodeJS.Timeout | undefined
+  const pacer = pace && new Pacer(pace, mostPerCall)
 
   function schedule(): void {
+    pacer?.more(line.length)
     if (scheduled || line.length === 0 || young > 0 || running >= callsAtOnce) return
-    const waitMs = pacer?.waitMs(line.length) ?? 0
-    if (waitMs > 0) {
-      held ??= setTimeout(() => {
-        held = undefined
-        schedule()
-      }, waitMs)
-      return
-    }
-    clearTimeout(held)
-    held = undefined
     scheduled = true
+    if (pacer) void pacer.wait(line.length).then(leave)
+    else leave()
+  }
+
+  function leave(): void {
     setImmediate(() => {
       scheduled = false
       void send(line.splice(0, mostPerCall))

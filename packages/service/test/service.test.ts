@@ -70,7 +70,7 @@ t.test('what is asked together goes out together, and an item that fails fails a
 
 t.test('the more a call carried, the longer the next one gathers, and a full one waits for nothing', (t) => {
   let now = 1_000
-  const pacer = new Pacer({ perItemMs: 20, mostMs: 200, enough: 32 }, () => now)
+  const pacer = new Pacer({ perItemMs: 20, mostMs: 200 }, 32, () => now)
   t.equal(pacer.waitMs(1), 0, 'the first one goes at once')
   pacer.began(1)
   t.equal(pacer.waitMs(1), 20)
@@ -84,7 +84,7 @@ t.test('the more a call carried, the longer the next one gathers, and a full one
   t.equal(pacer.waitMs(1), 0, 'what comes after a rest is not held up')
 
   const callsFor = (perSecond: number): number => {
-    const pacer = new Pacer({ perItemMs: 20, mostMs: 200, enough: 32 }, () => now)
+    const pacer = new Pacer({ perItemMs: 20, mostMs: 200 }, 32, () => now)
     let calls = 0
     let waiting = 0
     for (let ms = 0; ms < 10_000; ms++, now++) {

@@ -33,19 +33,12 @@ export function createEphemeralPublisher(deps: {
   const { redis, keys, dropped, log } = deps
   const channel = ephemeralChannel(keys)
   const waiting: Ephemeral[] = []
-  const pacer = new Pacer({ perItemMs: GATHER_MS, mostMs: GATHER_MS, enough: PER_MESSAGE })
+  const pacer = new Pacer({ perItemMs: GATHER_MS, mostMs: GATHER_MS }, PER_MESSAGE)
   let sending = false
-  /** Ends the wait for more. */
-  let hurry: AbortController | undefined
 
   async function send(): Promise<void> {
     while (waiting.length > 0) {
-      const waitMs = pacer.waitMs(waiting.length)
-      if (waitMs > 0) {
-        hurry = new AbortController()
-        await pause(waitMs, hurry.signal)
-        hurry = undefined
-      }
+      await pacer.wait(waiting.length)
       const batch = waiting.splice(0, PER_MESSAGE)
       pacer.began(batch.length)
       try {
@@ -65,7 +58,7 @@ export function createEphemeralPublisher(deps: {
         return
       }
       waiting.push(event)
-      if (waiting.length >= PER_MESSAGE) hurry?.abort()
+      pacer.more(waiting.length)
       if (sending) return
       sending = true
       setImmediate(() => void send())
