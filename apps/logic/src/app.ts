@@ -98,6 +98,7 @@ export async function startLogic(
     const broadcasts = createBroadcasts({ store, reader })
     const devices = createDevices({ redis, keys, store, broadcasts, writeBehind, most: config.devicesPerUser, log })
     const bus = createEphemeralPublisher({ redis, keys, dropped: metrics.dropped, log })
+    life.add('events', () => bus.stop())
     const receipts = createReceipts({ redis, keys, publish: bus.publish, log })
 
     const registry = await connectRegistry({

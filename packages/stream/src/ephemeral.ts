@@ -2,6 +2,7 @@
  * A bus between our processes for what may be lost: one channel of Redis. Whoever publishes does not wait and never fails; what does
  * not fit, or finds Redis away, is dropped and counted. On a cluster every node passes on what any node is given.
  */
+import { setImmediate as immediate } from 'node:timers/promises'
 import { type Ephemeral, ephemeralText, parseEphemerals } from '@tidings/protocol'
 import { backoffMs, type Logger, Pacer, pause, type Stoppable } from '@tidings/service'
 import type { ServerAddress } from './blocking.js'
@@ -18,9 +19,11 @@ const LOOK_EVERY_MS = 5_000
 const ANSWER_WITHIN_MS = 1_000
 const RETRY = { firstMs: 50, maxMs: 1_000 }
 
-export interface EphemeralPublisher {
+export interface EphemeralPublisher extends Stoppable {
   /** At once, or with whatever else comes within 100 ms of the last message, in one message; so many as fill one wait for nothing. */
   publish(event: Ephemeral): void
+  /** What waits goes now. Resolves when Redis has it, or has failed. */
+  stop(): Promise<void>
 }
 
 /** @param dropped told of events that nobody will hear of */
@@ -34,9 +37,11 @@ export function createEphemeralPublisher(deps: {
   const channel = ephemeralChannel(keys)
   const waiting: Ephemeral[] = []
   const pacer = new Pacer({ perItemMs: GATHER_MS, mostMs: GATHER_MS }, PER_MESSAGE)
-  let sending = false
+  let sending: Promise<void> | undefined
 
   async function send(): Promise<void> {
+    // What is published in one turn goes together.
+    await immediate()
     while (waiting.length > 0) {
       await pacer.wait(waiting.length)
       const batch = waiting.splice(0, PER_MESSAGE)
@@ -48,7 +53,7 @@ export function createEphemeralPublisher(deps: {
         log.debug({ err: error instanceof Error ? error.message : error, events: batch.length }, 'events are dropped')
       }
     }
-    sending = false
+    sending = undefined
   }
 
   return {
@@ -59,9 +64,11 @@ export function createEphemeralPublisher(deps: {
       }
       waiting.push(event)
       pacer.more(waiting.length)
-      if (sending) return
-      sending = true
-      setImmediate(() => void send())
+      sending ??= send()
+    },
+    async stop() {
+      pacer.hurry()
+      await sending
     },
   }
 }

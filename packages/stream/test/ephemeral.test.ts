@@ -29,7 +29,7 @@ async function listen(t: Test, b: Bench, redis: Redis = b.redis, its: Logger = l
 
 function speak(b: Bench, redis: Pick<Redis, 'publish'> = b.redis) {
   const lost = { events: 0 }
-  const { publish } = createEphemeralPublisher({
+  const { publish, stop } = createEphemeralPublisher({
     redis,
     keys: b.keys,
     dropped: (events) => {
@@ -37,7 +37,7 @@ function speak(b: Bench, redis: Pick<Redis, 'publish'> = b.redis) {
     },
     log,
   })
-  return { publish, lost }
+  return { publish, stop, lost }
 }
 
 t.test('everybody hears what comes in one turn as one message, in order', async (t) => {
@@ -69,6 +69,23 @@ t.test('what comes in many turns goes in a few messages, in order', async (t) =>
   t.ok(batches.length < all.length / 20, `${batches.length} messages`)
   t.ok(batches.every((batch) => batch.length <= 500))
   t.equal(lost.events, 0)
+})
+
+t.test('what waits when its process stops is still told', async (t) => {
+  const b = await bench(t)
+  const told: string[] = []
+  const { publish, stop } = speak(b, {
+    async publish(_channel: unknown, text: unknown) {
+      told.push(...(JSON.parse(String(text)) as Ephemeral[]).map(({ user }) => user))
+      return 1
+    },
+  })
+  await stop()
+  publish(typing('a'))
+  await until('the first is told', () => told.length === 1)
+  publish(typing('b'))
+  await stop()
+  t.same(told, ['a', 'b'])
 })
 
 t.test('what fills a message does not wait', async (t) => {
