@@ -29,7 +29,7 @@ import { createHttp } from './http.js'
 import { createLimits } from './limits.js'
 import { createLongPoll } from './long-poll.js'
 import { createEphemeralMetrics } from './metrics.js'
-import { type OpenDeps, RECHECK_MS } from './open.js'
+import { endLate, type OpenDeps, RECHECK_MS } from './open.js'
 import { createPollAcks } from './poll-ack.js'
 import { createPresence } from './presence.js'
 import { createPushService } from './push-service.js'
@@ -102,7 +102,12 @@ export async function startConnect(
     life.add('acks', () => acks.stop())
     const stored = createStoredReceipts({ redis, keys, logic: logic.client, log })
     life.add('stored receipts', () => stored.stop())
-    const lister = await createSessionLister(registry, node, log)
+    const nodes = createConnectNodes(token)
+    life.add('connect nodes', () => nodes.stop())
+    const lister = await createSessionLister({
+      ...{ registry, node, log },
+      listedLate: (...listed) => void endLate({ node, sessions, nodes, signal: stopper.signal, log }, ...listed),
+    })
     life.add('session lister', () => lister.stop())
     const unlisted = (): boolean => lister.behind || registry.lease.over
     const sweep = startSweep({ redis, keys, reader, sessions, catchUp, unlisted, log })
@@ -111,8 +116,6 @@ export async function startConnect(
     await registry.onLease(async () => sweep.soon(RECHECK_MS))
     const watch = createWatch({ logic: logic.client, live: createLiveDevices(registry), log })
     life.add('watch', () => watch.stop())
-    const nodes = createConnectNodes(token)
-    life.add('connect nodes', () => nodes.stop())
     await registry.watchNodes('connect', (listed) => {
       nodes.set(listed)
       watch.nodes(listed)
@@ -133,6 +136,7 @@ export async function startConnect(
     life.add('room watch', () => roomWatch.stop())
     const { dropped } = createEphemeralMetrics(metrics)
     const bus = createEphemeralPublisher({ redis, keys, dropped, log })
+    life.add('events', () => bus.stop())
     const receipts = createReceipts({ sessions, dropped })
     life.add('receipts', () => receipts.stop())
     const save = (seen: ReadonlyMap<string, number>): Promise<void> => saveSeen(redis, keys, seen)
@@ -140,7 +144,7 @@ export async function startConnect(
     life.add('presence', () => presence.stop())
     const listener = createEphemeral({ sessions, receipts, watch, dropped })
     const hearing = await subscribeEphemeral({ redis, keys, listener, log })
-    life.add('ephemeral events', () => hearing.stop())
+    life.add('hearing events', () => hearing.stop())
     const heartbeat = startHeartbeat(sessions, config.heartbeatMs)
     life.add('heartbeat', () => heartbeat.stop())
 

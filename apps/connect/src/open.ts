@@ -2,10 +2,11 @@
  * From an open socket to a live session. The order is the promise: the session is listed before its positions are read, so that an
  * entry appended in between is either read here or pushed to here; what is pushed meanwhile is remembered as a hint.
  */
+
 import type { LogicClient } from '@tidings/accept'
 import { AppError, Close } from '@tidings/protocol'
-import type { ConnectNodes, OlderSession, SessionLister } from '@tidings/registry'
-import { jitterSeconds, type Logger, withBound } from '@tidings/service'
+import type { ConnectNodes, ListedSession, SessionLister, SessionListing } from '@tidings/registry'
+import { jitterSeconds, type Logger, pause, withBound } from '@tidings/service'
 import type { Acks } from './ack.js'
 import type { CatchUp } from './catch-up.js'
 import type { ConnectLimits } from './limits.js'
@@ -17,6 +18,8 @@ import type { Sweep } from './sweep.js'
 
 const REPLACE_BOUND_MS = 1_000
 const RESUME_BOUND_MS = 10_000
+/** How long, in seconds, a node that lists a session may itself be missing from our copy of the listings, which is read anew after an outage. */
+const NODE_BOUND_S = 10
 /** A worker's copy of the sessions may lag by this much: what it did not push to us is looked for once more. */
 export const RECHECK_MS = 2_000
 
@@ -37,6 +40,11 @@ export interface OpenDeps {
   limits: ConnectLimits
   sweep: Sweep
   log: Logger
+}
+
+export interface LateDeps extends Pick<OpenDeps, 'node' | 'sessions' | 'nodes' | 'log'> {
+  /** This node ends. */
+  signal: AbortSignal
 }
 
 export interface Wishes {
@@ -99,7 +107,7 @@ async function endOlder(deps: OpenDeps, session: Session): Promise<void> {
     await acks.flush()
     if (session.closed) return
   }
-  let older: OlderSession[]
+  let older: ListedSession[]
   try {
     older = await lister.list(session)
   } catch (error) {
@@ -128,7 +136,7 @@ async function endOlder(deps: OpenDeps, session: Session): Promise<void> {
  * @param older of other devices, the oldest first
  * @throws AppError `rate_limited` when this one is one too many, and is not to replace another
  */
-async function holdPolicy(deps: OpenDeps, older: readonly OlderSession[]): Promise<void> {
+async function holdPolicy(deps: OpenDeps, older: readonly ListedSession[]): Promise<void> {
   const { sessionsPerUser: most, policy } = deps.limits
   if (most === 0 || older.length < most) return
   // One that is being replaced is listed twice for a moment.
@@ -144,7 +152,30 @@ async function holdPolicy(deps: OpenDeps, older: readonly OlderSession[]): Promi
   )
 }
 
-async function endElsewhere(deps: OpenDeps, other: OlderSession): Promise<void> {
+/**
+ * Two of a device that did not see each other as they began, because etcd or a way to it was gone: the one that began last stays.
+ * Clocks decide this one time; etcd has no order of what it was not told.
+ * @param others whoever is listed of the user
+ */
+export async function endLate(
+  deps: LateDeps,
+  { id, device, began }: SessionListing,
+  others: readonly ListedSession[],
+): Promise<void> {
+  const session = deps.sessions.byId(id)
+  const same = others.filter((other) => other.device === device && other.node !== deps.node)
+  const isNewer = (other: ListedSession): boolean =>
+    other.began !== undefined && (other.began === began ? other.session > id : other.began > began)
+  if (session && same.some(isNewer)) session.close(Close.Replaced, 'replaced by a newer session of the device')
+  else await Promise.all(same.map((other) => endListed(deps, other)))
+}
+
+async function endListed(deps: LateDeps, other: ListedSession): Promise<void> {
+  for (let s = 0; s < NODE_BOUND_S && !deps.nodes.client(other.node); s++) await pause(1_000, deps.signal)
+  await endElsewhere(deps, other)
+}
+
+async function endElsewhere(deps: Pick<OpenDeps, 'nodes' | 'log'>, other: ListedSession): Promise<void> {
   // Of one that is not listed any more, the sessions are not either.
   const client = deps.nodes.client(other.node)
   if (!client) return

@@ -25,6 +25,8 @@ function newId(): string {
 
 export class Session extends Standing {
   readonly id = newId()
+  /** Milliseconds since 1970. */
+  readonly began = Date.now()
   /** performance.now() of the last sign of life. */
   lastHeard = performance.now()
   /** The newest backlog pages are wanted first; the rest is told as gaps (`?gap=1`). */

@@ -1,8 +1,10 @@
 import type { Identity } from '@tidings/accept'
+import type { ListedSession } from '@tidings/registry'
 import { createLogger } from '@tidings/service'
 import t from 'tap'
 import { Connection, type ConnectionDeps } from '../src/connection.js'
-import type { OpenDeps } from '../src/open.js'
+import { endLate, type LateDeps, type OpenDeps } from '../src/open.js'
+import { Session } from '../src/session.js'
 import { createSessions } from '../src/sessions.js'
 import { createSlots } from '../src/slots.js'
 import type { Socket, UpgradeRequest } from '../src/transport.js'
@@ -115,4 +117,50 @@ t.test('of many who come at once a few are let in, and the others are sent away 
   for (const answer of asked) answer()
   await turn()
   t.equal(dan.frames.length, 2)
+})
+
+t.test('of two of a device that did not see each other the one that began last stays', async (t) => {
+  const ended: string[] = []
+  const closed: number[] = []
+  const client = (node: string) => ({
+    closeSession: async ({ session }: { session: string }) => {
+      ended.push(`${node}/${session}`)
+      return {}
+    },
+  })
+  let listedNodes = 0
+  const sessions = createSessions()
+  const deps = {
+    node: 'connect-1',
+    sessions,
+    // Its copy of the listings is read anew, and is empty at first.
+    nodes: { client: (node: string) => (listedNodes++ > 0 ? client(node) : undefined) },
+    signal: new AbortController().signal,
+    log: createLogger({ app: 'connect', instance: 'test', level: 'silent' }),
+  } as unknown as LateDeps
+  const socket = {
+    close: () => undefined,
+    sendAll: () => 'sent',
+    send: () => 'sent',
+    closed: false,
+  } as unknown as Socket
+  const identity: Identity = { user: 'alice', sessionId: undefined, expiresAt: 0, scopes: undefined }
+  const session = new Session('alice', 'phone', identity, socket, (_, code) => closed.push(code))
+  sessions.add(session)
+  const { began } = session
+  const other = (node: string, name: string, more: Partial<ListedSession> = {}): ListedSession => ({
+    ...{ node, session: name, device: 'phone', began: began - 1 },
+    ...more,
+  })
+  await endLate(deps, session, [
+    other('connect-2', 'older'),
+    other('connect-2', 'another device', { device: 'tablet', began: began + 1 }),
+    other('connect-1', 'here'),
+    other('connect-3', 'of an earlier version', { began: undefined }),
+  ])
+  t.same([ended.sort(), closed], [['connect-2/older', 'connect-3/of an earlier version'], []])
+  await endLate(deps, session, [other('connect-2', '-', { began })])
+  t.same([ended.length, closed], [3, []], 'of the same millisecond, the greater name stays')
+  await endLate(deps, session, [other('connect-2', 'older'), other('connect-3', 'newer', { began: began + 1 })])
+  t.same([ended.length, closed], [3, [4409]])
 })

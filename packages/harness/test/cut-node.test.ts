@@ -85,3 +85,29 @@ t.test('a node that is cut from etcd for longer than its lease keeps its clients
   })
   for (const client of [...devices, there.carol]) t.equal(client.closeCode, undefined, 'the same sockets all the while')
 })
+
+t.test('one session of a device stays, although the nodes of two did not see each other begin', async (t) => {
+  const w = await world(t, { env: { TIDINGS_NODE_LEASE_S: '2' } })
+  const link = await startLink(Number(new URL(w.env.TIDINGS_ETCD_URL!).port))
+  t.teardown(() => link.stop())
+  await w.start('connect', { TIDINGS_ETCD_URL: `http://127.0.0.1:${link.port}` })
+  const [alice, bob] = [await w.user(), await w.user()]
+  const oldThere = await bob.connect({ device: 'phone', node: 1 })
+  const oldHere = await bob.connect({ device: 'tablet', node: 0 })
+  const other = await bob.connect({ device: 'laptop', node: 1 })
+  await until('its sessions are listed', async () => (await listed(w)).sessions === 2)
+  link.stall()
+  await until('its lease has ended', async () => (await listed(w)).sessions === 0)
+  const newHere = await bob.connect({ device: 'phone', node: 0 })
+  const newThere = await bob.connect({ device: 'tablet', node: 1 })
+  t.same([oldThere.closeCode, oldHere.closeCode], [undefined, undefined])
+  link.resume()
+  t.same(await Promise.all([oldThere.closed(), oldHere.closed()]), [4409, 4409])
+  await until('two are listed there', async () => (await listed(w)).sessions === 2)
+  await alice.send(bob)
+  for (const client of [newHere, newThere, other]) await client.until('shown', () => client.seqs().length === 1)
+  t.same(
+    [newHere, newThere, other].map(({ closeCode }) => closeCode),
+    [undefined, undefined, undefined],
+  )
+})

@@ -62,6 +62,6 @@ export async function readSessions(
   const { all } = await readAll(etcd, prefix)
   return [...all].flatMap(([key, { value }]) => {
     const listed = parseSession(value)
-    return listed ? [{ session: key.slice(prefix.length), ...listed }] : []
+    return listed ? [{ session: key.slice(prefix.length), node: listed.node, device: listed.device }] : []
   })
 }

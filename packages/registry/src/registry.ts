@@ -35,6 +35,8 @@ export interface NodeInfo {
   unable?: readonly string[]
 }
 
+type Check = () => (held: ReadonlySet<string>) => void
+
 export interface Registry extends Stoppable {
   readonly etcd: Etcd3
   readonly keys: RegistryKeys
@@ -50,8 +52,11 @@ export interface Registry extends Stoppable {
   withdraw(): Promise<void>
   /** Runs now with the lease that lives, and again with every new one. */
   onLease(list: (leaseId: string) => Promise<void>): Promise<void>
-  /** Runs with the keys that hang under the lease, every so often: who sees one of its own missing lists it again. */
-  onCheck(check: (held: ReadonlySet<string>) => void): void
+  /**
+   * Asks every so often which keys hang under the lease: who sees one of its own missing lists it again.
+   * @param check runs before etcd is asked; what it returns is given the keys
+   */
+  onCheck(check: Check): void
   /** Tells the processes of an app, by instance, now and at every change. The first call comes before this resolves. */
   watchNodes(app: AppName, onChange: (nodes: ReadonlyMap<string, NodeInfo>) => void): Promise<void>
   /** Rejects when etcd does not answer. */
@@ -71,7 +76,7 @@ export async function connectRegistry(options: {
   const etcd = connectEtcd(options.urls)
   const keys = createRegistryKeys(options.namespace)
   const listings: ((leaseId: string) => Promise<void>)[] = []
-  const checks: ((held: ReadonlySet<string>) => void)[] = []
+  const checks: Check[] = []
   const mirrors: Mirror[] = []
   let listed: { key: string; value: string } | undefined
 
@@ -98,10 +103,11 @@ export async function connectRegistry(options: {
 
   async function checkListings(): Promise<void> {
     try {
+      const compares = checks.map((check) => check())
       const { keys: held = [] } = await etcd.leaseClient.leaseTimeToLive({ ID: lease.id, keys: true })
       const names = new Set(held.map((key) => key.toString()))
       if (listed && !names.has(listed.key)) await listAgain(listed)
-      for (const one of checks) one(names)
+      for (const compare of compares) compare(names)
     } catch (error) {
       log.debug({ err: error }, 'etcd does not say what it holds of us')
     }

@@ -16,18 +16,30 @@ export interface SessionListing {
   readonly id: string
   readonly user: string
   readonly device: string
+  /** When it began, in milliseconds since 1970. */
+  readonly began: number
 }
 
-export interface OlderSession {
+/** Another one that is listed of the same user. */
+export interface ListedSession {
   node: string
   session: string
   device: string
+  /** Undefined for one of a version that did not say. */
+  began: number | undefined
 }
 
 interface Waiter {
   user: string
   resolve(listed: Listed): void
   reject(error: AppError): void
+}
+
+/** A key that differs, and what is to be told when it is written. */
+interface Due {
+  waiters: Waiter[]
+  /** Of a session that others may not have seen. */
+  late: boolean
 }
 
 /** What etcd lists of a user right behind a write, and the keys of that write in the order in which they came. */
@@ -42,7 +54,7 @@ export interface SessionLister extends Stoppable {
    * @throws AppError `unavailable` when etcd does not answer; it is listed all the same as soon as etcd does; `overloaded` when too
    * much waits for etcd: it is not listed, and the session must not go on
    */
-  list(listing: SessionListing): Promise<OlderSession[]>
+  list(listing: SessionListing): Promise<ListedSession[]>
   /** Takes a session off, now or as soon as etcd answers. */
   unlist(id: string): void
   /** Keys that etcd does not yet hold as they should be. */
@@ -55,21 +67,28 @@ export interface SessionLister extends Stoppable {
  * Lists the sessions of one node. What etcd should hold is kept here, and every key that differs is written until it does: at once
  * where keys come seldom, else in one transaction for what came within 200 ms, again after a failure, and all of it after a lost lease. What etcd holds
  * is compared every so often: a key that somebody deleted would leave its session without pushes.
- * @param node this node's listing under nodes/connect
- * @param maxEnded keys of ended sessions that may wait before new sessions are refused; those of live ones are as many as those
  */
-export async function createSessionLister(
-  registry: Registry,
-  node: string,
-  log: Logger,
-  maxEnded: number = MAX_ENDED,
-): Promise<SessionLister> {
+export async function createSessionLister(deps: {
+  registry: Registry
+  /** This node's listing under nodes/connect. */
+  node: string
+  /** Told of a session that is listed late, or again after a lost lease: while it was not, others may have begun and not seen it. */
+  listedLate(session: SessionListing, others: readonly ListedSession[]): void
+  /** Keys of ended sessions that may wait before new sessions are refused; those of live ones are as many as those. */
+  maxEnded?: number
+  log: Logger
+}): Promise<SessionLister> {
+  const { registry, node, listedLate, maxEnded = MAX_ENDED, log } = deps
   const { etcd, keys } = registry
   /** By id. No keys: a hundred bytes for each of many thousand sessions, which are put together when they are needed. */
   const live = new Map<string, SessionListing>()
   const keyOf = ({ user, id }: SessionListing): string => keys.session(user, id)
   const sessionAt = (key: string): SessionListing | undefined => live.get(key.slice(key.lastIndexOf('/') + 1))
-  const dirty = new Map<string, Waiter[]>()
+  const dirty = new Map<string, Due>()
+  /** Keys of the transaction that runs. */
+  let writing: readonly string[] = []
+  /** Keys that differ or change while etcd is asked what it holds: its answer is not the last word about them. */
+  let unsettled: Set<string> | undefined
   const stopper = new AbortController()
   const pacer = new Pacer(OPENING_PACE, MAX_KEYS)
   let running = false
@@ -85,6 +104,7 @@ export async function createSessionLister(
       const batch = firstOf(dirty, MAX_KEYS)
       for (const [key] of batch) dirty.delete(key)
       pacer.began(batch.length)
+      writing = batch.map(([key]) => key)
       try {
         await write(batch)
         failures = 0
@@ -93,58 +113,80 @@ export async function createSessionLister(
           log.warn({ err: cause instanceof Error ? cause.message : cause }, 'listing sessions waits for etcd')
         const error = notListed(cause)
         // Whoever is not in this batch would be told the same a few batches later, and goes on without etcd now.
-        for (const [, waiters] of [...batch, ...dirty]) for (const waiter of waiters.splice(0)) waiter.reject(error)
-        for (const [key] of batch) if (!dirty.has(key)) dirty.set(key, [])
+        for (const [, due] of [...batch, ...dirty]) {
+          if (due.waiters.length > 0) due.late = true
+          for (const waiter of due.waiters.splice(0)) waiter.reject(error)
+        }
+        for (const [key, { late }] of batch) touch(key, { late })
         await pause(backoffMs(failures++, RETRY), stopper.signal)
       }
+      writing = []
     }
     running = false
     if (!stopper.signal.aborted) return
-    for (const waiters of dirty.values()) for (const waiter of waiters.splice(0)) waiter.reject(notListed())
+    for (const { waiters } of dirty.values()) for (const waiter of waiters.splice(0)) waiter.reject(notListed())
   }
 
   /**
    * One transaction. Who waits for a key is also told what is listed of its user, as it is behind that write: of two nodes that list
    * the same device, the later one sees the other.
    */
-  async function write(batch: readonly [key: string, waiters: readonly Waiter[]][]): Promise<void> {
+  async function write(batch: readonly [key: string, due: Due][]): Promise<void> {
     const leaseId = registry.lease.id
+    const written = batch.map(([key]) => key)
     const changes = batch.map(([key]) => {
       const session = sessionAt(key)
       if (!session) return etcd.delete().key(key)
-      return etcd
-        .put(key)
-        .value(JSON.stringify({ node, device: session.device }))
-        .lease(leaseId)
+      const { device, began } = session
+      return etcd.put(key).value(JSON.stringify({ node, device, began })).lease(leaseId)
     })
-    const waiters = batch.flatMap(([, each]) => each)
-    const looks = waiters.map(({ user }) => etcd.getAll().prefix(keys.sessionsOf(user)))
+    const askers = batch.flatMap<Pick<Waiter, 'user' | 'resolve'>>(([key, { waiters, late }]) => {
+      const session = sessionAt(key)
+      if (waiters.length > 0 || !session || !late) return waiters
+      return { user: session.user, resolve: ({ kvs }) => listedLate(session, othersIn(kvs, session)) }
+    })
+    const looks = askers.map(({ user }) => etcd.getAll().prefix(keys.sessionsOf(user)))
     const { responses } = await etcd
       .if('-', 'Version', '>', -1)
       .then(...changes, ...looks)
       .commit()
-    const written = batch.map(([key]) => key)
-    for (const [i, waiter] of waiters.entries())
-      waiter.resolve({ kvs: responses[changes.length + i]!.response_range.kvs, written })
+    for (const [i, asker] of askers.entries())
+      asker.resolve({ kvs: responses[changes.length + i]!.response_range.kvs, written })
   }
 
-  function touch(key: string, waiter?: Waiter): void {
-    const waiters = dirty.get(key) ?? []
-    if (waiter) waiters.push(waiter)
-    dirty.set(key, waiters)
+  function othersIn(kvs: readonly IKeyValue[], { user, id }: SessionListing): ListedSession[] {
+    return kvs.flatMap((kv) => {
+      const session = kv.key.toString().slice(keys.sessionsOf(user).length)
+      const other = session === id ? undefined : parseSession(kv.value.toString())
+      return other ? [{ ...other, session }] : []
+    })
+  }
+
+  function touch(key: string, { waiter, late = false }: { waiter?: Waiter; late?: boolean } = {}): void {
+    unsettled?.add(key)
+    const due = dirty.get(key) ?? { waiters: [], late: false }
+    if (waiter) due.waiters.push(waiter)
+    due.late ||= late
+    dirty.set(key, due)
     pacer.more(dirty.size)
     if (!running) setImmediate(() => void flush())
   }
 
   await registry.onLease(async () => {
     if (live.size > 0) log.info({ sessions: live.size }, 'listing all sessions again')
-    for (const session of live.values()) touch(keyOf(session))
+    for (const session of live.values()) touch(keyOf(session), { late: true })
   })
-  registry.onCheck((held) => {
-    const missing = [...live.values()].map(keyOf).filter((key) => !held.has(key) && !dirty.has(key))
-    const stray = [...held].filter((key) => key.startsWith(keys.sessions()) && !sessionAt(key) && !dirty.has(key))
-    for (const key of [...missing, ...stray]) touch(key)
-    if (missing.length > 0) log.warn({ sessions: missing.length }, 'sessions are gone from etcd; listing them again')
+  registry.onCheck(() => {
+    const since = new Set([...dirty.keys(), ...writing])
+    unsettled = since
+    return (held) => {
+      unsettled = undefined
+      const missing = [...live.values()].map(keyOf).filter((key) => !held.has(key) && !since.has(key))
+      const stray = [...held].filter((key) => key.startsWith(keys.sessions()) && !sessionAt(key) && !since.has(key))
+      if (missing.length > 0) log.warn({ sessions: missing.length }, 'sessions are gone from etcd; listing them again')
+      for (const key of missing) touch(key, { late: true })
+      for (const key of stray) touch(key)
+    }
   })
 
   return {
@@ -155,18 +197,15 @@ export async function createSessionLister(
       const { id, user } = session
       const key = keyOf(session)
       live.set(id, session)
-      const { kvs, written } = await new Promise<Listed>((resolve, reject) => touch(key, { user, resolve, reject }))
+      const { kvs, written } = await new Promise<Listed>((resolve, reject) =>
+        touch(key, { waiter: { user, resolve, reject } }),
+      )
       // Whoever asks is mostly alone.
       if (kvs.length <= 1) return []
       const mine = kvs.find((kv) => kv.key.toString() === key)
       if (!mine) return []
-      return kvs
-        .filter((kv) => isOlder(kv, mine, written))
-        .sort((a, b) => (isOlder(a, b, written) ? -1 : 1))
-        .flatMap((kv) => {
-          const other = parseSession(kv.value.toString())
-          return other ? [{ ...other, session: kv.key.toString().slice(keys.sessionsOf(user).length) }] : []
-        })
+      const older = kvs.filter((kv) => isOlder(kv, mine, written)).sort((a, b) => (isOlder(a, b, written) ? -1 : 1))
+      return othersIn(older, session)
     },
     unlist(id) {
       const session = live.get(id)
@@ -213,10 +252,11 @@ function firstOf<K, V>(map: ReadonlyMap<K, V>, most: number): [K, V][] {
 }
 
 /** @returns undefined for what no node has written */
-export function parseSession(value: string): { node: string; device: string } | undefined {
+export function parseSession(value: string): Omit<ListedSession, 'session'> | undefined {
   try {
-    const { node, device } = JSON.parse(value) as { node?: unknown; device?: unknown }
-    return typeof node === 'string' && typeof device === 'string' ? { node, device } : undefined
+    const { node, device, began } = JSON.parse(value) as { node?: unknown; device?: unknown; began?: unknown }
+    if (typeof node !== 'string' || typeof device !== 'string') return undefined
+    return { node, device, began: typeof began === 'number' ? began : undefined }
   } catch (error) {
     if (error instanceof SyntaxError) return undefined
     throw error

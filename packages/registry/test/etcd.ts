@@ -2,7 +2,15 @@
 import { randomBytes } from 'node:crypto'
 import { createLogger } from '@tidings/service'
 import type { Test } from 'tap'
-import { connectEtcd, connectRegistry, type Etcd3, type Registry } from '../src/index.js'
+import {
+  connectEtcd,
+  connectRegistry,
+  createSessionLister,
+  type Etcd3,
+  type Registry,
+  type SessionLister,
+  type SessionListing,
+} from '../src/index.js'
 
 export const log = createLogger({ app: 'test', instance: 'test', level: 'silent' })
 
@@ -30,6 +38,23 @@ export async function bench(t: Test): Promise<Bench> {
       return registry
     },
   }
+}
+
+type SessionListerDeps = Parameters<typeof createSessionLister>[0]
+type TestLister = SessionLister & {
+  list(listing: Omit<SessionListing, 'began'> & { began?: number }): ReturnType<SessionLister['list']>
+}
+
+/** Lists sessions whose beginning is all the same, where nobody minds what is listed late. */
+export async function sessionLister(
+  registry: Registry,
+  node: string,
+  more: Partial<SessionListerDeps> = {},
+): Promise<TestLister> {
+  const lister = await createSessionLister({ registry, node, listedLate: () => undefined, log, ...more })
+  return Object.create(lister, {
+    list: { value: (listing: SessionListing) => lister.list({ ...listing, began: listing.began ?? 0 }) },
+  }) as TestLister
 }
 
 /** Waits for a fact. */

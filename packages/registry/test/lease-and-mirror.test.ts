@@ -1,8 +1,8 @@
 /** What a process holds of etcd: its lease, and copies of what is listed. */
 import type { EventEmitter } from 'node:events'
 import t from 'tap'
-import { createSessionLister, mirrorRoutes, type NodeInfo, readAll, readPages } from '../src/index.js'
-import { bench, log, until } from './etcd.js'
+import { mirrorRoutes, type NodeInfo, readAll, readPages } from '../src/index.js'
+import { bench, log, sessionLister, until } from './etcd.js'
 
 const info = (bootId: string): NodeInfo => ({ address: '127.0.0.1:1', version: '0', bootId })
 
@@ -10,7 +10,7 @@ t.test('a lease that etcd lost is granted anew and everything is listed again', 
   const b = await bench(t)
   const one = await b.registry(2)
   await one.announce('connect', 'connect-1', info('a'))
-  const lister = await createSessionLister(one, 'connect-1', log)
+  const lister = await sessionLister(one, 'connect-1')
   await lister.list({ user: 'alice', id: 's1', device: 'phone' })
   const before = one.lease.id
   await b.etcd.leaseClient.leaseRevoke({ ID: before })
@@ -86,7 +86,7 @@ t.test('all keys are read, whatever they begin with, in pages of any size', asyn
 t.test('a mirror whose watch broke reads all again, and is as before for who asks meanwhile', async (t) => {
   const b = await bench(t)
   const node = await b.registry()
-  const lister = await createSessionLister(node, 'connect-1', log)
+  const lister = await sessionLister(node, 'connect-1')
   t.teardown(() => lister.stop())
   await lister.list({ user: 'alice', id: 's1', device: 'phone' })
   const bobs = { user: 'bob', id: 's2', device: 'phone' }

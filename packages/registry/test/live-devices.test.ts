@@ -1,12 +1,12 @@
 import t from 'tap'
-import { createLiveDevices, createSessionLister } from '../src/index.js'
-import { bench, log, until } from './etcd.js'
+import { createLiveDevices } from '../src/index.js'
+import { bench, sessionLister, until } from './etcd.js'
 
 t.test('devices with a live session are counted, on whatever node; each device once', async (t) => {
   const b = await bench(t)
   const [here, there] = [await b.registry(), await b.registry()]
-  const one = await createSessionLister(here, 'connect-1', log)
-  const two = await createSessionLister(there, 'connect-2', log)
+  const one = await sessionLister(here, 'connect-1')
+  const two = await sessionLister(there, 'connect-2')
   await one.list({ user: 'alice', id: 's1', device: 'phone' })
   await two.list({ user: 'alice', id: 's2', device: 'laptop' })
   await two.list({ user: 'alice', id: 's3', device: 'phone' })
@@ -25,7 +25,7 @@ t.test('devices with a live session are counted, on whatever node; each device o
 t.test('many are read together, and who is asked for again shortly is not read again', async (t) => {
   const b = await bench(t)
   const registry = await b.registry()
-  const lister = await createSessionLister(registry, 'connect-1', log)
+  const lister = await sessionLister(registry, 'connect-1')
   await lister.list({ user: 'u7', id: 's1', device: 'phone' })
   let reads = 0
   const counted = {

@@ -2,14 +2,15 @@ import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
 import {
   claimWorkerId,
-  createSessionLister,
+  type ListedSession,
   mirrorRoutes,
   type NodeInfo,
   ownPartitions,
   type Registry,
   readAll,
+  type SessionListing,
 } from '../src/index.js'
-import { bench, log, until } from './etcd.js'
+import { bench, log, sessionLister, until } from './etcd.js'
 
 const info = (bootId: string): NodeInfo => ({ address: '127.0.0.1:1', version: '0', bootId })
 
@@ -33,7 +34,7 @@ t.test('what is deleted under a living lease is listed again, and what nobody kn
   const b = await bench(t)
   const one = await b.registry(5, 50)
   await one.announce('connect', 'connect-1', info('a'))
-  const lister = await createSessionLister(one, 'connect-1', log)
+  const lister = await sessionLister(one, 'connect-1')
   await lister.list({ user: 'alice', id: 's1', device: 'phone' })
   await lister.list({ user: 'alice', id: 's2', device: 'laptop' })
   const routes = await mirrorRoutes(await b.registry(), log)
@@ -56,15 +57,15 @@ t.test('sessions: the mirror follows, and the newer session learns of the older 
   const b = await bench(t)
   const nodeA = await b.registry()
   const nodeB = await b.registry()
-  const a = await createSessionLister(nodeA, 'connect-1', log)
-  const other = await createSessionLister(nodeB, 'connect-2', log)
+  const a = await sessionLister(nodeA, 'connect-1')
+  const other = await sessionLister(nodeB, 'connect-2')
   t.same(await a.list({ user: 'bob', id: 's1', device: 'phone' }), [])
   const routes = await mirrorRoutes(await b.registry(), log)
   t.teardown(() => routes.stop())
   t.same([...routes.nodesOf('bob')], ['connect-1'], 'what was there before')
-  const first = { node: 'connect-1', session: 's1', device: 'phone' }
+  const first = { node: 'connect-1', session: 's1', device: 'phone', began: 0 }
   t.same(await other.list({ user: 'bob', id: 's2', device: 'phone' }), [first])
-  const second = { node: 'connect-2', session: 's2', device: 'phone' }
+  const second = { node: 'connect-2', session: 's2', device: 'phone', began: 0 }
   t.same(await other.list({ user: 'bob', id: 's3', device: 'laptop' }), [first, second], 'the oldest first')
   await until('both nodes', () => [...routes.nodesOf('bob')].length === 2)
   await a.unlist('s1')
@@ -182,7 +183,7 @@ t.test('worker ids differ, and a clean stop frees them', async (t) => {
 t.test('a session that comes and goes in one breath harms no other, and leaves nothing behind', async (t) => {
   const b = await bench(t)
   const registry = await b.registry()
-  const lister = await createSessionLister(registry, 'connect-1', log)
+  const lister = await sessionLister(registry, 'connect-1')
   t.teardown(() => lister.stop())
   const lists = Array.from({ length: 50 }, (_, i) => lister.list({ user: `u${i}`, id: `s${i}`, device: 'd' }))
   for (let i = 0; i < 50; i += 2) lister.unlist(`s${i}`)
@@ -216,7 +217,7 @@ t.test('sessions that come one after the other share their transactions', async 
   const registry = await b.registry()
   let transactions = 0
   const counted = beforeTransactions(registry, () => transactions++)
-  const lister = await createSessionLister(counted, 'connect-1', log)
+  const lister = await sessionLister(counted, 'connect-1')
   t.teardown(() => lister.stop())
   const lists: Promise<unknown>[] = []
   for (let i = 0; i < 50; i++) {
@@ -232,7 +233,7 @@ t.test('sessions that come one after the other share their transactions', async 
 
 t.test('of sessions that one transaction lists, the one that came first is the older one', async (t) => {
   const b = await bench(t)
-  const lister = await createSessionLister(await b.registry(), 'connect-1', log)
+  const lister = await sessionLister(await b.registry(), 'connect-1')
   t.teardown(() => lister.stop())
   // The names of the keys say the opposite.
   const lists = ['s4', 's3', 's2', 's1'].map((id) => lister.list({ user: 'alice', id, device: `d-${id}` }))
@@ -252,7 +253,7 @@ t.test('who waits when a lister stops is answered, and who comes afterwards', as
     underWay++
     return gate
   })
-  const lister = await createSessionLister(gated, 'connect-1', log)
+  const lister = await sessionLister(gated, 'connect-1')
   const first = lister.list({ user: 'alice', id: 's1', device: 'd' })
   await until('the first is on its way', () => underWay === 1)
   const told = t.rejects(lister.list({ user: 'bob', id: 's2', device: 'd' }), { code: 'unavailable' })
@@ -263,6 +264,54 @@ t.test('who waits when a lister stops is answered, and who comes afterwards', as
   await t.rejects(lister.list({ user: 'carol', id: 's3', device: 'd' }), { code: 'unavailable' })
 })
 
+t.test('who is listed late, or again, learns of the others; who is listed at once was told then', async (t) => {
+  const b = await bench(t)
+  const told: [node: string, session: string, others: string[]][] = []
+  const keep =
+    (node: string) =>
+    ({ id }: SessionListing, others: readonly ListedSession[]): void => {
+      told.push([node, id, others.map(({ session, device, began }) => `${session} ${device} ${began}`)])
+    }
+  const one = await b.registry()
+  const here = await sessionLister(one, 'connect-1', { listedLate: keep('connect-1') })
+  await here.list({ user: 'alice', id: 's1', device: 'phone' })
+  let away = true
+  const two = beforeTransactions(await b.registry(), () => {
+    if (away) throw new Error('etcd is away')
+  })
+  const there = await sessionLister(two, 'connect-2', { listedLate: keep('connect-2') })
+  t.teardown(() => there.stop())
+  await t.rejects(there.list({ user: 'alice', id: 's2', device: 'phone', began: 7 }), { code: 'unavailable' })
+  await t.rejects(there.list({ user: 'alice', id: 's3', device: 'gone' }), { code: 'unavailable' })
+  there.unlist('s3')
+  away = false
+  await until('it is listed', () => there.waiting === 0)
+  t.same(told, [['connect-2', 's2', ['s1 phone 0']]])
+  await b.etcd.leaseClient.leaseRevoke({ ID: one.lease.id })
+  await until('it is listed again', () => told.length === 2)
+  t.same(told[1], ['connect-1', 's1', ['s2 phone 7']])
+})
+
+t.test('what is written while etcd says what it holds is not taken for lost', async (t) => {
+  const b = await bench(t)
+  let transactions = 0
+  let ask = (): ((held: ReadonlySet<string>) => void) => () => undefined
+  const counted = beforeTransactions(await b.registry(), () => transactions++)
+  const onCheck: Registry['onCheck'] = (check) => {
+    ask = check
+  }
+  const registry = Object.create(counted, { onCheck: { value: onCheck } }) as Registry
+  const lister = await sessionLister(registry, 'connect-1')
+  t.teardown(() => lister.stop())
+  const compare = ask()
+  await lister.list({ user: 'alice', id: 's1', device: 'd' })
+  compare(new Set())
+  t.same([lister.waiting, transactions], [0, 1], 'the answer is older than the listing')
+  ask()(new Set())
+  t.equal(lister.waiting, 1, 'by now it should be there')
+  await until('listed again', () => lister.waiting === 0)
+})
+
 t.test('when etcd does not answer, everyone who waits is told at the first failure, not batch by batch', async (t) => {
   const b = await bench(t)
   const registry = await b.registry()
@@ -271,7 +320,7 @@ t.test('when etcd does not answer, everyone who waits is told at the first failu
     attempts++
     throw new Error('etcd is away')
   })
-  const lister = await createSessionLister(away, 'connect-1', log)
+  const lister = await sessionLister(away, 'connect-1')
   t.teardown(() => lister.stop())
   const lists = Array.from({ length: 150 }, (_, i) => lister.list({ user: `u${i}`, id: `s${i}`, device: 'd' }))
   const told = await Promise.allSettled(lists)
@@ -289,7 +338,7 @@ t.test(
     const silent = beforeTransactions(registry, () => {
       if (away) throw new Error('etcd is away')
     })
-    const lister = await createSessionLister(silent, 'connect-1', log, 10)
+    const lister = await sessionLister(silent, 'connect-1', { maxEnded: 10 })
     t.teardown(() => lister.stop())
     const comeAndGo = async (session: string): Promise<void> => {
       await t.rejects(lister.list({ user: 'alice', id: session, device: 'd' }), { code: 'unavailable' })
