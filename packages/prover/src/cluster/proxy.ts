@@ -128,6 +128,7 @@ export async function startProxy(target: number): Promise<LinkProxy> {
       way.ended = true
       drain(way)
     })
+    to.on('drain', () => from.resume())
     from.on('error', () => undefined)
     // A stalled link tells nobody that the other side has gone.
     from.on('close', () => {
@@ -161,10 +162,7 @@ export async function startProxy(target: number): Promise<LinkProxy> {
       if (way.to.destroyed) counters.dropped += first.chunk.length
       else {
         counters.passed += first.chunk.length
-        if (!way.to.write(first.chunk)) {
-          way.from.pause()
-          way.to.once('drain', () => way.from.resume())
-        }
+        if (!way.to.write(first.chunk)) way.from.pause()
       }
     }
     if (way.ended) way.to.end()
