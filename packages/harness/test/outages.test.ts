@@ -1,5 +1,6 @@
 /** Promise 6: what goes on while a store is away, and that nothing accepted is lost. Each test has a store of its own to end. */
 import { startEtcd, startMysql, startRedis } from '@tidings/infra'
+import { connectEtcd, createRegistryKeys, readAll } from '@tidings/registry'
 import { GENERATION_SEQS } from '@tidings/stream'
 import t from 'tap'
 import { TestClient, until, type World, world } from '../src/index.js'
@@ -165,3 +166,58 @@ t.test('etcd away: live sessions go on, new ones are served, and all is listed w
   await alice.send(bob)
   await late.until('routes are known again', () => late.seqs().includes(14))
 })
+
+/** The alarm that etcd raises by itself when its database has reached its quota; it obeys until somebody puts it down. */
+async function alarm(etcdUrl: string, action: 'ACTIVATE' | 'DEACTIVATE'): Promise<void> {
+  const call = async (path: string, body: object): Promise<unknown> => {
+    const reply = await fetch(`${etcdUrl}/v3/maintenance/${path}`, { method: 'POST', body: JSON.stringify(body) })
+    if (!reply.ok) throw new Error(`etcd ${path}: ${reply.status} ${await reply.text()}`)
+    return await reply.json()
+  }
+  const { header } = (await call('status', {})) as { header: { member_id: string } }
+  await call('alarm', { action, memberID: header.member_id, alarm: 'NOSPACE' })
+}
+
+t.test(
+  'etcd out of space: all goes on as if it were away, every process says so, and all is listed again',
+  async (t) => {
+    const etcd = await startEtcd()
+    t.teardown(() => etcd.stop())
+    const w = await world(t, { stores: { etcdUrl: etcd.url }, env: { TIDINGS_NODE_LEASE_S: '3' } })
+    const alice = await w.user()
+    const bob = await w.user()
+    const live = await bob.connect({ device: 'live' })
+    const readiness = async (): Promise<string[]> => {
+      const ready = [...w.ops].map(async ([name, port]) => {
+        const reply = await fetch(`http://127.0.0.1:${port}/readyz`)
+        return `${name} ${reply.status} ${/etcd/.test(await reply.text())}`
+      })
+      return (await Promise.all(ready)).sort()
+    }
+    const ready = await readiness()
+    t.ok(ready.length >= 4 && ready.every((each) => / 200 /.test(each)), ready.join(', '))
+
+    await alarm(etcd.url, 'ACTIVATE')
+    t.same(
+      (await readiness()).map((each) => each.replace(/^\S+ /, '')),
+      ready.map(() => '503 true'),
+    )
+    const fresh = await bob.connect({ device: 'new' })
+    for (let i = 0; i < 10; i++) await alice.send(bob)
+    await live.until('delivery goes on', () => live.seqs().length === 10)
+    await fresh.until('also to who came meanwhile', () => fresh.seqs().length === 10)
+    await fresh.close()
+    const back = await bob.connect({ device: 'new' })
+
+    await alarm(etcd.url, 'DEACTIVATE')
+    await until('ready again', async () => (await readiness()).join() === ready.join(), 20_000)
+    await alice.send(bob)
+    for (const device of [live, back]) await device.until('after', () => device.seqs().includes(11))
+    t.same(live.seqs(), upTo(11))
+    const keys = createRegistryKeys(w.namespace)
+    const listings = connectEtcd([etcd.url])
+    t.teardown(() => listings.close())
+    const listed = async (): Promise<number> => (await readAll(listings, keys.sessionsOf(bob.name))).all.size
+    await until('two sessions are listed', async () => (await listed()) === 2)
+  },
+)

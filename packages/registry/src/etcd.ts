@@ -35,9 +35,12 @@ export function connectEtcd(urls: readonly string[]): Etcd3 {
   })
 }
 
-/** Rejects when etcd does not answer. */
-export async function checkEtcd(etcd: Etcd3): Promise<void> {
-  await etcd.get('health').exec()
+/**
+ * Rejects when etcd does not answer, or takes no writes, as one that is out of space. Writes nothing: the condition is never true.
+ * @param key one that is never there
+ */
+export async function checkEtcd(etcd: Etcd3, key: string): Promise<void> {
+  await etcd.if(key, 'Version', '<', 0).then(etcd.put(key).value('')).commit()
 }
 
 /** The lease was lost, and there is no new one yet. */

@@ -14,6 +14,8 @@ export interface RegistryKeys {
   worker(n: number): string
   workers(): string
   config(name: string): string
+  /** Never there: what is asked about it shows whether etcd takes writes. */
+  health(): string
 }
 
 /** @param namespace first word of every key, `tidings` unless instances share an etcd */
@@ -32,5 +34,6 @@ export function createRegistryKeys(namespace: string): RegistryKeys {
     worker: (n) => `${root}/workers/${n}`,
     workers: () => `${root}/workers/`,
     config: (name) => `${root}/config/${name}`,
+    health: () => `${root}/health`,
   }
 }

@@ -59,7 +59,7 @@ export interface Registry extends Stoppable {
   onCheck(check: Check): void
   /** Tells the processes of an app, by instance, now and at every change. The first call comes before this resolves. */
   watchNodes(app: AppName, onChange: (nodes: ReadonlyMap<string, NodeInfo>) => void): Promise<void>
-  /** Rejects when etcd does not answer. */
+  /** Rejects when etcd does not answer, or takes no writes. */
   check(): Promise<void>
 }
 
@@ -210,7 +210,7 @@ export async function connectRegistry(options: {
         ),
       )
     },
-    check: () => checkEtcd(etcd),
+    check: () => checkEtcd(etcd, keys.health()),
     stop() {
       stopped ??= (async () => {
         clearInterval(checking)

@@ -23,6 +23,10 @@ export interface Etcd {
   revoke(lease: string): Promise<void>
   /** Forgets all history up to now. @returns the revision */
   compact(): Promise<number>
+  /** Raises the alarm that etcd raises when its database has reached its quota, and obeys until it is put down. */
+  outOfSpace(raised: boolean): Promise<void>
+  /** Does it take a write? */
+  takesWrites(): Promise<boolean>
 }
 
 export function openEtcd(url: string): Etcd {
@@ -53,5 +57,15 @@ export function openEtcd(url: string): Etcd {
       await call('kv/compaction', { revision: header.revision })
       return Number(header.revision)
     },
+    async outOfSpace(raised) {
+      const { header } = await call<{ header: { member_id: string } }>('maintenance/status', {})
+      const action = raised ? 'ACTIVATE' : 'DEACTIVATE'
+      await call('maintenance/alarm', { action, memberID: header.member_id, alarm: 'NOSPACE' })
+    },
+    takesWrites: () =>
+      call('kv/put', { key: encode('/probe') }).then(
+        () => true,
+        () => false,
+      ),
   }
 }

@@ -125,4 +125,18 @@ export const etcdFaults: Fault[] = [
       await c.recovered()
     },
   },
+  {
+    row: '37c',
+    name: 'etcd out of space',
+    boundMs: 60_000,
+    available: true,
+    async run(c) {
+      const { etcd } = c.cluster
+      await etcd.outOfSpace(true)
+      if (!(await etcd.takesWrites())) c.bit('etcd refuses writes')
+      for (const device of c.crowd.devices) device.drop()
+      await c.hold(15_000)
+      await etcd.outOfSpace(false)
+    },
+  },
 ]
