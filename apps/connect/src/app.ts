@@ -190,6 +190,7 @@ export async function startConnect(
       presence,
       limits,
       sweep,
+      signal: stopper.signal,
       log,
     }
 

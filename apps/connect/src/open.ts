@@ -18,7 +18,7 @@ import type { Sweep } from './sweep.js'
 
 const REPLACE_BOUND_MS = 1_000
 const RESUME_BOUND_MS = 10_000
-/** How long, in seconds, a node that lists a session may itself be missing from our copy of the listings, which is read anew after an outage. */
+/** For how long, in seconds, a node that lists a session may be missing from our copy of the listings. */
 const NODE_BOUND_S = 10
 /** A worker's copy of the sessions may lag by this much: what it did not push to us is looked for once more. */
 export const RECHECK_MS = 2_000
@@ -39,13 +39,12 @@ export interface OpenDeps {
   presence: Pick<Presence, 'began'>
   limits: ConnectLimits
   sweep: Sweep
+  /** This node ends. */
+  signal: AbortSignal
   log: Logger
 }
 
-export interface LateDeps extends Pick<OpenDeps, 'node' | 'sessions' | 'nodes' | 'log'> {
-  /** This node ends. */
-  signal: AbortSignal
-}
+export type EndDeps = Pick<OpenDeps, 'nodes' | 'signal' | 'log'>
 
 export interface Wishes {
   resume: boolean
@@ -124,9 +123,10 @@ async function endOlder(deps: OpenDeps, session: Session): Promise<void> {
     if (session.closed) lister.unlist(session.id)
   }
   const same = older.filter(({ node, device }) => device === session.device && node !== deps.node)
-  await Promise.all(same.map((other) => endElsewhere(deps, other)))
+  await Promise.all(same.map((other) => endElsewhere(deps, session, other)))
   await holdPolicy(
     deps,
+    session,
     older.filter(({ device }) => device !== session.device),
   )
 }
@@ -136,7 +136,7 @@ async function endOlder(deps: OpenDeps, session: Session): Promise<void> {
  * @param older of other devices, the oldest first
  * @throws AppError `rate_limited` when this one is one too many, and is not to replace another
  */
-async function holdPolicy(deps: OpenDeps, older: readonly ListedSession[]): Promise<void> {
+async function holdPolicy(deps: OpenDeps, session: Session, older: readonly ListedSession[]): Promise<void> {
   const { sessionsPerUser: most, policy } = deps.limits
   if (most === 0 || older.length < most) return
   // One that is being replaced is listed twice for a moment.
@@ -146,7 +146,7 @@ async function holdPolicy(deps: OpenDeps, older: readonly ListedSession[]): Prom
     throw new AppError('rate_limited', `This user may have ${most} sessions, and has them.`, { retryAfter: 5 })
   await Promise.all(
     byDevice.slice(0, byDevice.length + 1 - most).map(async (other) => {
-      if (other.node !== deps.node) await endElsewhere(deps, other)
+      if (other.node !== deps.node) await endElsewhere(deps, session, other)
       else deps.sessions.byId(other.session)?.close(Close.Replaced, 'replaced by a newer session of the user')
     }),
   )
@@ -158,36 +158,48 @@ async function holdPolicy(deps: OpenDeps, older: readonly ListedSession[]): Prom
  * @param others whoever is listed of the user
  */
 export async function endLate(
-  deps: LateDeps,
+  deps: EndDeps & Pick<OpenDeps, 'node' | 'sessions'>,
   { id, device, began }: SessionListing,
   others: readonly ListedSession[],
 ): Promise<void> {
   const session = deps.sessions.byId(id)
-  const same = others.filter((other) => other.device === device && other.node !== deps.node)
-  const isNewer = (other: ListedSession): boolean =>
-    other.began !== undefined && (other.began === began ? other.session > id : other.began > began)
-  if (session && same.some(isNewer)) session.close(Close.Replaced, 'replaced by a newer session of the device')
-  else await Promise.all(same.map((other) => endListed(deps, other)))
+  if (!session || session.closed) return
+  // One of an earlier version does not say when it began: it is left alone.
+  const same = others.filter(
+    (other) => other.device === device && other.node !== deps.node && other.began !== undefined,
+  )
+  const isNewer = (other: ListedSession): boolean => (other.began === began ? other.session > id : other.began! > began)
+  if (same.some(isNewer)) session.close(Close.Replaced, 'replaced by a newer session of the device')
+  else await Promise.all(same.map((other) => endElsewhere(deps, session, other)))
 }
 
-async function endListed(deps: LateDeps, other: ListedSession): Promise<void> {
-  for (let s = 0; s < NODE_BOUND_S && !deps.nodes.client(other.node); s++) await pause(1_000, deps.signal)
-  await endElsewhere(deps, other)
+/** Waits for the node to have ended it, but not for a node that is missing from our copy of the listings. */
+async function endElsewhere(deps: EndDeps, session: Session, other: ListedSession): Promise<void> {
+  if (!(await closeThere(deps, other))) void endWhenListed(deps, session, other)
 }
 
-async function endElsewhere(deps: Pick<OpenDeps, 'nodes' | 'log'>, other: ListedSession): Promise<void> {
-  // Of one that is not listed any more, the sessions are not either.
-  const client = deps.nodes.client(other.node)
-  if (!client) return
+/** After an outage the listings are read anew: a node that lists sessions is there, or soon will be. */
+async function endWhenListed(deps: EndDeps, session: Session, other: ListedSession): Promise<void> {
+  for (let s = 0; s < NODE_BOUND_S; s++) {
+    await pause(1_000, deps.signal)
+    if (deps.signal.aborted || session.closed || (await closeThere(deps, other))) return
+  }
+}
+
+/** @returns false when the node is not listed */
+async function closeThere({ nodes, log }: EndDeps, other: ListedSession): Promise<boolean> {
   try {
+    const client = nodes.client(other.node)
+    if (!client) return false
     await client.closeSession({ session: other.session, code: Close.Replaced }, { deadlineMs: REPLACE_BOUND_MS })
   } catch (error) {
     // A node that does not answer is dying or cut off; its session ends with its lease.
-    deps.log.warn(
+    log.warn(
       { err: error instanceof Error ? error.message : error, node: other.node },
       'could not end an older session',
     )
   }
+  return true
 }
 
 async function clientCursors(session: Session): Promise<void> {

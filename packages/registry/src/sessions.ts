@@ -101,7 +101,7 @@ export async function createSessionLister(deps: {
       // Each transaction costs etcd a write to its disk, whatever it holds.
       await pacer.wait(dirty.size)
       if (stopper.signal.aborted) break
-      const batch = firstOf(dirty, MAX_KEYS)
+      const batch = nextOf(dirty)
       for (const [key] of batch) dirty.delete(key)
       pacer.began(batch.length)
       writing = batch.map(([key]) => key)
@@ -143,15 +143,20 @@ export async function createSessionLister(deps: {
     const askers = batch.flatMap<Pick<Waiter, 'user' | 'resolve'>>(([key, { waiters, late }]) => {
       const session = sessionAt(key)
       if (waiters.length > 0 || !session || !late) return waiters
-      return { user: session.user, resolve: ({ kvs }) => listedLate(session, othersIn(kvs, session)) }
+      const resolve = ({ kvs }: Listed): void => {
+        // One that has ended meanwhile is nobody's newer one.
+        if (live.has(session.id)) listedLate(session, othersIn(kvs, session))
+      }
+      return { user: session.user, resolve }
     })
-    const looks = askers.map(({ user }) => etcd.getAll().prefix(keys.sessionsOf(user)))
+    const users = [...new Set(askers.map(({ user }) => user))]
+    const looks = users.map((user) => etcd.getAll().prefix(keys.sessionsOf(user)))
     const { responses } = await etcd
       .if('-', 'Version', '>', -1)
       .then(...changes, ...looks)
       .commit()
-    for (const [i, asker] of askers.entries())
-      asker.resolve({ kvs: responses[changes.length + i]!.response_range.kvs, written })
+    const found = new Map(users.map((user, i) => [user, responses[changes.length + i]!.response_range.kvs]))
+    for (const { user, resolve } of askers) resolve({ kvs: found.get(user)!, written })
   }
 
   function othersIn(kvs: readonly IKeyValue[], { user, id }: SessionListing): ListedSession[] {
@@ -242,19 +247,22 @@ function isOlder(a: IKeyValue, b: IKeyValue, written: readonly string[]): boolea
   return came >= 0 && cameToo >= 0 ? came < cameToo : one < other
 }
 
-function firstOf<K, V>(map: ReadonlyMap<K, V>, most: number): [K, V][] {
-  const found: [K, V][] = []
-  for (const each of map) {
-    if (found.length === most) break
-    found.push(each)
+/** Those that somebody waits for first: behind all that is listed again, one that opens would come after others that began later. */
+function nextOf(dirty: ReadonlyMap<string, Due>): [key: string, due: Due][] {
+  const [urgent, other]: [string, Due][][] = [[], []]
+  for (const each of dirty) {
+    if (urgent!.length === MAX_KEYS) break
+    const line = each[1].waiters.length > 0 ? urgent! : other!
+    if (line.length < MAX_KEYS) line.push(each)
   }
-  return found
+  return [...urgent!, ...other!].slice(0, MAX_KEYS)
 }
 
 /** @returns undefined for what no node has written */
 export function parseSession(value: string): Omit<ListedSession, 'session'> | undefined {
   try {
-    const { node, device, began } = JSON.parse(value) as { node?: unknown; device?: unknown; began?: unknown }
+    const parsed = JSON.parse(value) as { node?: unknown; device?: unknown; began?: unknown } | null
+    const { node, device, began } = parsed ?? {}
     if (typeof node !== 'string' || typeof device !== 'string') return undefined
     return { node, device, began: typeof began === 'number' ? began : undefined }
   } catch (error) {

@@ -42,6 +42,10 @@ t.test('what is deleted under a living lease is listed again, and what nobody kn
   const kept = [...(await readAll(b.etcd, `/${b.namespace}/`)).all.keys()]
   t.equal(kept.length, 3)
   for (const key of kept) await b.etcd.delete().key(key).exec()
+  await b.etcd.put(one.keys.session('alice', 'by hand')).value('null').exec()
+  await lister.list({ user: 'alice', id: 's3', device: 'tablet' })
+  lister.unlist('s3')
+  await b.etcd.delete().key(one.keys.session('alice', 'by hand')).exec()
   await b.etcd.put(one.keys.session('bob', 's9')).value('{}').lease(one.lease.id).exec()
   const held = async (): Promise<string[]> => [...(await readAll(b.etcd, `/${b.namespace}/`)).all.keys()]
   await until('as it was', async () => (await held()).join() === kept.join())
@@ -316,9 +320,10 @@ t.test('when etcd does not answer, everyone who waits is told at the first failu
   const b = await bench(t)
   const registry = await b.registry()
   let attempts = 0
+  let isAway = true
   const away = beforeTransactions(registry, () => {
     attempts++
-    throw new Error('etcd is away')
+    if (isAway) throw new Error('etcd is away')
   })
   const lister = await sessionLister(away, 'connect-1')
   t.teardown(() => lister.stop())
@@ -327,6 +332,10 @@ t.test('when etcd does not answer, everyone who waits is told at the first failu
   t.ok(told.every(({ status }) => status === 'rejected'))
   t.equal(attempts, 1)
   t.same([lister.waiting, lister.behind], [150, true], 'all are listed when it is back')
+  isAway = false
+  await lister.list({ user: 'alice', id: 'new', device: 'd' })
+  t.equal(lister.waiting, 91, 'who opens now does not come behind them')
+  await until('all are listed', () => lister.waiting === 0)
 })
 
 t.test(
