@@ -24,7 +24,16 @@ async function main([name = '', ...args]: string[]): Promise<number> {
     throw new Failure(`There is no command "${name}": the commands are ${Object.keys(commands).join(', ')}.`, {
       exitCode: 2,
     })
-  return (await command())(args)
+  const run = await command()
+  // Those that take arguments say so themselves.
+  if (run.length === 0 && args.length > 0)
+    throw new Failure(
+      `"${name}" takes no arguments, and was given ${args.join(' ')}: settings are environment variables, docs/settings.md.`,
+      {
+        exitCode: 2,
+      },
+    )
+  return run(args)
 }
 
 // Whoever read what we say may be gone (npm start | head). Unheard, a runner goes on: else its processes had nobody to look after them.

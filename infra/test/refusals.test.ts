@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'tap'
 import { dataFolder, dataSetName, notePartitions } from '../src/data.js'
@@ -31,6 +31,16 @@ test('69: an unknown variable is taken for a typing error', async (t) => {
   const { code, stderr } = await command(['start'], { TIDINGS_DATA_DIR: folder(t), TIDINGS_API_PROT: '8080' })
   t.equal(code, 78)
   t.match(stderr, /TIDINGS_API_PROT is not a setting.*TIDINGS_API_PORT/)
+})
+
+test('an argument where none is taken is refused before anything is done', async (t) => {
+  const dir = folder(t)
+  for (const name of ['start', 'dev', 'stop', 'status', 'doctor', 'migrate', 'stores']) {
+    const { code, stdout, stderr } = await command([name, '--port', '9000'], { TIDINGS_DATA_DIR: dir })
+    t.same([code, stdout], [2, ''], name)
+    t.match(stderr, new RegExp(`^"${name}" takes no arguments, and was given --port 9000: .*\n$`))
+  }
+  t.same(readdirSync(dir), [])
 })
 
 test('65: another number of partitions on existing data is refused', async (t) => {
