@@ -1,4 +1,5 @@
 /** How long the next call waits, so that calls that follow each other carry more and cost less for each item. */
+import { pause } from './backoff.js'
 
 export interface Pace {
   /** Milliseconds by which each item of a call holds up the next call. */
@@ -16,7 +17,7 @@ export const OPENING_PACE: Pace = { perItemMs: 20, mostMs: 200 }
  */
 export class Pacer {
   #until = 0
-  #go: (() => void) | undefined
+  #waiting: AbortController | undefined
 
   /**
    * @param enough so many items wait for nothing
@@ -37,14 +38,9 @@ export class Pacer {
   async wait(items: number): Promise<void> {
     const ms = this.waitMs(items)
     if (ms === 0) return
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, ms)
-      this.#go = () => {
-        clearTimeout(timer)
-        resolve()
-      }
-    })
-    this.#go = undefined
+    this.#waiting = new AbortController()
+    await pause(ms, this.#waiting.signal)
+    this.#waiting = undefined
   }
 
   /** So many items wait by now. */
@@ -54,7 +50,7 @@ export class Pacer {
 
   /** Nothing more is waited for: what there is goes. */
   hurry(): void {
-    this.#go?.()
+    this.#waiting?.abort()
   }
 
   /** A call with so many items goes now. */
