@@ -56,3 +56,24 @@ export async function checkEtcd(url: string): Promise<void> {
   const { health } = (await answer.json()) as { health?: unknown }
   if (health !== 'true' && health !== true) throw new Failure('etcd says that it is not healthy')
 }
+
+/**
+ * Raises the alarm that etcd raises by itself when its database has reached its quota, or puts it down. It obeys: until then it takes no writes.
+ * @throws when etcd does not answer
+ */
+export async function setOutOfSpace(url: string, raised: boolean): Promise<void> {
+  const { header } = await callEtcd<{ header: { member_id: string } }>(url, 'maintenance/status', {})
+  const action = raised ? 'ACTIVATE' : 'DEACTIVATE'
+  await callEtcd(url, 'maintenance/alarm', { action, memberID: header.member_id, alarm: 'NOSPACE' })
+}
+
+/** Asks its JSON gateway. @throws when it does not answer, or refuses */
+export async function callEtcd<T>(url: string, path: string, body: object): Promise<T> {
+  const reply = await fetch(new URL(`/v3/${path}`, url), {
+    method: 'POST',
+    body: JSON.stringify(body),
+    signal: AbortSignal.timeout(5_000),
+  })
+  if (!reply.ok) throw new Failure(`etcd ${path}: ${reply.status} ${await reply.text()}`)
+  return (await reply.json()) as T
+}

@@ -1,5 +1,6 @@
 /** For the tests and the prover: real stores, one's own, to be started and killed at will, and processes that end with theirs. */
 export { checkout } from './checkout.js'
+export { callEtcd, setOutOfSpace } from './etcd.js'
 export { Failure, reasonOf } from './failure.js'
 export { type Command, type Exit, launch, type Running } from './launch.js'
 export { type Link, startLink } from './link.js'

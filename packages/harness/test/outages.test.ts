@@ -1,5 +1,5 @@
 /** Promise 6: what goes on while a store is away, and that nothing accepted is lost. Each test has a store of its own to end. */
-import { startEtcd, startMysql, startRedis } from '@tidings/infra'
+import { setOutOfSpace, startEtcd, startMysql, startRedis } from '@tidings/infra'
 import { connectEtcd, createRegistryKeys, readAll } from '@tidings/registry'
 import { GENERATION_SEQS } from '@tidings/stream'
 import t from 'tap'
@@ -167,17 +167,6 @@ t.test('etcd away: live sessions go on, new ones are served, and all is listed w
   await late.until('routes are known again', () => late.seqs().includes(14))
 })
 
-/** The alarm that etcd raises by itself when its database has reached its quota; it obeys until somebody puts it down. */
-async function alarm(etcdUrl: string, action: 'ACTIVATE' | 'DEACTIVATE'): Promise<void> {
-  const call = async (path: string, body: object): Promise<unknown> => {
-    const reply = await fetch(`${etcdUrl}/v3/maintenance/${path}`, { method: 'POST', body: JSON.stringify(body) })
-    if (!reply.ok) throw new Error(`etcd ${path}: ${reply.status} ${await reply.text()}`)
-    return await reply.json()
-  }
-  const { header } = (await call('status', {})) as { header: { member_id: string } }
-  await call('alarm', { action, memberID: header.member_id, alarm: 'NOSPACE' })
-}
-
 t.test(
   'etcd out of space: all goes on as if it were away, every process says so, and all is listed again',
   async (t) => {
@@ -197,7 +186,7 @@ t.test(
     const ready = await readiness()
     t.ok(ready.length >= 4 && ready.every((each) => / 200 /.test(each)), ready.join(', '))
 
-    await alarm(etcd.url, 'ACTIVATE')
+    await setOutOfSpace(etcd.url, true)
     t.same(
       (await readiness()).map((each) => each.replace(/^\S+ /, '')),
       ready.map(() => '503 true'),
@@ -209,7 +198,7 @@ t.test(
     await fresh.close()
     const back = await bob.connect({ device: 'new' })
 
-    await alarm(etcd.url, 'DEACTIVATE')
+    await setOutOfSpace(etcd.url, false)
     await until('ready again', async () => (await readiness()).join() === ready.join(), 20_000)
     await alice.send(bob)
     for (const device of [live, back]) await device.until('after', () => device.seqs().includes(11))

@@ -1,4 +1,5 @@
 /** etcd as an operator reaches it: its JSON gateway. */
+import { callEtcd, setOutOfSpace } from '@tidings/infra'
 
 const encode = (text: string): string => Buffer.from(text).toString('base64')
 const decode = (text: string): string => Buffer.from(text, 'base64').toString()
@@ -30,15 +31,7 @@ export interface Etcd {
 }
 
 export function openEtcd(url: string): Etcd {
-  async function call<T>(path: string, body: object): Promise<T> {
-    const reply = await fetch(new URL(`/v3/${path}`, url), {
-      method: 'POST',
-      body: JSON.stringify(body),
-      signal: AbortSignal.timeout(5_000),
-    })
-    if (!reply.ok) throw new Error(`etcd ${path}: ${reply.status} ${await reply.text()}`)
-    return (await reply.json()) as T
-  }
+  const call = <T>(path: string, body: object): Promise<T> => callEtcd<T>(url, path, body)
   const range = (prefix: string): Promise<Range> =>
     call('kv/range', { key: encode(prefix), range_end: encode(endOf(prefix)) })
   return {
@@ -57,11 +50,7 @@ export function openEtcd(url: string): Etcd {
       await call('kv/compaction', { revision: header.revision })
       return Number(header.revision)
     },
-    async outOfSpace(raised) {
-      const { header } = await call<{ header: { member_id: string } }>('maintenance/status', {})
-      const action = raised ? 'ACTIVATE' : 'DEACTIVATE'
-      await call('maintenance/alarm', { action, memberID: header.member_id, alarm: 'NOSPACE' })
-    },
+    outOfSpace: (raised) => setOutOfSpace(url, raised),
     takesWrites: () =>
       call('kv/put', { key: encode('/probe') }).then(
         () => true,
