@@ -17,7 +17,7 @@ interface Curve {
 }
 
 /** Each of many processes gets a part of the messages only, and its code is as fast as it gets later. */
-const LONG_WARM_UP_MS = 6_000
+const LONG_WARM_UP_MS = 20_000
 
 const ACTIVE = 100
 
@@ -69,7 +69,10 @@ export const CURVES = {
     axis: 'partitions',
     at: [1, 4, 16, 64],
     quick: [4, 16],
-    point: (partitions) => ({ env: { TIDINGS_PARTITIONS: String(partitions) } }),
+    point: (partitions) => ({
+      env: { TIDINGS_PARTITIONS: String(partitions) },
+      scale: { warmUpMs: LONG_WARM_UP_MS },
+    }),
   },
   payload: {
     axis: 'bytes of content',
