@@ -4,7 +4,7 @@ import type { ChangeRule } from './folds.js'
 import type { MemberRule } from './members.js'
 import type { Place } from './places.js'
 
-/** Most items, and most bytes of content, in one call. */
+/** Most items, and most bytes of content, in one batch. */
 const MAX_ITEMS = 256
 const MAX_BYTES = 1024 * 1024
 export interface AppendItem {
@@ -66,6 +66,8 @@ export interface Waiting {
 export interface Line {
   readonly partition: number
   readonly queue: Waiting[]
+  /** A call with items of it is under way. What comes behind them waits, so the order of sends stands. */
+  busy: boolean
   /**
    * For how many reasons it waits: its generation is being opened, conversations of it leap, the members of a room are put back. Until
    * then nothing of it is appended, so the order of sends stands.
@@ -75,10 +77,11 @@ export interface Line {
   generation: number
 }
 
-/** Lines that go out in one call: all of them on a single server, one on a cluster. */
+/** The lines whose partitions lie on one server. */
 export interface Lane {
-  /** Those with something in their queue that are not held, in the order in which they came. */
+  /** Those with something in their queue that are neither busy nor held, in the order in which they came. */
   readonly due: Set<Line>
+  /** Its last batch has not been answered yet. */
   busy: boolean
 }
 
@@ -92,7 +95,7 @@ export function countOf(batch: Batch): number {
   return count
 }
 
-/** The lines in turn, so that a busy one does not hold up the others for ever; what does not fit waits for the next call. */
+/** The lines in turn, so that one with much does not hold up the others for ever; what does not fit waits for the next batch. */
 export function takeBatch({ due }: Lane): Batch {
   const batch = new Map<Line, Waiting[]>()
   let bytes = 0
@@ -105,11 +108,10 @@ export function takeBatch({ due }: Lane): Batch {
       taken++
       count++
     }
-    // It keeps its turn: were it moved behind those that went, they would all come first again.
+    // It keeps its turn: those that went come behind it when they are due again.
     if (taken === 0) continue
     batch.set(line, queue.splice(0, taken))
     due.delete(line)
-    if (queue.length > 0) due.add(line)
   }
   return batch
 }

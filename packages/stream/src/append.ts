@@ -18,7 +18,7 @@ import {
   takeBatch,
   type Waiting,
 } from './append-lines.js'
-import { readsApart } from './cluster.js'
+import { homeOf, readsApart } from './cluster.js'
 import type { Generations } from './generations.js'
 import type { Keys } from './keys.js'
 import type { StreamMetrics } from './metrics.js'
@@ -51,8 +51,9 @@ export interface Appender {
 }
 
 /**
- * Everything appended in one turn of the event loop goes out as one call per server, with one call in flight; what comes meanwhile
- * waits for the next. So batches form by themselves under load and nothing is delayed at rest.
+ * Everything appended in one turn of the event loop goes out as one batch per server, with one batch in flight; what comes meanwhile
+ * waits for the next. So batches form by themselves under load and nothing is delayed at rest. On one server a batch is one call; on a
+ * cluster it is a call for each partition, since a script must not touch the keys of two slots, and all of them leave in one write.
  * @param redis a `command` connection; one of its own where replicas are waited for, since waiting holds up what comes behind
  * @param replicas how many replicas must have the entry before it counts as appended; a duplicate waits for them too
  */
@@ -68,19 +69,28 @@ export function createAppender(options: {
   const apart = readsApart(redis)
   const placeOf = createPlaces(keys)
   const callOf = createAppendCall(keys)
-  const shared: Lane = { due: new Set(), busy: false }
   const lines = Array.from({ length: keys.partitions }, (_, partition) => ({
-    line: { partition, queue: [], held: 0, generation: 0 } as Line,
-    lane: apart ? { due: new Set<Line>(), busy: false } : shared,
+    line: { partition, queue: [], busy: false, held: 0, generation: 0 } as Line,
+    home: homeOf(redis, keys.messages(partition)),
   }))
+  /** By the address of their server. */
+  const lanes = new Map<string | undefined, Lane>()
   const dueLanes = new Set<Lane>()
   let waiting = 0
   let whenIdle: (() => void)[] = []
 
-  /** At the end of this turn. */
-  function flushSoon(partition: number): void {
-    const { line, lane } = lines[partition]!
+  /** Unless something holds it up, what waits in the line goes at the end of this turn, or when its server has answered. */
+  function due({ partition, queue, busy, held }: Line): void {
+    if (busy || held > 0 || queue.length === 0) return
+    const { line, home } = lines[partition]!
+    const address = home()
+    const lane = lanes.get(address) ?? { due: new Set(), busy: false }
+    lanes.set(address, lane)
     lane.due.add(line)
+    flushSoon(lane)
+  }
+
+  function flushSoon(lane: Lane): void {
     if (dueLanes.size === 0) setImmediate(flushDue)
     dueLanes.add(lane)
   }
@@ -89,14 +99,21 @@ export function createAppender(options: {
     const lanes = [...dueLanes]
     dueLanes.clear()
     together(redis, () => {
-      for (const lane of lanes) void flush(lane)
+      for (const lane of lanes) flush(lane)
     })
   }
 
-  async function flush(lane: Lane): Promise<void> {
+  function flush(lane: Lane): void {
     if (lane.busy || lane.due.size === 0) return
     lane.busy = true
     const batch = takeBatch(lane)
+    for (const line of batch.keys()) line.busy = true
+    if (apart) for (const one of batch) void appendNow(lane, new Map([one]))
+    else void appendNow(lane, batch)
+  }
+
+  /** One call, until its items have their answers, or their lines wait for help. */
+  async function appendNow(lane: Lane, batch: Batch): Promise<void> {
     const began = performance.now()
     try {
       const replies = await call(batch)
@@ -106,8 +123,14 @@ export function createAppender(options: {
     } catch (error) {
       refuse(itemsOf(batch), error)
     }
+    for (const line of batch.keys()) {
+      line.busy = false
+      due(line)
+    }
     lane.busy = false
-    void flush(lane)
+    // The other calls of a batch are answered in the same turn. One that is not, for its slot is on its way elsewhere, holds up no other.
+    if (apart) flushSoon(lane)
+    else flush(lane)
   }
 
   function settle(line: Line, items: readonly Waiting[], [generation, ...answers]: readonly string[]): void {
@@ -150,7 +173,7 @@ export function createAppender(options: {
     }
     if (used) {
       line.queue.push(one)
-      if (line.held === 0) flushSoon(partition)
+      due(line)
     } else {
       answer(one, NEVER, partition, line.generation)
       left(1)
@@ -160,7 +183,6 @@ export function createAppender(options: {
   /** Items go back to the head of their line, which is held until `help` has come. */
   function detour(line: Line, items: readonly Waiting[], help: () => Promise<void>): void {
     line.held++
-    lines[line.partition]!.lane.due.delete(line)
     void helped(help)
       .then(() => {
         const tired = items.filter((one) => ++one.detours > MAX_DETOURS)
@@ -170,7 +192,7 @@ export function createAppender(options: {
       .catch((error: unknown) => refuse(items, error))
       .finally(() => {
         line.held--
-        if (line.held === 0 && line.queue.length > 0) flushSoon(line.partition)
+        due(line)
       })
   }
 
@@ -214,7 +236,7 @@ export function createAppender(options: {
         const { line } = lines[place.partition]!
         line.queue.push({ item, place, detours: 0, resolve, reject })
         waiting++
-        if (line.held === 0) flushSoon(place.partition)
+        due(line)
       })
     },
     serverOf: (conversation) => (apart ? keys.partitionOf(conversation) : 0),

@@ -4,7 +4,7 @@
  */
 import type { RedisAddress } from '@tidings/service'
 import { Cluster, Command, type RedisOptions } from 'ioredis'
-import type { ServerAddress } from './blocking.js'
+import type { ServerAddress } from './read-connection.js'
 import { type Connection, isReply, type Redis } from './redis.js'
 
 /** How long a call waits for a slot to arrive where it moves to. */
@@ -30,6 +30,16 @@ export const serversOf = (redis: Redis): Connection[] => (redis instanceof Clust
 /** Does each partition need a connection of its own for blocking reads? Then one read cannot name the streams of two of them. */
 export const readsApart = (redis: Redis): boolean => redis instanceof Cluster
 
+/**
+ * @returns tells the address of the server that holds the key, as far as is known at that moment: undefined when nobody is known to,
+ * and always where there is a single server
+ */
+export function homeOf(redis: Redis, key: string): () => string | undefined {
+  if (!(redis instanceof Cluster)) return () => undefined
+  const slot = slotOf(key)
+  return () => redis.slots[slot]?.[0]
+}
+
 /** Asks the cluster again who holds which slot. Never fails: the next command shows whether it helped. */
 const askForSlots = (cluster: Cluster): Promise<void> =>
   new Promise((resolve) => cluster.refreshSlotsCache(() => resolve()))
@@ -41,7 +51,15 @@ const askForSlots = (cluster: Cluster): Promise<void> =>
 export async function serverOf(redis: Redis, key: string): Promise<ServerAddress> {
   if (!(redis instanceof Cluster)) return { ...loginOf(redis.options), ...whereabouts(redis), db: redis.options.db }
   await askForSlots(redis)
-  const address = redis.slots[slotOf(key)]?.[0]
+  return nodeAt(redis, redis.slots[slotOf(key)]?.[0])
+}
+
+/**
+ * A node of a cluster, and how to log in there.
+ * @param address as `homeOf` tells it
+ * @throws NotSent when there is none
+ */
+export function nodeAt(redis: Cluster, address: string | undefined): ServerAddress {
   if (address === undefined) throw new NotSent('No node of the cluster holds this slot.')
   const colon = address.lastIndexOf(':')
   const login = loginOf(redis.options.redisOptions ?? {})

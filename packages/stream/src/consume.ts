@@ -3,10 +3,11 @@
  * entry is settled only after its handler has finished with it.
  *
  * On one server a single lane reads all partitions in one blocking call. On a cluster each partition has a lane: Redis refuses a
- * command with keys of two slots, even when both lie on one node, and a shard that is away must not hold up the others.
+ * command with keys of two slots, even when both lie on one node, and a shard that is away must not hold up the others. While much
+ * comes they read in turns (turns.ts), and what several have read at the same time goes to the handler together.
  */
 import type { Logger } from '@tidings/service'
-import { readsApart } from './cluster.js'
+import { Cluster } from 'ioredis'
 import { createFates } from './fates.js'
 import { ensureGroups } from './groups.js'
 import type { Handler } from './handler.js'
@@ -14,10 +15,12 @@ import type { Group, Keys } from './keys.js'
 import { type Lane, startLane } from './lane.js'
 import type { StreamMetrics } from './metrics.js'
 import { newlyOwned, type Owned, type Row } from './owned.js'
+import { createPace } from './pace.js'
 import { createReader } from './reader.js'
-import { createReads } from './reads.js'
+import { createReads, READ_ENTRIES } from './reads.js'
 import type { Redis } from './redis.js'
 import { createSettling } from './settling.js'
+import { createTurns } from './turns.js'
 
 export interface Owning {
   readonly fence: number
@@ -48,6 +51,8 @@ export interface ConsumerOptions {
   gatherMs: number
   /** It gathers only when so many entries a second come: at rest nothing is delayed. */
   gatherFrom: number
+  /** On a cluster it gathers by reading in turns: the time between two of them, in milliseconds. */
+  turnMs: number
   /** How long a finished entry may wait for others to be settled with, in milliseconds. */
   settleMs: number
   /** Told when a newer owner's fence (`by`) has ended the ownership under `fence`. */
@@ -57,24 +62,28 @@ export interface ConsumerOptions {
 }
 
 export function startConsumer(options: ConsumerOptions): Consumer {
-  const { group, consumer, keys, redis, handler, window, gatherMs, gatherFrom, settleMs } = options
+  const { group, consumer, keys, redis, handler, window, gatherMs, gatherFrom, turnMs, settleMs } = options
   const { onDisowned, metrics, log } = options
   const owned = new Map<number, Owned>()
   const stopper = new AbortController()
   const { signal } = stopper
   const inFlight = new Set<Promise<void>>()
-  /** The part of it that is in the handler's hands. */
-  const handling = new Set<Promise<void>>()
+  /** What lanes have read, until there is room for it. */
+  const waiting: { rows: readonly Row[]; taken(): void }[] = []
+  /** Batches in the handler's hands. */
+  let handling = 0
   const settling = createSettling({ group, keys, redis, settleMs, track, disown })
   const decide = createFates({ group, redis, keys, handler, signal, disown, metrics, log })
-  const apart = readsApart(redis)
+  const pace = createPace()
+  const turns = redis instanceof Cluster ? createTurns({ redis, pace, everyMs: turnMs, from: gatherFrom }) : undefined
   const lanes = new Map<number, Lane>()
-  const shared = apart ? undefined : openLane(0)
+  const shared = turns ? undefined : openLane(0)
 
   /** @param partition one of those it is to read: on a cluster the only one */
   function openLane(partition: number): Lane {
     const ofLane = new Map<number, Owned>()
-    const reader = createReader({ redis, key: keys.messages(partition), log })
+    const key = keys.messages(partition)
+    const reader = createReader({ redis, key, log })
     const reads = createReads({ group, consumer, keys, redis, owned: ofLane, onGone: settling.gone, metrics, log })
     return startLane({
       owned: ofLane,
@@ -82,6 +91,8 @@ export function startConsumer(options: ConsumerOptions): Consumer {
       reads,
       takes: handOver,
       repair: (error) => repair(error, ofLane.keys()),
+      pace,
+      turn: turns?.of(key),
       gatherMs,
       gatherFrom,
       metrics,
@@ -104,13 +115,33 @@ export function startConsumer(options: ConsumerOptions): Consumer {
     inFlight.add(tracked)
   }
 
-  async function handOver(rows: readonly Row[]): Promise<void> {
+  /** Resolves when the handler has them. */
+  function handOver(rows: readonly Row[]): Promise<void> {
     for (const { owned: state, streamId } of rows) state.inHand.add(streamId)
-    // How the other batch ends is its own affair.
-    while (handling.size >= window) await Promise.race(handling).catch(() => undefined)
-    const work = process(rows).finally(() => handling.delete(work))
-    handling.add(work)
-    track(work)
+    const taken = new Promise<void>((resolve) => waiting.push({ rows, taken: resolve }))
+    track(taken)
+    // At the end of this turn: what other lanes have read in it goes along.
+    setImmediate(fill)
+    return taken
+  }
+
+  /** A batch costs the handler much the same, whatever is in it: what waits goes in together. */
+  function fill(): void {
+    while (handling < window && waiting.length > 0) {
+      const rows: Row[] = []
+      while (waiting.length > 0 && (rows.length === 0 || rows.length + waiting[0]!.rows.length <= READ_ENTRIES)) {
+        const next = waiting.shift()!
+        rows.push(...next.rows)
+        next.taken()
+      }
+      handling++
+      track(
+        process(rows).finally(() => {
+          handling--
+          fill()
+        }),
+      )
+    }
   }
 
   /** From rows to settled entries. */
@@ -184,6 +215,7 @@ export function startConsumer(options: ConsumerOptions): Consumer {
       settling.now()
       await Promise.all(inFlight)
       await Promise.all(reading)
+      turns?.stop()
     },
   }
 }

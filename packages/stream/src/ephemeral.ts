@@ -5,9 +5,9 @@
 import { setImmediate as immediate } from 'node:timers/promises'
 import { type Ephemeral, ephemeralText, parseEphemerals } from '@tidings/protocol'
 import { backoffMs, type Logger, Pacer, pause, type Stoppable } from '@tidings/service'
-import type { ServerAddress } from './blocking.js'
 import { serverOf } from './cluster.js'
 import { ephemeralChannel, type Keys } from './keys.js'
+import type { ServerAddress } from './read-connection.js'
 import { Connection, type Redis } from './redis.js'
 
 const MAX_WAITING = 10_000

@@ -1,12 +1,11 @@
-/** One loop with one blocking connection: reads some partitions of a group and hands over what it finds. */
+/** One loop with one connection: reads some partitions of a group and hands over what it finds. */
 import { backoffMs, type Logger, pause } from '@tidings/service'
 import type { StreamMetrics } from './metrics.js'
 import type { Owned, Row } from './owned.js'
+import type { Pace } from './pace.js'
 import type { Reader } from './reader.js'
 import { READ_ENTRIES, type Reads } from './reads.js'
-
-/** How long it takes until a change of pace counts. */
-const PACE_MS = 100
+import type { Turn } from './turns.js'
 
 export interface Lane {
   /** What it reads. It is the caller who adds and removes. */
@@ -19,6 +18,8 @@ export interface Lane {
 
 /**
  * @param takes hands rows to the handler; resolves when there is room for more
+ * @param pace of the group in this process
+ * @param turn on a cluster, its part in the group's turns: in them it gathers; without it gathers by waiting
  * @param gatherMs how long to wait for more after a read with next to nothing; the more it brought, the shorter
  * @param gatherFrom only when so many entries a second come
  * @param repair told of a failed read before the next one
@@ -29,27 +30,23 @@ export function startLane(deps: {
   reads: Reads
   takes(rows: readonly Row[]): Promise<void>
   repair(error: Error): Promise<void>
+  pace: Pace
+  turn: Turn | undefined
   gatherMs: number
   gatherFrom: number
   metrics: StreamMetrics
   log: Logger
 }): Lane {
-  const { owned, reader, reads, takes, repair, gatherMs, gatherFrom, metrics, log } = deps
+  const { owned, reader, reads, takes, repair, pace, turn, gatherMs, gatherFrom, metrics, log } = deps
   const stopper = new AbortController()
   const { signal } = stopper
   let wake: (() => void) | undefined
   let failures = 0
-  /** Entries a millisecond, lately. */
-  let pace = 0
-  let pacedAt = performance.now()
 
   /** How long to wait for more, after a read that brought so many. */
   function waitAfter(entries: number): number {
-    const now = performance.now()
-    const elapsed = Math.max(now - pacedAt, 1)
-    pacedAt = now
-    pace += (1 - Math.exp(-elapsed / PACE_MS)) * (entries / elapsed - pace)
-    return pace * 1_000 < gatherFrom ? 0 : Math.round(gatherMs * (1 - entries / READ_ENTRIES))
+    if (turn || pace.perS < gatherFrom) return 0
+    return Math.round(gatherMs * (1 - entries / READ_ENTRIES))
   }
 
   async function loop(): Promise<void> {
@@ -57,6 +54,7 @@ export function startLane(deps: {
       try {
         const rows = await next()
         failures = 0
+        pace.note(rows.length)
         const waitMs = waitAfter(rows.length)
         if (rows.length === 0) continue
         await takes(rows)
@@ -84,7 +82,12 @@ export function startLane(deps: {
       return []
     }
     const left = await reads.takeOver()
-    return left.length > 0 ? left : await reader.read((connection) => reads.readNew(connection))
+    if (left.length > 0) return left
+    // After a failure it asks anew where its stream lies.
+    if (turn?.busy && failures === 0) {
+      return await reads.readNew(false, (command) => turn.read(command, reads.more))
+    }
+    return await reader.read((connection) => reads.readNew(true, (command) => connection.send(command)))
   }
 
   function kick(): void {
@@ -99,6 +102,7 @@ export function startLane(deps: {
     async stop() {
       stopper.abort()
       wake?.()
+      turn?.leave()
       reader.stop()
       await running
     },

@@ -1,12 +1,12 @@
 /** A connection for blocking reads. It ends with its first failure and the next read has a new one, wherever the streams lie by then. */
 import type { Logger } from '@tidings/service'
-import { BlockingConnection } from './blocking.js'
 import { onServerOf, readsApart, serverOf } from './cluster.js'
+import { ReadConnection } from './read-connection.js'
 import { onReconnect, type Redis } from './redis.js'
 
 export interface Reader {
   /** Runs one blocking read; one at a time. What it throws has cost the connection. */
-  read<T>(call: (connection: BlockingConnection) => Promise<T>): Promise<T>
+  read<T>(call: (connection: ReadConnection) => Promise<T>): Promise<T>
   /** Ends the read that waits now, with nothing. */
   unblock(): void
   stop(): void
@@ -18,14 +18,14 @@ export interface Reader {
  */
 export function createReader(deps: { redis: Redis; key: string; log: Logger }): Reader {
   const { redis, key, log } = deps
-  let current: { connection: BlockingConnection; id: number } | undefined
+  let current: { connection: ReadConnection; id: number } | undefined
   let stopped = false
   let drops = 0
 
   async function open(): Promise<NonNullable<typeof current>> {
     if (stopped) throw new Error('The reader was stopped.')
     const before = drops
-    const connection = await BlockingConnection.open(await serverOf(redis, key))
+    const connection = await ReadConnection.open(await serverOf(redis, key))
     try {
       const id = Number(await connection.call('CLIENT', 'ID'))
       if (drops !== before) throw new Error('The reader was stopped, or the server replaced, while it connected.')

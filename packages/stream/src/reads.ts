@@ -1,6 +1,5 @@
 /** Reading a group's entries: our own pending ones after a lost reply, what others left pending, and what is new. */
 import type { Logger } from '@tidings/service'
-import type { BlockingConnection } from './blocking.js'
 import type { Group, Keys } from './keys.js'
 import type { StreamMetrics } from './metrics.js'
 import type { Owned, Row } from './owned.js'
@@ -20,14 +19,19 @@ type Reply = [key: string, rows: StreamRow[]][] | null
 export interface Reads {
   /** What is due of the older duties: own pending entries first, then those that others left. */
   takeOver(): Promise<Row[]>
-  /** What is new. Waits up to BLOCK_MS for it. */
-  readNew(reader: BlockingConnection): Promise<Row[]>
+  /**
+   * What is new.
+   * @param blocks waits up to BLOCK_MS for it
+   * @param send sends a command as it stands on the wire, and returns its reply
+   */
+  readNew(blocks: boolean, send: (command: Uint8Array) => Promise<unknown>): Promise<Row[]>
   /** Did the last read of what is new leave something behind, in one partition at least? */
   readonly more: boolean
 }
 
-/** A blocking read as it stands on the wire, and what it was made of. */
+/** A read as it stands on the wire, and what it was made of. */
 interface PreparedRead {
+  blocks: boolean
   command: Uint8Array
   partitions: readonly number[]
   perPartition: number
@@ -51,18 +55,25 @@ export function createReads(deps: {
   const { group, consumer, keys, redis, owned, onGone, metrics, log } = deps
   let perPartition = READ_ENTRIES
   let more = false
-  let prepared: PreparedRead = { command: Buffer.alloc(0), partitions: [], perPartition: 0, byKey: new Map() }
+  let prepared: PreparedRead = {
+    blocks: true,
+    command: Buffer.alloc(0),
+    partitions: [],
+    perPartition: 0,
+    byKey: new Map(),
+  }
 
   /** One read of all partitions. It is the same as the one before, unless what is owned has changed, or how much is read at once. */
-  function prepare(): PreparedRead {
+  function prepare(blocks: boolean): PreparedRead {
     const partitions = [...owned.keys()]
-    const same = prepared.perPartition === perPartition && prepared.partitions.length === partitions.length
+    const alike = prepared.blocks === blocks && prepared.perPartition === perPartition
+    const same = alike && prepared.partitions.length === partitions.length
     if (same && partitions.every((partition, i) => prepared.partitions[i] === partition)) return prepared
     const streams = partitions.map((partition) => keys.messages(partition))
-    const options = ['GROUP', group, consumer, 'COUNT', perPartition, 'BLOCK', BLOCK_MS]
+    const options = ['GROUP', group, consumer, 'COUNT', perPartition, ...(blocks ? ['BLOCK', BLOCK_MS] : [])]
     const words = ['XREADGROUP', ...options, 'STREAMS', ...streams, ...streams.map(() => '>')]
     const command = toCommand(write(words))
-    return { command, partitions, perPartition, byKey: new Map(streams.map((key, i) => [key, partitions[i]!])) }
+    return { blocks, command, partitions, perPartition, byKey: new Map(streams.map((key, i) => [key, partitions[i]!])) }
   }
 
   /** Each page as it comes is held against what is in hand: what is settled while the next one is read would be handled twice. */
@@ -133,14 +144,15 @@ export function createReads(deps: {
         rows.push(...own)
       }
       const due = [...owned.values()].filter((state) => now >= state.reclaimAt)
+      if (due.length === 0) return rows
       const taken = await together(redis, () => Promise.all(due.map((state) => reclaimFrom(state, now))))
       return rows.concat(...taken)
     },
 
-    async readNew(reader) {
-      prepared = prepare()
+    async readNew(blocks, send) {
+      prepared = prepare(blocks)
       const { command, byKey } = prepared
-      const reply = (await reader.send(command)) as Reply
+      const reply = (await send(command)) as Reply
       more = false
       if (!reply) return []
       const found = reply.reduce((sum, [, rows]) => sum + rows.length, 0)

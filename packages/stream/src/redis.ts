@@ -40,7 +40,7 @@ const COMMAND = {
 } satisfies RedisOptions
 
 /**
- * A connection for everything quick, kept up by itself. Commands fail at once while it is down. For blocking reads see blocking.ts.
+ * A connection for everything quick, kept up by itself. Commands fail at once while it is down. For blocking reads see read-connection.ts.
  * @param url TIDINGS_REDIS_URL
  * @throws Error, without the password, when nobody answers
  */

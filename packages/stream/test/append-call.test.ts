@@ -26,7 +26,7 @@ function batchOf(items: readonly AppendItem[]): Map<Line, Waiting[]> {
   const batch = new Map<Line, Waiting[]>()
   for (const one of items) {
     const partition = keys.partitionOf(one.conversation)
-    const line = lines.get(partition) ?? { partition, queue: [], held: 0, generation: partition + 1 }
+    const line = lines.get(partition) ?? { partition, queue: [], busy: false, held: 0, generation: partition + 1 }
     lines.set(partition, line)
     batch.set(line, [...(batch.get(line) ?? []), waits(one)])
   }

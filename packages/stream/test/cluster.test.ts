@@ -11,8 +11,9 @@ import {
   type Delivery,
   readLag,
 } from '../src/index.js'
+import { connectRedis } from '../src/redis.js'
 import { appenderOf, collect, consumer, item } from './parts.js'
-import { type Bench, bench, until } from './stores.js'
+import { type Bench, bench, log, until } from './stores.js'
 
 const PARTITIONS = 8
 let made = 0
@@ -33,14 +34,13 @@ async function appendUntilDone(appender: Appender, one: AppendItem): Promise<App
   }
 }
 
+/** As its claims in etcd do it: what was in hand when a generation was lost is read again under a higher fence. */
+const ownsAgain = (self: Consumer, partition: number, by: number): void => self.own(partition, by + 1)
+
 /** A consumer that owns nothing yet, and everything that it sees. */
 async function consume(t: Test, b: Bench): Promise<{ seen: Delivery[]; one: Consumer }> {
   const seen: Delivery[] = []
-  const one = await consumer(t, b, collect(seen), {
-    // As its claims in etcd do it: what was in hand when a generation was lost is read again under a higher fence.
-    onDisowned: (self, partition, by) => self.own(partition, by + 1),
-  })
-  return { seen, one }
+  return { seen, one: await consumer(t, b, collect(seen), { onDisowned: ownsAgain }) }
 }
 
 /** Everything that a consumer of all partitions sees. */
@@ -167,6 +167,69 @@ t.test('partitions over three shards', async (t) => {
     t.ok(performance.now() - began < 2_000)
   })
 
+  /** Calls of XREADGROUP that the shards have answered. */
+  async function readCalls(): Promise<number> {
+    let calls = 0
+    for (const { url } of cluster.shards) {
+      const node = await connectRedis(url, log)
+      calls += Number(/cmdstat_xreadgroup:calls=(\d+)/.exec(await node.info('commandstats'))?.[1] ?? 0)
+      node.disconnect()
+    }
+    return calls
+  }
+
+  await t.test('while much comes, partitions are read in turns and handled together', async (t) => {
+    const b = await bench(t, PARTITIONS, cluster.url)
+    const seen: Delivery[] = []
+    const spread: number[] = []
+    const one = await consumer(
+      t,
+      b,
+      {
+        async handle(batch) {
+          seen.push(...batch)
+          spread.push(new Set(batch.map(({ partition }) => partition)).size)
+          return {}
+        },
+      },
+      { turnMs: 1_000, onDisowned: ownsAgain },
+    )
+    for (const p of everyPartition) one.own(p, 1)
+    const before = await readCalls()
+    const senders = conversations.map((conversation) => sender(appenderOf(b), conversation))
+    const dense = (): number => spread.filter((partitions) => partitions > 2).length
+    await until('several turns', () => dense() > 3 && conversations.every((each) => seqsOf(seen, each).length > 20))
+    const sent = await Promise.all(senders.map((each) => each.stop()))
+    const calls = (await readCalls()) - before
+    for (const [i, conversation] of conversations.entries()) await unharmed(t, b, seen, conversation, sent[i]!)
+    t.ok(2 * calls < sent.flat().length, `${calls} reads of ${sent.flat().length} entries`)
+    await until('all settled', () => settled(b))
+  })
+
+  await t.test('a partition whose read waits for its turn is given away at once', async (t) => {
+    const b = await bench(t, PARTITIONS, cluster.url)
+    const appender = appenderOf(b)
+    const seen: Delivery[] = []
+    const slow = await consumer(t, b, collect(seen), { turnMs: 600_000 })
+    for (const p of everyPartition) slow.own(p, 1)
+    const everywhere = (): Promise<Appended[]> =>
+      Promise.all(conversations.map((conversation) => appender.append(keyed({ conversation }))))
+    await everywhere()
+    await until('the first', () => seen.length === conversations.length)
+    await everywhere()
+    t.equal(seen.length, conversations.length, 'the others wait')
+    const others: Delivery[] = []
+    const two = await consumer(t, b, collect(others), { name: 'two' })
+    for (const p of everyPartition) {
+      await slow.release(p)
+      two.own(p, 2)
+    }
+    await until('the next owner has them', () => others.length === conversations.length)
+    await slow.stop()
+    t.equal(seen.length, conversations.length)
+    await until('all settled', () => settled(b))
+  })
+
   await t.test(
     'a slot moves under load: nothing lost, doubled or misordered, and midway sends wait or say no',
     async (t) => {
@@ -180,10 +243,22 @@ t.test('partitions over three shards', async (t) => {
       const others = conversations.filter((each) => b.keys.partitionOf(each) !== p).slice(0, 3)
       const senders = ['dm:alice:bob', ...others].map((conversation) => sender(appender, conversation))
       await until('under way', () => ['dm:alice:bob', ...others].every((each) => seqsOf(seen, each).length > 5))
+      const places = await Promise.all(everyPartition.map((each) => shardOf(b, each)))
+      const neighbour = conversations.find((each) => {
+        const other = b.keys.partitionOf(each)
+        return other !== p && places[other] === from
+      })!
       let refused: unknown
       const to = (from + 1) % 3
       await cluster.moveSlot(await cluster.slotOf(b.keys.messages(p)), to, async () => {
-        refused = await appender.append(keyed()).catch((error: unknown) => error)
+        let over = false
+        const moving = appender.append(keyed()).catch((error: unknown) => error)
+        void moving.then(() => {
+          over = true
+        })
+        await appender.append(keyed({ conversation: neighbour }))
+        t.notOk(over, 'what lies on the same shard does not wait for it')
+        refused = await moving
       })
       t.match(refused, { code: 'unavailable', retryAfter: 1 }, 'surely not accepted, and said so in time')
       t.equal(await shardOf(b, p), to)

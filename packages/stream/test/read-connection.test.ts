@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { startRedis } from '@tidings/infra'
 import t, { type Test } from 'tap'
-import { BlockingConnection } from '../src/blocking.js'
+import { ReadConnection } from '../src/read-connection.js'
 import { createReader, type Reader } from '../src/reader.js'
 import type { Redis } from '../src/redis.js'
 import { log } from './stores.js'
@@ -12,19 +12,19 @@ function addressIn(url: string): { host: string; port: number } {
   return { host: hostname, port: Number(port) }
 }
 
-async function open(t: Test): Promise<BlockingConnection> {
-  const connection = await BlockingConnection.open(addressIn(process.env.TIDINGS_REDIS_URL!))
+async function open(t: Test): Promise<ReadConnection> {
+  const connection = await ReadConnection.open(addressIn(process.env.TIDINGS_REDIS_URL!))
   t.teardown(() => connection.disconnect())
   return connection
 }
 
 /** A server that takes connections and answers what the test says. */
-async function silent(t: Test, answer?: (socket: Socket) => void): Promise<AddressInfo> {
+async function silent(t: Test, answer?: (socket: Socket, bytes: Buffer) => void): Promise<AddressInfo> {
   const sockets = new Set<Socket>()
   const server = createServer((socket) => {
     sockets.add(socket)
     socket.on('error', () => undefined)
-    socket.on('data', () => answer?.(socket))
+    socket.on('data', (bytes) => answer?.(socket, bytes))
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -42,51 +42,69 @@ t.test('replies come as strings, numbers, null and arrays, whatever their size a
   t.equal(await connection.call('GET', 'nothing-is-here'), null)
 })
 
-t.test('a refusal is an error with Redis’ words; a second command at once is refused here', async (t) => {
+t.test('a refusal is an error with Redis’ words, and the connection goes on', async (t) => {
   const connection = await open(t)
   await t.rejects(connection.call('XREADGROUP', 'GROUP', 'g', 'c', 'STREAMS', 'no-such-stream', '>'), {
     message: /^NOGROUP /,
   })
-  const blocked = connection.call('BLPOP', 'nothing-comes-here', '1')
-  await t.rejects(connection.call('PING'), { message: 'One command at a time.' })
-  t.equal(await blocked, null)
-  t.equal(await connection.call('PING'), 'PONG', 'it goes on')
+  t.equal(await connection.call('PING'), 'PONG')
+})
+
+t.test('commands that go together leave in one write and are answered each by its own, refused or not', async (t) => {
+  const writes: string[] = []
+  const { port } = await silent(t, (socket, bytes) => {
+    writes.push(String(bytes))
+    socket.write('+one\r\n-ERR two\r\n$-1\r\n')
+  })
+  const connection = await ReadConnection.open({ host: '127.0.0.1', port })
+  t.teardown(() => connection.disconnect())
+  const answers: Promise<unknown>[] = []
+  connection.together(() => {
+    for (const word of ['A', 'B', 'C']) answers.push(connection.call(word))
+  })
+  const [one, two, three] = await Promise.allSettled(answers)
+  t.match([one, three], [{ value: 'one' }, { value: null }])
+  t.match(two, { status: 'rejected', reason: { message: 'ERR two' } })
+  t.same(writes, ['*1\r\n$1\r\nA\r\n*1\r\n$1\r\nB\r\n*1\r\n$1\r\nC\r\n'])
 })
 
 t.test('it logs in, and chooses its database', async (t) => {
   const redis = await startRedis()
   t.teardown(() => redis.stop())
   const { host, port } = addressIn(redis.url)
-  const admin = await BlockingConnection.open({ host, port })
+  const admin = await ReadConnection.open({ host, port })
   t.teardown(() => admin.disconnect())
   await admin.call('CONFIG', 'SET', 'requirepass', 'a b:c@d')
-  const connection = await BlockingConnection.open({ host, port, password: 'a b:c@d', db: 3 })
+  const connection = await ReadConnection.open({ host, port, password: 'a b:c@d', db: 3 })
   t.teardown(() => connection.disconnect())
   t.match(await connection.call('CLIENT', 'INFO'), / db=3 /)
-  await t.rejects(BlockingConnection.open({ host, port, username: 'eve', password: 'a b:c@d' }), {
+  await t.rejects(ReadConnection.open({ host, port, username: 'eve', password: 'a b:c@d' }), {
     message: /^WRONGPASS (?!.*a b:c@d)/,
   })
 })
 
 t.test('a cut, nonsense, and disconnecting end it and what waits; later commands are refused', async (t) => {
   const cut = await silent(t, (socket) => socket.destroy())
-  const one = await BlockingConnection.open({ host: '127.0.0.1', port: cut.port })
+  const one = await ReadConnection.open({ host: '127.0.0.1', port: cut.port })
   await t.rejects(one.call('PING'), { message: /closed|ECONNRESET/ })
   await t.rejects(one.call('PING'), { message: /closed|ECONNRESET/ })
   const nonsense = await silent(t, (socket) => socket.write('HTTP/1.1 400 Bad Request\r\n\r\n'))
-  const two = await BlockingConnection.open({ host: '127.0.0.1', port: nonsense.port })
+  const two = await ReadConnection.open({ host: '127.0.0.1', port: nonsense.port })
   await t.rejects(two.call('PING'), { message: /^Protocol error/ })
   const mute = await silent(t)
-  const three = await BlockingConnection.open({ host: '127.0.0.1', port: mute.port })
-  const waiting = three.call('PING')
+  let ends = 0
+  const three = await ReadConnection.open({ host: '127.0.0.1', port: mute.port }, () => ends++)
+  const waiting = [three.call('PING'), three.call('PING')]
   three.disconnect()
-  await t.rejects(waiting, { message: 'The connection to Redis was ended.' })
-  await t.rejects(BlockingConnection.open({ host: '127.0.0.1', port: 1 }), { code: 'ECONNREFUSED' })
+  three.disconnect()
+  for (const each of waiting) await t.rejects(each, { message: 'The connection to Redis was ended.' })
+  t.equal(ends, 1, 'whoever keeps it is told once')
+  await t.rejects(ReadConnection.open({ host: '127.0.0.1', port: 1 }), { code: 'ECONNREFUSED' })
 })
 
 t.test('a reply that does not come ends it', { timeout: 30_000 }, async (t) => {
   const { port } = await silent(t)
-  const connection = await BlockingConnection.open({ host: '127.0.0.1', port })
+  const connection = await ReadConnection.open({ host: '127.0.0.1', port })
   await t.rejects(connection.call('PING'), { message: 'Redis did not answer in time.' })
 })
 

@@ -1,0 +1,126 @@
+/**
+ * Reading in turns, on a cluster: a command must not name the streams of two slots, so each partition has a lane with a blocking read
+ * of its own. While much comes, each of them would find an entry or two. Then the lanes that want more wait for the next turn, in
+ * which all of them read at once: without blocking, in one write to each server. One that found nothing waits for the next turn.
+ */
+import type { Cluster } from 'ioredis'
+import { homeOf, nodeAt } from './cluster.js'
+import type { Pace } from './pace.js'
+import { ReadConnection } from './read-connection.js'
+
+/** One stream's part in the turns. */
+export interface Turn {
+  /** Does so much come to the group that the next turn finds something? */
+  readonly busy: boolean
+  /**
+   * Sends a read of the stream with the next turn; one at a time.
+   * @param now the stream holds more already: the turn is now
+   * @returns the reply; null when it has left
+   * @throws Error when Redis refuses, or its server is away
+   */
+  read(command: Uint8Array, now: boolean): Promise<unknown>
+  /** It reads no more: what still waits for its turn is answered with nothing. */
+  leave(): void
+}
+
+export interface Turns {
+  /** @param key of the stream */
+  of(key: string): Turn
+  stop(): void
+}
+
+interface Waiting {
+  home: () => string | undefined
+  command: Uint8Array
+  resolve(reply: unknown): void
+  reject(error: unknown): void
+}
+
+/**
+ * @param pace of the group in this process
+ * @param everyMs the time between two turns
+ * @param from it is busy only when so many entries a second come
+ */
+export function createTurns(deps: { redis: Cluster; pace: Pace; everyMs: number; from: number }): Turns {
+  const { redis, pace, everyMs, from } = deps
+  const waiting = new Set<Waiting>()
+  /** By address. One that has ended, or could not be made, is not among them any more. */
+  const connections = new Map<string | undefined, Promise<ReadConnection>>()
+  let timer: NodeJS.Timeout | undefined
+  let lastTurn = 0
+  let stopped = false
+
+  function turn(): void {
+    clearTimeout(timer)
+    timer = undefined
+    lastTurn = performance.now()
+    const byAddress = new Map<string | undefined, Waiting[]>()
+    for (const one of waiting) {
+      const address = one.home()
+      const reads = byAddress.get(address)
+      if (reads) reads.push(one)
+      else byAddress.set(address, [one])
+    }
+    waiting.clear()
+    for (const [address, reads] of byAddress) void send(address, reads)
+  }
+
+  async function send(address: string | undefined, reads: readonly Waiting[]): Promise<void> {
+    try {
+      const connection = await (connections.get(address) ?? open(address))
+      connection.together(() => {
+        for (const { command, resolve, reject } of reads) connection.send(command).then(resolve, reject)
+      })
+    } catch (error) {
+      for (const { reject } of reads) reject(error)
+    }
+  }
+
+  function open(address: string | undefined): Promise<ReadConnection> {
+    const node = nodeAt(redis, address)
+    const forget = (): void => {
+      if (connections.get(address) === opening) connections.delete(address)
+    }
+    const opening = ReadConnection.open(node, forget).then((connection) => {
+      if (!stopped) return connection
+      connection.disconnect()
+      throw new Error('Reading was stopped while it connected.')
+    })
+    connections.set(address, opening)
+    opening.catch(forget)
+    return opening
+  }
+
+  return {
+    of(key) {
+      const home = homeOf(redis, key)
+      let mine: Waiting | undefined
+      let left = false
+      return {
+        get busy() {
+          return pace.perS >= from && pace.perS * everyMs >= 1_000
+        },
+        read(command, now) {
+          if (left) return Promise.resolve(null)
+          return new Promise((resolve, reject) => {
+            mine = { home, command, resolve, reject }
+            waiting.add(mine)
+            if (now) setImmediate(turn)
+            else timer ??= setTimeout(turn, Math.max(0, lastTurn + everyMs - performance.now()))
+          })
+        },
+        leave() {
+          left = true
+          if (mine && waiting.delete(mine)) mine.resolve(null)
+        },
+      }
+    },
+    stop() {
+      stopped = true
+      clearTimeout(timer)
+      for (const { resolve } of waiting) resolve(null)
+      waiting.clear()
+      for (const connection of connections.values()) connection.then((one) => one.disconnect()).catch(() => undefined)
+    },
+  }
+}
