@@ -77,14 +77,6 @@ export interface Line {
   generation: number
 }
 
-/** The lines whose partitions lie on one server. */
-export interface Lane {
-  /** Those with something in their queue that are neither busy nor held, in the order in which they came. */
-  readonly due: Set<Line>
-  /** Its last batch has not been answered yet. */
-  busy: boolean
-}
-
 export type Batch = ReadonlyMap<Line, readonly Waiting[]>
 
 export const itemsOf = (batch: Batch): Waiting[] => [...batch.values()].flat()
@@ -96,11 +88,11 @@ export function countOf(batch: Batch): number {
 }
 
 /** The lines in turn, so that one with much does not hold up the others for ever; what does not fit waits for the next batch. */
-export function takeBatch({ due }: Lane): Batch {
+export function takeBatch(due: Iterable<Line>): Batch {
   const batch = new Map<Line, Waiting[]>()
   let bytes = 0
   let count = 0
-  for (const line of [...due]) {
+  for (const line of due) {
     const { queue } = line
     let taken = 0
     while (taken < queue.length && count < MAX_ITEMS && (count === 0 || bytes + sizeOf(queue[taken]!) <= MAX_BYTES)) {
@@ -109,9 +101,7 @@ export function takeBatch({ due }: Lane): Batch {
       count++
     }
     // It keeps its turn: those that went come behind it when they are due again.
-    if (taken === 0) continue
-    batch.set(line, queue.splice(0, taken))
-    due.delete(line)
+    if (taken > 0) batch.set(line, queue.splice(0, taken))
   }
   return batch
 }

@@ -13,7 +13,6 @@ import {
   type Batch,
   countOf,
   itemsOf,
-  type Lane,
   type Line,
   takeBatch,
   type Waiting,
@@ -29,6 +28,8 @@ import { loadScript, scriptFile } from './script.js'
 /** Items that may wait in this process before new ones are refused. */
 const MAX_WAITING = 4_096
 const REPLICA_WAIT_MS = 500
+/** On a cluster, how long a batch may be under way before its server gets the next one, of other partitions. */
+const SLOW_BATCH_MS = 20
 /** How often one batch may be told to open its partition, or to let conversations leap. */
 const MAX_DETOURS = 4
 
@@ -73,47 +74,72 @@ export function createAppender(options: {
     line: { partition, queue: [], busy: false, held: 0, generation: 0 } as Line,
     home: homeOf(redis, keys.messages(partition)),
   }))
-  /** By the address of their server. */
-  const lanes = new Map<string | undefined, Lane>()
-  const dueLanes = new Set<Lane>()
+  /** Those with something in their queue that are neither busy nor held, in the order in which they came. */
+  const dueLines = new Set<Line>()
+  /** Addresses of servers whose last batch has not been answered. */
+  const busy = new Set<string | undefined>()
+  let flushing = false
   let waiting = 0
   let whenIdle: (() => void)[] = []
 
   /** Unless something holds it up, what waits in the line goes at the end of this turn, or when its server has answered. */
-  function due({ partition, queue, busy, held }: Line): void {
-    if (busy || held > 0 || queue.length === 0) return
-    const { line, home } = lines[partition]!
-    const address = home()
-    const lane = lanes.get(address) ?? { due: new Set(), busy: false }
-    lanes.set(address, lane)
-    lane.due.add(line)
-    flushSoon(lane)
+  function due(line: Line): void {
+    if (line.busy || line.held > 0 || line.queue.length === 0) return
+    dueLines.add(line)
+    flushSoon()
   }
 
-  function flushSoon(lane: Lane): void {
-    if (dueLanes.size === 0) setImmediate(flushDue)
-    dueLanes.add(lane)
-  }
-
-  function flushDue(): void {
-    const lanes = [...dueLanes]
-    dueLanes.clear()
-    together(redis, () => {
-      for (const lane of lanes) flush(lane)
+  function flushSoon(): void {
+    if (flushing) return
+    flushing = true
+    setImmediate(() => {
+      flushing = false
+      together(redis, flush)
     })
   }
 
-  function flush(lane: Lane): void {
-    if (lane.busy || lane.due.size === 0) return
-    lane.busy = true
-    const batch = takeBatch(lane)
-    for (const line of batch.keys()) line.busy = true
-    if (apart) for (const one of batch) void appendNow(lane, new Map([one]))
-    else void appendNow(lane, batch)
+  /** A batch to each server that has something due and nothing to answer. A slot may have moved since a line came to wait. */
+  function flush(): void {
+    const byServer = new Map<string | undefined, Line[]>()
+    for (const line of dueLines) {
+      const address = lines[line.partition]!.home()
+      if (busy.has(address)) continue
+      const ofServer = byServer.get(address)
+      if (ofServer) ofServer.push(line)
+      else byServer.set(address, [line])
+    }
+    for (const [address, due] of byServer) send(address, takeBatch(due))
   }
 
-  /** One call, until its items have their answers, or their lines wait for help. */
-  async function appendNow(lane: Lane, batch: Batch): Promise<void> {
+  function send(address: string | undefined, batch: Batch): void {
+    for (const line of batch.keys()) {
+      dueLines.delete(line)
+      line.busy = true
+    }
+    busy.add(address)
+    if (!apart) {
+      void appendNow(batch, () => {
+        busy.delete(address)
+        flush()
+      })
+      return
+    }
+    // The answers of a batch come together. A partition whose slot is on its way to another server may get none for a second, and its
+    // neighbours wait neither for that nor for a batch of such partitions only.
+    let over = false
+    const next = (): void => {
+      if (over) return
+      over = true
+      clearTimeout(timer)
+      busy.delete(address)
+      flushSoon()
+    }
+    const timer = setTimeout(next, SLOW_BATCH_MS)
+    for (const one of batch) void appendNow(new Map([one]), next)
+  }
+
+  /** One call. @param answered told when its items have their answers, or their lines wait for help; whatever comes of it */
+  async function appendNow(batch: Batch, answered: () => void): Promise<void> {
     const began = performance.now()
     try {
       const replies = await call(batch)
@@ -127,10 +153,7 @@ export function createAppender(options: {
       line.busy = false
       due(line)
     }
-    lane.busy = false
-    // The other calls of a batch are answered in the same turn. One that is not, for its slot is on its way elsewhere, holds up no other.
-    if (apart) flushSoon(lane)
-    else flush(lane)
+    answered()
   }
 
   function settle(line: Line, items: readonly Waiting[], [generation, ...answers]: readonly string[]): void {

@@ -84,7 +84,17 @@ export function startConsumer(options: ConsumerOptions): Consumer {
     const ofLane = new Map<number, Owned>()
     const key = keys.messages(partition)
     const reader = createReader({ redis, key, log })
-    const reads = createReads({ group, consumer, keys, redis, owned: ofLane, onGone: settling.gone, metrics, log })
+    const reads = createReads({
+      group,
+      consumer,
+      keys,
+      redis,
+      owned: ofLane,
+      onGone: settling.gone,
+      onMissed: missed,
+      metrics,
+      log,
+    })
     return startLane({
       owned: ofLane,
       reader,
@@ -115,14 +125,24 @@ export function startConsumer(options: ConsumerOptions): Consumer {
     inFlight.add(tracked)
   }
 
-  /** Resolves when the handler has them. */
-  function handOver(rows: readonly Row[]): Promise<void> {
+  /** Resolves when the handler has them. What was given away while it was read stays pending. */
+  async function handOver(found: readonly Row[]): Promise<void> {
+    if (signal.aborted) return
+    const rows = found.filter(({ owned: state }) => owned.get(state.partition) === state || missed(state.partition))
+    if (rows.length === 0) return
     for (const { owned: state, streamId } of rows) state.inHand.add(streamId)
     const taken = new Promise<void>((resolve) => waiting.push({ rows, taken: resolve }))
     track(taken)
     // At the end of this turn: what other lanes have read in it goes along.
     setImmediate(fill)
-    return taken
+    await taken
+  }
+
+  /** Entries of a partition came too late for the ownership that they were read under: one that has begun since must look for them. */
+  function missed(partition: number): false {
+    const state = owned.get(partition)
+    if (state) state.rereadOwn = true
+    return false
   }
 
   /** A batch costs the handler much the same, whatever is in it: what waits goes in together. */
@@ -134,6 +154,7 @@ export function startConsumer(options: ConsumerOptions): Consumer {
         rows.push(...next.rows)
         next.taken()
       }
+      if (rows.length === 0) continue
       handling++
       track(
         process(rows).finally(() => {
@@ -142,6 +163,18 @@ export function startConsumer(options: ConsumerOptions): Consumer {
         }),
       )
     }
+  }
+
+  /** What waits for the handler is left to the next owner: what the handler is at may wait for long. */
+  function leaveWaiting(state: Owned): void {
+    for (const one of waiting) {
+      const rows = one.rows.filter((row) => row.owned !== state)
+      if (rows.length === one.rows.length) continue
+      for (const { owned: of, streamId } of one.rows) if (of === state) state.inHand.delete(streamId)
+      one.rows = rows
+      if (rows.length === 0) one.taken()
+    }
+    state.onLeft?.()
   }
 
   /** From rows to settled entries. */
@@ -179,6 +212,7 @@ export function startConsumer(options: ConsumerOptions): Consumer {
     const { partition } = state
     state.over = true
     owned.delete(partition)
+    leaveWaiting(state)
     const lane = shared ?? lanes.get(partition)
     if (!lane?.owned.delete(partition)) return
     if (shared) {
@@ -211,11 +245,11 @@ export function startConsumer(options: ConsumerOptions): Consumer {
     async stop() {
       stopper.abort()
       const reading = [...(shared ? [shared] : []), ...lanes.values()].map((lane) => lane.stop())
+      turns?.stop()
       await Promise.all(inFlight)
       settling.now()
       await Promise.all(inFlight)
       await Promise.all(reading)
-      turns?.stop()
     },
   }
 }

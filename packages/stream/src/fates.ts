@@ -76,6 +76,7 @@ export function createFates(deps: {
     { poisoned, fenced }: Exceptions,
   ): Promise<void> {
     const reasons = new Map(poisoned?.map(({ delivery, reason }) => [delivery, reason]))
+    const bad: [Row, string][] = []
     for (const [i, row] of rows.entries()) {
       const newer = fenced?.get(row.owned.partition)
       if (newer !== undefined) {
@@ -84,8 +85,9 @@ export function createFates(deps: {
       }
       const reason = reasons.size === 0 ? undefined : reasons.get(deliveries[i]!)
       if (reason === undefined) row.fate = 'done'
-      else await bury(row, reason, tries)
+      else bad.push([row, reason])
     }
+    for (const [row, reason] of bad) await bury(row, reason, tries)
   }
 
   async function bury(row: Row, reason: string, deliveries: number): Promise<void> {
@@ -111,6 +113,7 @@ export function createFates(deps: {
   return async (rows) => {
     const readable: Row[] = []
     const deliveries: Delivery[] = []
+    const unreadable: [Row, string][] = []
     for (const row of rows) {
       const { partition, fence } = row.owned
       try {
@@ -119,9 +122,11 @@ export function createFates(deps: {
         readable.push(row)
       } catch (error) {
         if (!(error instanceof PoisonError)) throw error
-        await bury(row, error.message, 1)
+        unreadable.push([row, error.message])
       }
     }
     if (readable.length > 0) await attempt(readable, deliveries)
+    // Behind the others: setting one aside may have to wait for what is away.
+    for (const [row, reason] of unreadable) await bury(row, reason, 1)
   }
 }

@@ -41,6 +41,7 @@ interface PreparedRead {
 /**
  * @param owned the partitions to read; entries of one that is given away meanwhile stay pending, for its new owner
  * @param onGone told of entries that were deleted from the stream before they were settled
+ * @param onMissed told of a partition that was given away while a read of it brought something
  */
 export function createReads(deps: {
   group: Group
@@ -49,10 +50,11 @@ export function createReads(deps: {
   redis: Redis
   owned: ReadonlyMap<number, Owned>
   onGone(owned: Owned, streamIds: readonly string[]): void
+  onMissed(partition: number): void
   metrics: StreamMetrics
   log: Logger
 }): Reads {
-  const { group, consumer, keys, redis, owned, onGone, metrics, log } = deps
+  const { group, consumer, keys, redis, owned, onGone, onMissed, metrics, log } = deps
   let perPartition = READ_ENTRIES
   let more = false
   let prepared: PreparedRead = {
@@ -161,9 +163,12 @@ export function createReads(deps: {
         perPartition = Math.max(LEAST_PER_PARTITION, Math.floor(READ_ENTRIES / reply.length))
       }
       return reply.flatMap(([key, rows]) => {
-        const state = owned.get(byKey.get(key)!)
-        // Released while the read was blocked: these are now pending with us, and the new owner takes them over.
-        return state ? fresh(state, rows) : []
+        const partition = byKey.get(key)!
+        const state = owned.get(partition)
+        if (state) return fresh(state, rows)
+        // These are now pending with us, and the new owner takes them over.
+        if (rows.length > 0) onMissed(partition)
+        return []
       })
     },
   }

@@ -34,6 +34,7 @@ interface Waiting {
   command: Uint8Array
   resolve(reply: unknown): void
   reject(error: unknown): void
+  left: boolean
 }
 
 /**
@@ -69,7 +70,10 @@ export function createTurns(deps: { redis: Cluster; pace: Pace; everyMs: number;
     try {
       const connection = await (connections.get(address) ?? open(address))
       connection.together(() => {
-        for (const { command, resolve, reject } of reads) connection.send(command).then(resolve, reject)
+        for (const { left, command, resolve, reject } of reads) {
+          if (left) resolve(null)
+          else connection.send(command).then(resolve, reject)
+        }
       })
     } catch (error) {
       for (const { reject } of reads) reject(error)
@@ -103,7 +107,7 @@ export function createTurns(deps: { redis: Cluster; pace: Pace; everyMs: number;
         read(command, now) {
           if (left) return Promise.resolve(null)
           return new Promise((resolve, reject) => {
-            mine = { home, command, resolve, reject }
+            mine = { home, command, resolve, reject, left }
             waiting.add(mine)
             if (now) setImmediate(turn)
             else timer ??= setTimeout(turn, Math.max(0, lastTurn + everyMs - performance.now()))
@@ -111,7 +115,9 @@ export function createTurns(deps: { redis: Cluster; pace: Pace; everyMs: number;
         },
         leave() {
           left = true
-          if (mine && waiting.delete(mine)) mine.resolve(null)
+          if (!mine) return
+          mine.left = true
+          if (waiting.delete(mine)) mine.resolve(null)
         },
       }
     },

@@ -1,6 +1,7 @@
 /** The streams on a real cluster of three shards: slots move and shards die under it. */
 import { type RedisCluster, startRedisCluster } from '@tidings/infra'
 import type { Entry } from '@tidings/protocol'
+import type { Cluster } from 'ioredis'
 import t, { type Test } from 'tap'
 import {
   type Appended,
@@ -228,6 +229,39 @@ t.test('partitions over three shards', async (t) => {
     await slow.stop()
     t.equal(seen.length, conversations.length)
     await until('all settled', () => settled(b))
+  })
+
+  await t.test('what waits while its slot is said to lie elsewhere is appended once, in order', async (t) => {
+    const b = await bench(t, PARTITIONS, cluster.url)
+    const appender = appenderOf(b)
+    const { slots } = b.redis as Cluster
+    const slot = await cluster.slotOf(b.keys.messages(b.keys.partitionOf('dm:alice:bob')))
+    const right = slots[slot]!
+    const wrong = Object.values(slots).find(([address]) => address !== right[0])!
+    const sent: { conversation: string; answer: Promise<Appended> }[] = []
+    const send = (conversation: string): void => {
+      sent.push({ conversation, answer: appender.append(keyed({ conversation })) })
+    }
+    const answered = (): Promise<Appended[]> => Promise.all(sent.map(({ answer }) => answer))
+    const turnOver = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+    for (let round = 0; round < 30; round++) {
+      // One call is under way to each shard, and what comes now waits for it.
+      for (const conversation of conversations) send(conversation)
+      await turnOver()
+      await turnOver()
+      for (const home of [right, wrong, right]) {
+        slots[slot] = home
+        send('dm:alice:bob')
+        if (round % 2 === 1) await turnOver()
+      }
+      if (round % 3 === 2) await answered()
+    }
+    const answers = await answered()
+    for (const conversation of ['dm:alice:bob', ...conversations]) {
+      const seqs = answers.filter((_, i) => sent[i]!.conversation === conversation).map(({ seq }) => seq)
+      t.same(seqs, upTo(seqs.length), conversation)
+    }
+    t.equal(appender.waiting, 0)
   })
 
   await t.test(
