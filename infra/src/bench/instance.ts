@@ -97,8 +97,10 @@ export async function startInstance(options: InstanceOptions): Promise<Instance>
     })
     return stopping
   }
+  const isUp = new AbortController()
   const whenInterrupted = new Promise<never>((_, reject) => {
-    options.interrupted.addEventListener('abort', () => reject(new Failure('interrupted')), { once: true })
+    const once = { once: true, signal: isUp.signal }
+    options.interrupted.addEventListener('abort', () => reject(new Failure('interrupted')), once)
   })
   whenInterrupted.catch(() => undefined)
   try {
@@ -113,6 +115,8 @@ export async function startInstance(options: InstanceOptions): Promise<Instance>
   } catch (error) {
     await stop()
     throw error
+  } finally {
+    isUp.abort()
   }
 }
 
