@@ -133,8 +133,9 @@ export function startConsumer(options: ConsumerOptions): Consumer {
     for (const { owned: state, streamId } of rows) state.inHand.add(streamId)
     const taken = new Promise<void>((resolve) => waiting.push({ rows, taken: resolve }))
     track(taken)
-    // At the end of this turn: what other lanes have read in it goes along.
-    setImmediate(fill)
+    // What other lanes have read in this turn goes along.
+    if (shared) fill()
+    else setImmediate(fill)
     await taken
   }
 
