@@ -173,6 +173,7 @@ t.test('what the device acknowledged in time is not pushed', async (t) => {
     return (await due(w)).length === 2
   })
   const last = await alice.send(bob)
+  await phone.until('the last one', () => phone.seqs(last.conversation).includes(last.seq))
   phone.ack(last.conversation, last.seq)
   await until('the laptop’s was tried, the phone’s is done with', async () => {
     const rows = await w.store.use((db) =>
