@@ -36,7 +36,6 @@ export const FAULTS: readonly Fault[] = [
 export const NOT_HERE: Readonly<Record<string, string>> = {
   26: 'a stream trimmed by hand (XTRIM): packages/harness/test/passed-over.test.ts',
   30: 'two sessions that take rows in reverse order: packages/store/test/away.test.ts',
-  37: 'an etcd out of space (NOSPACE): no test does that',
   41: 'a fifth of the packets lost: no test does that',
   44: 'members who come and go while messages are sent: packages/harness/test/rooms.test.ts',
 }
