@@ -1,5 +1,6 @@
 /** Where devices stand: opened with a start that is fixed once, moved forward by acks. */
 import { AppError, EVERYONE, type logicRpc, parseConversation, requirePossibleParty } from '@tidings/protocol'
+import { groupBy } from '@tidings/service'
 import type { Cursor, Store } from '@tidings/store'
 import type { Keys, LogReader, Redis } from '@tidings/stream'
 import type { Devices, OpenedDevice } from './devices.js'
@@ -181,13 +182,7 @@ async function clamp(deps: CursorDeps, cursors: readonly Cursor[], withinHead: b
 
 /** One call per Redis partition. @returns those whose device is not listed */
 async function move(deps: CursorDeps, cursors: readonly Cursor[]): Promise<Cursor[]> {
-  const byPartition = new Map<number, Cursor[]>()
-  for (const cursor of cursors) {
-    const partition = deps.keys.partitionOf(cursor.user)
-    const known = byPartition.get(partition)
-    if (known) known.push(cursor)
-    else byPartition.set(partition, [cursor])
-  }
+  const byPartition = groupBy(cursors, ({ user }) => deps.keys.partitionOf(user))
   const chunks: Cursor[][] = []
   for (const all of byPartition.values()) {
     for (let at = 0; at < all.length; at += CHUNK) chunks.push(all.slice(at, at + CHUNK))

@@ -1,5 +1,6 @@
 /** Messages by their ids, as people see them by now. */
 import type { Entry } from '@tidings/protocol'
+import { groupBy } from '@tidings/service'
 import { findEntries, type Store } from '@tidings/store'
 import type { LogReader } from '@tidings/stream'
 
@@ -8,11 +9,6 @@ export async function findShown(
   { store, reader }: { store: Store; reader: LogReader },
   ids: readonly string[],
 ): Promise<Entry[]> {
-  const byConversation = new Map<string, Entry[]>()
-  for (const entry of await findEntries(store, ids)) {
-    const known = byConversation.get(entry.conversation)
-    if (known) known.push(entry)
-    else byConversation.set(entry.conversation, [entry])
-  }
+  const byConversation = groupBy(await findEntries(store, ids), ({ conversation }) => conversation)
   return (await Promise.all([...byConversation.values()].map((entries) => reader.foldStored(entries)))).flat()
 }

@@ -7,7 +7,7 @@
  * Rows are written upwards, without a gap: the highest row of a conversation tells that all below it is stored.
  */
 import { type Entry, rangesBetween, type SeqRange, voidEntry, voidRange } from '@tidings/protocol'
-import type { Logger } from '@tidings/service'
+import { groupBy, type Logger } from '@tidings/service'
 import { type FencedEntry, insertEntries, insertTombstone, reachedBy, type Store } from '@tidings/store'
 import {
   type Delivery,
@@ -151,16 +151,9 @@ export function createHoles(deps: {
   }
 
   async function closeDoubtful(batch: readonly Delivery[], doubtful: ReadonlySet<string>): Promise<void> {
-    const ofConversation = new Map<string, Delivery[]>()
-    for (const delivery of batch) {
-      const { conversation } = delivery.entry
-      if (!doubtful.has(conversation)) continue
-      const known = ofConversation.get(conversation)
-      if (known) known.push(delivery)
-      else ofConversation.set(conversation, [delivery])
-    }
+    const ofDoubtful = batch.filter(({ entry }) => doubtful.has(entry.conversation))
     const rows = await reachedBy(store, [...doubtful])
-    for (const [conversation, deliveries] of ofConversation) {
+    for (const [conversation, deliveries] of groupBy(ofDoubtful, ({ entry }) => entry.conversation)) {
       let { seq, n } = rows.get(conversation) ?? { seq: 0, n: 0 }
       for (const { partition, fence, entry } of deliveries.sort((a, b) => a.entry.seq - b.entry.seq)) {
         const below = { from: seq + 1, to: firstOf(entry) - 1 }

@@ -7,6 +7,7 @@ import {
   createLogger,
   createMetrics,
   gather,
+  groupBy,
   Histograms,
   Lifecycle,
   noTracing,
@@ -254,5 +255,20 @@ t.test('backoff grows, is bounded, and never zero', (t) => {
       t.ok(ms >= 10 && ms <= 2_000, `${attempt} ${chance} ${ms}`)
     }
   }
+  t.end()
+})
+
+t.test('items by a key: groups and items in the order in which they came, the key asked once for each', (t) => {
+  const asked: number[] = []
+  const odd = groupBy([3, 1, 2, 5, 4], (n) => asked.push(n) > 0 && n % 2 === 1)
+  t.same(
+    [...odd],
+    [
+      [true, [3, 1, 5]],
+      [false, [2, 4]],
+    ],
+  )
+  t.same(asked, [3, 1, 2, 5, 4])
+  t.equal(groupBy([], () => 1).size, 0)
   t.end()
 })

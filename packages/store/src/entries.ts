@@ -9,6 +9,7 @@ import {
   voidEntry,
   voidRange,
 } from '@tidings/protocol'
+import { groupBy } from '@tidings/service'
 import { ER_DUPLICATE, errnoOf, mayPassNextTime } from './away.js'
 import { type Db, type Store, transaction } from './db.js'
 import { readRows } from './entry-rows.js'
@@ -296,17 +297,11 @@ const keyOf = (conversation: string, seq: number | string): string => `${convers
 
 /** Index entries_pk, one range of seqs per conversation: short, since a batch holds neighbours. @returns id by `keyOf` */
 async function readIds(db: Db, wanted: readonly Entry[]): Promise<Map<string, string | null>> {
-  const seqs = new Map<string, number[]>()
-  for (const { conversation, seq } of wanted) {
-    const known = seqs.get(conversation)
-    if (known) known.push(seq)
-    else seqs.set(conversation, [seq])
-  }
   const found = new Map<string, string | null>()
-  for (const [conversation, ofConversation] of seqs) {
+  for (const [conversation, entries] of groupBy(wanted, ({ conversation }) => conversation)) {
     const rows = await db.select<{ seq: string; id: string | null }>(
       'SELECT seq, id FROM entries WHERE conversation = ? AND seq IN (?)',
-      [conversation, ofConversation],
+      [conversation, entries.map(({ seq }) => seq)],
     )
     for (const row of rows) found.set(keyOf(conversation, row.seq), row.id)
   }

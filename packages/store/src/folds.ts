@@ -15,6 +15,7 @@ import {
   parseFold,
   showsFile,
 } from '@tidings/protocol'
+import { groupBy } from '@tidings/service'
 import type { Db, Store } from './db.js'
 import { doubtUsesIn, removeUsesIn } from './file-uses.js'
 import { reindex, type TextRow } from './search-index.js'
@@ -41,16 +42,13 @@ interface Changed {
 
 /** Does what these entries say to the rows of their targets. @param changes entries that were not stored before, upwards by seq */
 export async function applyChanges(db: Db, changes: readonly Entry[]): Promise<void> {
-  const byConversation = new Map<string, { entry: Entry; change: Change }[]>()
-  for (const entry of changes) {
+  const valid = changes.flatMap((entry) => {
     const change = changeOf(entry)
-    // Written by hand: it is stored, and changes nothing.
-    if (!change || change.seq >= entry.seq) continue
-    const known = byConversation.get(entry.conversation)
-    if (known) known.push({ entry, change })
-    else byConversation.set(entry.conversation, [{ entry, change }])
-  }
-  for (const [conversation, all] of byConversation) await changeIn(db, conversation, all)
+    // Else written by hand: it is stored, and changes nothing.
+    return change && change.seq < entry.seq ? [{ entry, change }] : []
+  })
+  for (const [conversation, all] of groupBy(valid, ({ entry }) => entry.conversation))
+    await changeIn(db, conversation, all)
 }
 
 async function changeIn(db: Db, conversation: string, all: readonly { entry: Entry; change: Change }[]): Promise<void> {

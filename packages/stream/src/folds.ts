@@ -4,6 +4,7 @@
  * same in its rows; it is put back here before a change of an entry that Redis does not know of, and when a conversation leaps.
  */
 import { type Entry, type Fold, folded, foldText, isChange, parseFold, targetOf } from '@tidings/protocol'
+import { groupBy } from '@tidings/service'
 import type { Keys } from './keys.js'
 import { type Redis, redisAway, together } from './redis.js'
 import { loadScript, scriptFile } from './script.js'
@@ -35,13 +36,7 @@ function foldSeq(entry: Entry): number | undefined {
 
 /** How many of these conversations have folds. One round trip together with what else is asked for in the same turn. */
 export function foldsAmong(redis: Redis, keys: Keys, conversations: readonly string[]): Promise<Set<string>> {
-  const byPartition = new Map<number, string[]>()
-  for (const conversation of new Set(conversations)) {
-    const partition = keys.partitionOf(conversation)
-    const known = byPartition.get(partition)
-    if (known) known.push(conversation)
-    else byPartition.set(partition, [conversation])
-  }
+  const byPartition = groupBy(new Set(conversations), (conversation) => keys.partitionOf(conversation))
   return Promise.all(
     [...byPartition].map(async ([partition, all]): Promise<string[]> => {
       const count = await redis.exists(...all.map((one) => keys.fold(one, partition)))

@@ -1,6 +1,7 @@
 /** The rules about what was changed: what was taken back is gone, what counts is shown, and nobody changes what is not theirs. Pure. */
+import { groupBy } from '@tidings/service'
 import { mayStand, type Truth, triedOn, truthsOf } from './folds.js'
-import { groupBy, type Indexed, keyOf, type Place, type Seen, type Send } from './indexed.js'
+import { type Indexed, keyOf, type Place, type Seen, type Send } from './indexed.js'
 import type { Rule } from './rule.js'
 
 /** Of a message that is found in a final read, and what its changes make of it. */

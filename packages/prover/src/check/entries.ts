@@ -1,8 +1,8 @@
 /** The rules about entries: what must be where, once, whole, in order, and nowhere else. Pure. */
+import { groupBy } from '@tidings/service'
 import { isShort } from '../load/pusher.js'
 import { matcher } from './changes.js'
 import {
-  groupBy,
   type Holding,
   holesIn,
   type Indexed,

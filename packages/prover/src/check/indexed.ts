@@ -234,14 +234,3 @@ export function told(ranges: readonly SeqRange[]): string {
   const parts = ranges.map(({ from, to }) => (from === to ? `${from}` : `${from}-${to}`))
   return parts.length > 12 ? `${parts.slice(0, 12).join(', ')} and more` : parts.join(', ')
 }
-
-/** Items by a key, in their order. */
-export function groupBy<T>(items: Iterable<T>, by: (item: T) => string): Map<string, T[]> {
-  const groups = new Map<string, T[]>()
-  for (const item of items) {
-    const group = groups.get(by(item))
-    if (group) group.push(item)
-    else groups.set(by(item), [item])
-  }
-  return groups
-}

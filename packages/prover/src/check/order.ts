@@ -1,5 +1,6 @@
 /** The rules about order, privacy and honest answers. Pure. */
-import { groupBy, holesIn, type Indexed, told } from './indexed.js'
+import { groupBy } from '@tidings/service'
+import { holesIn, type Indexed, told } from './indexed.js'
 import type { Rule } from './rule.js'
 
 export const rising: Rule = {

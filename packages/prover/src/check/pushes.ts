@@ -1,7 +1,8 @@
 /** The rule about pushes: shown to each of their users, unless their time is over or a newer one has taken their place. Pure. */
+import { groupBy } from '@tidings/service'
 import { isShort } from '../load/pusher.js'
 import { mayStand } from './folds.js'
-import { groupBy, type Indexed, keyOf, type Seen, type Send } from './indexed.js'
+import { type Indexed, keyOf, type Seen, type Send } from './indexed.js'
 import type { Rule } from './rule.js'
 
 type PushSend = Send & { doing: { what: 'push'; ttl?: number; collapseKey?: string } }
