@@ -5,7 +5,7 @@ import t, { type Test } from 'tap'
 import { ReadConnection } from '../src/read-connection.js'
 import { createReader, type Reader } from '../src/reader.js'
 import type { Redis } from '../src/redis.js'
-import { log } from './stores.js'
+import { log, redisUrl } from './stores.js'
 
 function addressIn(url: string): { host: string; port: number } {
   const { hostname, port } = new URL(url)
@@ -13,7 +13,7 @@ function addressIn(url: string): { host: string; port: number } {
 }
 
 async function open(t: Test): Promise<ReadConnection> {
-  const connection = await ReadConnection.open(addressIn(process.env.TIDINGS_REDIS_URL!))
+  const connection = await ReadConnection.open(addressIn(redisUrl()))
   t.teardown(() => connection.disconnect())
   return connection
 }

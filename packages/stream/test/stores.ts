@@ -67,10 +67,16 @@ export function generationsOf(
   }
 }
 
+/** The Redis of the test run. */
+export function redisUrl(): string {
+  const url = process.env.TIDINGS_REDIS_URL
+  if (!url) throw new Error('TIDINGS_REDIS_URL is not set: run the tests by npm test')
+  return url
+}
+
 /** @param given another Redis than that of the test run */
 export async function bench(t: Test, partitions = 4, given?: string): Promise<Bench> {
-  const url = given ?? process.env.TIDINGS_REDIS_URL
-  if (!url) throw new Error('TIDINGS_REDIS_URL is not set: run the tests by npm test')
+  const url = given ?? redisUrl()
   const keys = createKeys(`t${randomBytes(6).toString('hex')}`, partitions)
   const opened: Redis[] = []
   const connect = async (): Promise<Redis> => {
