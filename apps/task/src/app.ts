@@ -61,7 +61,7 @@ export async function startTask(
 
     const joins: (() => Promise<void>)[] = []
     for (const group of config.groups) {
-      const { window, gatherMs, gatherFrom, turnMs, settleMs, start } = groups[group]
+      const { window, gatherMs, gatherFrom, roundMs, settleMs, start } = groups[group]
       await ensureGroups(redis, keys, group, all)
       const {
         handler,
@@ -84,7 +84,7 @@ export async function startTask(
         window,
         gatherMs,
         gatherFrom,
-        turnMs,
+        roundMs,
         settleMs,
         onDisowned: (partition, fence, by) => ownership?.refused(partition, fence, by),
         metrics: streamMetrics,

@@ -35,8 +35,8 @@ export interface GroupRow {
   gatherMs: number
   /** It waits only when so many entries a second come: what comes now and then is never delayed. */
   gatherFrom: number
-  /** On a cluster, milliseconds between two turns of reading while much comes. */
-  turnMs: number
+  /** On a cluster, milliseconds between two rounds of reading while much comes. */
+  roundMs: number
   /** How long a finished entry may wait for others to be settled with, in milliseconds. Who takes over from a dead worker does these again. */
   settleMs: number
   start(deps: GroupDeps): Promise<StartedGroup>
@@ -60,7 +60,7 @@ export const groups: Record<Group, GroupRow> = {
     window: 4,
     gatherMs: 3,
     gatherFrom: 1_500,
-    turnMs: 9,
+    roundMs: 9,
     settleMs: 100,
     async start(deps) {
       const { registry, redis, keys, log, metrics, tracing, config, life } = deps
@@ -91,7 +91,7 @@ export const groups: Record<Group, GroupRow> = {
     window: 1,
     gatherMs: 30,
     gatherFrom: 0,
-    turnMs: 60,
+    roundMs: 60,
     // Who sends with "wait": "persisted" waits for it.
     settleMs: 25,
     async start({ config, redis, keys, log, metrics, tracing, life }) {
@@ -129,7 +129,7 @@ export const groups: Record<Group, GroupRow> = {
     // A hook or a push to a device that is away is not in a hurry.
     gatherMs: 250,
     gatherFrom: 0,
-    turnMs: 250,
+    roundMs: 250,
     settleMs: 100,
     start: (deps) => startNotify({ ...deps, mysqlUrl: deps.config.mysqlUrl, config: deps.config.notify }),
   },

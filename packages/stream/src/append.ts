@@ -5,6 +5,7 @@
  * nothing was written, `outcome_unknown` that nobody can tell, so repeat it with the same clientId.
  */
 import { AppError } from '@tidings/protocol'
+import { groupBy } from '@tidings/service'
 import { answer, asAppendError, helped, NEVER, notAccepted } from './append-answers.js'
 import { createAppendCall } from './append-call.js'
 import {
@@ -17,7 +18,7 @@ import {
   takeBatch,
   type Waiting,
 } from './append-lines.js'
-import { homeOf, readsApart } from './cluster.js'
+import { addressOf, readsApart } from './cluster.js'
 import type { Generations } from './generations.js'
 import type { Keys } from './keys.js'
 import type { StreamMetrics } from './metrics.js'
@@ -72,7 +73,7 @@ export function createAppender(options: {
   const callOf = createAppendCall(keys)
   const lines = Array.from({ length: keys.partitions }, (_, partition) => ({
     line: { partition, queue: [], busy: false, held: 0, generation: 0 } as Line,
-    home: homeOf(redis, keys.messages(partition)),
+    address: addressOf(redis, keys.messages(partition)),
   }))
   /** Those with something in their queue that are neither busy nor held, in the order in which they came. */
   const dueLines = new Set<Line>()
@@ -100,15 +101,8 @@ export function createAppender(options: {
 
   /** A batch to each server that has something due and nothing to answer. A slot may have moved since a line came to wait. */
   function flush(): void {
-    const byServer = new Map<string | undefined, Line[]>()
-    for (const line of dueLines) {
-      const address = lines[line.partition]!.home()
-      if (busy.has(address)) continue
-      const ofServer = byServer.get(address)
-      if (ofServer) ofServer.push(line)
-      else byServer.set(address, [line])
-    }
-    for (const [address, due] of byServer) send(address, takeBatch(due))
+    const byServer = groupBy(dueLines, ({ partition }) => lines[partition]!.address())
+    for (const [address, due] of byServer) if (!busy.has(address)) send(address, takeBatch(due))
   }
 
   function send(address: string | undefined, batch: Batch): void {

@@ -34,7 +34,7 @@ export const readsApart = (redis: Redis): boolean => redis instanceof Cluster
  * @returns tells the address of the server that holds the key, as far as is known at that moment: undefined when nobody is known to,
  * and always where there is a single server
  */
-export function homeOf(redis: Redis, key: string): () => string | undefined {
+export function addressOf(redis: Redis, key: string): () => string | undefined {
   if (!(redis instanceof Cluster)) return () => undefined
   const slot = slotOf(key)
   return () => redis.slots[slot]?.[0]
@@ -44,22 +44,19 @@ export function homeOf(redis: Redis, key: string): () => string | undefined {
 const askForSlots = (cluster: Cluster): Promise<void> =>
   new Promise((resolve) => cluster.refreshSlotsCache(() => resolve()))
 
-/**
- * The server that holds a key, and how to log in there: on a cluster the one that it names now; behind Sentinel the primary that
- * commands go to, since a late sentinel may name another one. @throws NotSent when nobody holds it now
- */
+/** The server that holds a key, and how to log in there: on a cluster the one that it names now. @throws NotSent when nobody holds it now */
 export async function serverOf(redis: Redis, key: string): Promise<ServerAddress> {
-  if (!(redis instanceof Cluster)) return { ...loginOf(redis.options), ...whereabouts(redis), db: redis.options.db }
-  await askForSlots(redis)
-  return nodeAt(redis, redis.slots[slotOf(key)]?.[0])
+  if (redis instanceof Cluster) await askForSlots(redis)
+  return serverAt(redis, addressOf(redis, key)())
 }
 
 /**
- * A node of a cluster, and how to log in there.
- * @param address as `homeOf` tells it
+ * A server, and how to log in there: behind Sentinel the primary that commands go to, since a late sentinel may name another one.
+ * @param address as `addressOf` tells it
  * @throws NotSent when there is none
  */
-export function nodeAt(redis: Cluster, address: string | undefined): ServerAddress {
+export function serverAt(redis: Redis, address: string | undefined): ServerAddress {
+  if (!(redis instanceof Cluster)) return { ...loginOf(redis.options), ...whereabouts(redis), db: redis.options.db }
   if (address === undefined) throw new NotSent('No node of the cluster holds this slot.')
   const colon = address.lastIndexOf(':')
   const login = loginOf(redis.options.redisOptions ?? {})

@@ -4,10 +4,11 @@
  *
  * On one server a single lane reads all partitions in one blocking call. On a cluster each partition has a lane: Redis refuses a
  * command with keys of two slots, even when both lie on one node, and a shard that is away must not hold up the others. While much
- * comes they read in turns (turns.ts), and what several have read at the same time goes to the handler together.
+ * comes they read in rounds (read-rounds.ts), and what several have read at the same time goes to the handler together.
  */
 import type { Logger } from '@tidings/service'
-import { Cluster } from 'ioredis'
+import { readsApart } from './cluster.js'
+import { createEntryRate } from './entry-rate.js'
 import { createFates } from './fates.js'
 import { ensureGroups } from './groups.js'
 import type { Handler } from './handler.js'
@@ -15,12 +16,11 @@ import type { Group, Keys } from './keys.js'
 import { type Lane, startLane } from './lane.js'
 import type { StreamMetrics } from './metrics.js'
 import { newlyOwned, type Owned, type Row } from './owned.js'
-import { createPace } from './pace.js'
+import { createReadRounds } from './read-rounds.js'
 import { createReader } from './reader.js'
 import { createReads, READ_ENTRIES } from './reads.js'
 import type { Redis } from './redis.js'
 import { createSettling } from './settling.js'
-import { createTurns } from './turns.js'
 
 export interface Owning {
   readonly fence: number
@@ -51,8 +51,8 @@ export interface ConsumerOptions {
   gatherMs: number
   /** It gathers only when so many entries a second come: at rest nothing is delayed. */
   gatherFrom: number
-  /** On a cluster it gathers by reading in turns: the time between two of them, in milliseconds. */
-  turnMs: number
+  /** On a cluster it gathers by reading in rounds: the time between two of them, in milliseconds. */
+  roundMs: number
   /** How long a finished entry may wait for others to be settled with, in milliseconds. */
   settleMs: number
   /** Told when a newer owner's fence (`by`) has ended the ownership under `fence`. */
@@ -62,7 +62,7 @@ export interface ConsumerOptions {
 }
 
 export function startConsumer(options: ConsumerOptions): Consumer {
-  const { group, consumer, keys, redis, handler, window, gatherMs, gatherFrom, turnMs, settleMs } = options
+  const { group, consumer, keys, redis, handler, window, gatherMs, gatherFrom, roundMs, settleMs } = options
   const { onDisowned, metrics, log } = options
   const owned = new Map<number, Owned>()
   const stopper = new AbortController()
@@ -74,10 +74,10 @@ export function startConsumer(options: ConsumerOptions): Consumer {
   let handling = 0
   const settling = createSettling({ group, keys, redis, settleMs, track, disown })
   const decide = createFates({ group, redis, keys, handler, signal, disown, metrics, log })
-  const pace = createPace()
-  const turns = redis instanceof Cluster ? createTurns({ redis, pace, everyMs: turnMs, from: gatherFrom }) : undefined
+  const rate = createEntryRate()
+  const rounds = readsApart(redis) ? createReadRounds({ redis, rate, everyMs: roundMs, from: gatherFrom }) : undefined
   const lanes = new Map<number, Lane>()
-  const shared = turns ? undefined : openLane(0)
+  const shared = rounds ? undefined : openLane(0)
 
   /** @param partition one of those it is to read: on a cluster the only one */
   function openLane(partition: number): Lane {
@@ -101,8 +101,8 @@ export function startConsumer(options: ConsumerOptions): Consumer {
       reads,
       takes: handOver,
       repair: (error) => repair(error, ofLane.keys()),
-      pace,
-      turn: turns?.of(key),
+      rate,
+      rounds: rounds?.of(key),
       gatherMs,
       gatherFrom,
       metrics,
@@ -246,7 +246,7 @@ export function startConsumer(options: ConsumerOptions): Consumer {
     async stop() {
       stopper.abort()
       const reading = [...(shared ? [shared] : []), ...lanes.values()].map((lane) => lane.stop())
-      turns?.stop()
+      rounds?.stop()
       await Promise.all(inFlight)
       settling.now()
       await Promise.all(inFlight)

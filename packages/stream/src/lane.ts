@@ -1,11 +1,11 @@
 /** One loop with one connection: reads some partitions of a group and hands over what it finds. */
 import { backoffMs, type Logger, pause } from '@tidings/service'
+import type { EntryRate } from './entry-rate.js'
 import type { StreamMetrics } from './metrics.js'
 import type { Owned, Row } from './owned.js'
-import type { Pace } from './pace.js'
+import type { RoundReader } from './read-rounds.js'
 import type { Reader } from './reader.js'
 import { READ_ENTRIES, type Reads } from './reads.js'
-import type { Turn } from './turns.js'
 
 export interface Lane {
   /** What it reads. It is the caller who adds and removes. */
@@ -18,8 +18,8 @@ export interface Lane {
 
 /**
  * @param takes hands rows to the handler; resolves when there is room for more
- * @param pace of the group in this process
- * @param turn on a cluster, its part in the group's turns: in them it gathers; without it gathers by waiting
+ * @param rate of the group in this process
+ * @param rounds on a cluster, its part in the group's rounds: in them it gathers; without it gathers by waiting
  * @param gatherMs how long to wait for more after a read with next to nothing; the more it brought, the shorter
  * @param gatherFrom only when so many entries a second come
  * @param repair told of a failed read before the next one
@@ -30,14 +30,14 @@ export function startLane(deps: {
   reads: Reads
   takes(rows: readonly Row[]): Promise<void>
   repair(error: Error): Promise<void>
-  pace: Pace
-  turn: Turn | undefined
+  rate: EntryRate
+  rounds: RoundReader | undefined
   gatherMs: number
   gatherFrom: number
   metrics: StreamMetrics
   log: Logger
 }): Lane {
-  const { owned, reader, reads, takes, repair, pace, turn, gatherMs, gatherFrom, metrics, log } = deps
+  const { owned, reader, reads, takes, repair, rate, rounds, gatherMs, gatherFrom, metrics, log } = deps
   const stopper = new AbortController()
   const { signal } = stopper
   let wake: (() => void) | undefined
@@ -45,7 +45,7 @@ export function startLane(deps: {
 
   /** How long to wait for more, after a read that brought so many. */
   function waitAfter(entries: number): number {
-    if (turn || pace.perS < gatherFrom) return 0
+    if (rounds || rate.perS < gatherFrom) return 0
     return Math.round(gatherMs * (1 - entries / READ_ENTRIES))
   }
 
@@ -54,7 +54,7 @@ export function startLane(deps: {
       try {
         const rows = await next()
         failures = 0
-        pace.note(rows.length)
+        rate.note(rows.length)
         const waitMs = waitAfter(rows.length)
         if (rows.length === 0) continue
         await takes(rows)
@@ -84,8 +84,8 @@ export function startLane(deps: {
     const left = await reads.takeOver()
     if (left.length > 0) return left
     // After a failure it asks anew where its stream lies.
-    if (turn?.busy && failures === 0) {
-      return await reads.readNew(false, (command) => turn.read(command, reads.more))
+    if (rounds?.busy && failures === 0) {
+      return await reads.readNew(false, (command) => rounds.read(command, reads.more))
     }
     return await reader.read((connection) => reads.readNew(true, (command) => connection.send(command)))
   }
@@ -102,7 +102,7 @@ export function startLane(deps: {
     async stop() {
       stopper.abort()
       wake?.()
-      turn?.leave()
+      rounds?.leave()
       reader.stop()
       await running
     },

@@ -179,7 +179,7 @@ t.test('partitions over three shards', async (t) => {
     return calls
   }
 
-  await t.test('while much comes, partitions are read in turns and handled together', async (t) => {
+  await t.test('while much comes, partitions are read in rounds and handled together', async (t) => {
     const b = await bench(t, PARTITIONS, cluster.url)
     const seen: Delivery[] = []
     const spread: number[] = []
@@ -193,13 +193,13 @@ t.test('partitions over three shards', async (t) => {
           return {}
         },
       },
-      { turnMs: 1_000, onDisowned: ownsAgain },
+      { roundMs: 1_000, onDisowned: ownsAgain },
     )
     for (const p of everyPartition) one.own(p, 1)
     const before = await readCalls()
     const senders = conversations.map((conversation) => sender(appenderOf(b), conversation))
     const dense = (): number => spread.filter((partitions) => partitions > 2).length
-    await until('several turns', () => dense() > 3 && conversations.every((each) => seqsOf(seen, each).length > 20))
+    await until('several rounds', () => dense() > 3 && conversations.every((each) => seqsOf(seen, each).length > 20))
     const sent = await Promise.all(senders.map((each) => each.stop()))
     const calls = (await readCalls()) - before
     for (const [i, conversation] of conversations.entries()) await unharmed(t, b, seen, conversation, sent[i]!)
@@ -207,11 +207,11 @@ t.test('partitions over three shards', async (t) => {
     await until('all settled', () => settled(b))
   })
 
-  await t.test('a partition whose read waits for its turn is given away at once', async (t) => {
+  await t.test('a partition whose read waits for its round is given away at once', async (t) => {
     const b = await bench(t, PARTITIONS, cluster.url)
     const appender = appenderOf(b)
     const seen: Delivery[] = []
-    const slow = await consumer(t, b, collect(seen), { turnMs: 600_000 })
+    const slow = await consumer(t, b, collect(seen), { roundMs: 600_000 })
     for (const p of everyPartition) slow.own(p, 1)
     const everywhere = (): Promise<Appended[]> =>
       Promise.all(conversations.map((conversation) => appender.append(keyed({ conversation }))))

@@ -128,7 +128,7 @@ t.test('what a worker has in hand when entries were lost is not settled in the p
       window: 1,
       gatherMs: 0,
       gatherFrom: 0,
-      turnMs: 0,
+      roundMs: 0,
       settleMs: 25,
       metrics,
       log,

@@ -43,7 +43,7 @@ export interface ConsumerOptions {
   log?: typeof log
   gatherMs?: number
   gatherFrom?: number
-  turnMs?: number
+  roundMs?: number
   /** Nothing, unless said. */
   onDisowned?(consumer: Consumer, partition: number, by: number): void
 }
@@ -62,7 +62,7 @@ export async function consumer(t: Test, b: Bench, handler: Handler, options: Con
     window: 1,
     gatherMs: options.gatherMs ?? 0,
     gatherFrom: options.gatherFrom ?? 0,
-    turnMs: options.turnMs ?? 20,
+    roundMs: options.roundMs ?? 20,
     settleMs: 25,
     onDisowned: (partition, _, by) => options.onDisowned?.(started, partition, by),
     metrics: b.metrics,

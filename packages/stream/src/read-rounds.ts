@@ -1,36 +1,37 @@
 /**
- * Reading in turns, on a cluster: a command must not name the streams of two slots, so each partition has a lane with a blocking read
- * of its own. While much comes, each of them would find an entry or two. Then the lanes that want more wait for the next turn, in
- * which all of them read at once: without blocking, in one write to each server. One that found nothing waits for the next turn.
+ * Reading in rounds, on a cluster: a command must not name the streams of two slots, so each partition has a lane with a blocking read
+ * of its own. While much comes, each of them would find an entry or two. Then the lanes that want more wait for the next round, in
+ * which all of them read at once: without blocking, in one write to each server. One that found nothing waits for the next round.
  */
-import type { Cluster } from 'ioredis'
-import { homeOf, nodeAt } from './cluster.js'
-import type { Pace } from './pace.js'
+import { groupBy } from '@tidings/service'
+import { addressOf, serverAt } from './cluster.js'
+import type { EntryRate } from './entry-rate.js'
 import { ReadConnection } from './read-connection.js'
+import type { Redis } from './redis.js'
 
-/** One stream's part in the turns. */
-export interface Turn {
-  /** Does so much come to the group that the next turn finds something? */
+/** One stream's part in the rounds. */
+export interface RoundReader {
+  /** Does so much come to the group that the next round finds something? */
   readonly busy: boolean
   /**
-   * Sends a read of the stream with the next turn; one at a time.
-   * @param now the stream holds more already: the turn is now
+   * Sends a read of the stream with the next round; one at a time.
+   * @param now the stream holds more already: the round is now
    * @returns the reply; null when it has left
    * @throws Error when Redis refuses, or its server is away
    */
   read(command: Uint8Array, now: boolean): Promise<unknown>
-  /** It reads no more: what still waits for its turn is answered with nothing. */
+  /** It reads no more: what still waits for its round is answered with nothing. */
   leave(): void
 }
 
-export interface Turns {
+export interface ReadRounds {
   /** @param key of the stream */
-  of(key: string): Turn
+  of(key: string): RoundReader
   stop(): void
 }
 
 interface Waiting {
-  home: () => string | undefined
+  address: () => string | undefined
   command: Uint8Array
   resolve(reply: unknown): void
   reject(error: unknown): void
@@ -38,30 +39,24 @@ interface Waiting {
 }
 
 /**
- * @param pace of the group in this process
- * @param everyMs the time between two turns
+ * @param rate of the group in this process
+ * @param everyMs the time between two rounds
  * @param from it is busy only when so many entries a second come
  */
-export function createTurns(deps: { redis: Cluster; pace: Pace; everyMs: number; from: number }): Turns {
-  const { redis, pace, everyMs, from } = deps
+export function createReadRounds(deps: { redis: Redis; rate: EntryRate; everyMs: number; from: number }): ReadRounds {
+  const { redis, rate, everyMs, from } = deps
   const waiting = new Set<Waiting>()
   /** By address. One that has ended, or could not be made, is not among them any more. */
   const connections = new Map<string | undefined, Promise<ReadConnection>>()
   let timer: NodeJS.Timeout | undefined
-  let lastTurn = 0
+  let lastRound = 0
   let stopped = false
 
-  function turn(): void {
+  function begin(): void {
     clearTimeout(timer)
     timer = undefined
-    lastTurn = performance.now()
-    const byAddress = new Map<string | undefined, Waiting[]>()
-    for (const one of waiting) {
-      const address = one.home()
-      const reads = byAddress.get(address)
-      if (reads) reads.push(one)
-      else byAddress.set(address, [one])
-    }
+    lastRound = performance.now()
+    const byAddress = groupBy(waiting, ({ address }) => address())
     waiting.clear()
     for (const [address, reads] of byAddress) void send(address, reads)
   }
@@ -81,11 +76,10 @@ export function createTurns(deps: { redis: Cluster; pace: Pace; everyMs: number;
   }
 
   function open(address: string | undefined): Promise<ReadConnection> {
-    const node = nodeAt(redis, address)
     const forget = (): void => {
       if (connections.get(address) === opening) connections.delete(address)
     }
-    const opening = ReadConnection.open(node, forget).then((connection) => {
+    const opening = ReadConnection.open(serverAt(redis, address), forget).then((connection) => {
       if (!stopped) return connection
       connection.disconnect()
       throw new Error('Reading was stopped while it connected.')
@@ -97,20 +91,20 @@ export function createTurns(deps: { redis: Cluster; pace: Pace; everyMs: number;
 
   return {
     of(key) {
-      const home = homeOf(redis, key)
+      const address = addressOf(redis, key)
       let mine: Waiting | undefined
       let left = false
       return {
         get busy() {
-          return pace.perS >= from && pace.perS * everyMs >= 1_000
+          return rate.perS >= from && rate.perS * everyMs >= 1_000
         },
         read(command, now) {
           if (left) return Promise.resolve(null)
           return new Promise((resolve, reject) => {
-            mine = { home, command, resolve, reject, left }
+            mine = { address, command, resolve, reject, left }
             waiting.add(mine)
-            if (now) setImmediate(turn)
-            else timer ??= setTimeout(turn, Math.max(0, lastTurn + everyMs - performance.now()))
+            if (now) setImmediate(begin)
+            else timer ??= setTimeout(begin, Math.max(0, lastRound + everyMs - performance.now()))
           })
         },
         leave() {

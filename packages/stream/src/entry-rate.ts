@@ -1,16 +1,16 @@
 /** How many entries come to a group in this process, lately. */
 
 /** How long it takes until a change counts. */
-const PACE_MS = 100
+const SETTLING_MS = 100
 
-export interface Pace {
+export interface EntryRate {
   /** A read has brought so many, perhaps none. */
   note(entries: number): void
   /** Entries a second. */
   readonly perS: number
 }
 
-export function createPace(): Pace {
+export function createEntryRate(): EntryRate {
   let perMs = 0
   let found = 0
   let since = performance.now()
@@ -18,9 +18,9 @@ export function createPace(): Pace {
     note(entries) {
       found += entries
       const elapsed = performance.now() - since
-      // Several lanes read in one turn: what they bring belongs to the same time.
+      // Several lanes read in one round: what they bring belongs to the same time.
       if (elapsed < 1) return
-      perMs += (1 - Math.exp(-elapsed / PACE_MS)) * (found / elapsed - perMs)
+      perMs += (1 - Math.exp(-elapsed / SETTLING_MS)) * (found / elapsed - perMs)
       since += elapsed
       found = 0
     },
