@@ -1,13 +1,17 @@
 /**
  * Reading in rounds, on a cluster: a command must not name the streams of two slots, so each partition has a lane with a blocking read
  * of its own. While much comes, each of them would find an entry or two. Then the lanes that want more wait for the next round, in
- * which all of them read at once: without blocking, in one write to each server. One that found nothing waits for the next round.
+ * which all of them read at once: without blocking, in one write to each server. What a round has brought is passed on together, to be
+ * handled together. One that found nothing waits for the next round.
  */
 import { groupBy } from '@tidings/service'
 import { addressOf, serverAt } from './cluster.js'
 import type { EntryRate } from './entry-rate.js'
 import { ReadConnection } from './read-connection.js'
 import type { Redis } from './redis.js'
+
+/** How long what some servers have answered waits for the answer of another one. */
+const SLOW_SERVER_MS = 20
 
 /** One stream's part in the rounds. */
 export interface RoundReader {
@@ -58,18 +62,34 @@ export function createReadRounds(deps: { redis: Redis; rate: EntryRate; everyMs:
     lastRound = performance.now()
     const byAddress = groupBy(waiting, ({ address }) => address())
     waiting.clear()
-    for (const [address, reads] of byAddress) void send(address, reads)
+    let passOn = (): void => undefined
+    const whole = new Promise<void>((resolve) => {
+      passOn = resolve
+    })
+    const late = setTimeout(passOn, SLOW_SERVER_MS)
+    void Promise.all([...byAddress].map(([address, reads]) => send(address, reads, whole))).then(() => {
+      clearTimeout(late)
+      passOn()
+    })
   }
 
-  async function send(address: string | undefined, reads: readonly Waiting[]): Promise<void> {
+  /** Resolves when each read has its answer, which it passes on as soon as the round is whole; a failure at once. */
+  async function send(address: string | undefined, reads: readonly Waiting[], whole: Promise<void>): Promise<void> {
+    const answers: Promise<unknown>[] = []
     try {
       const connection = await (connections.get(address) ?? open(address))
       connection.together(() => {
         for (const { left, command, resolve, reject } of reads) {
-          if (left) resolve(null)
-          else connection.send(command).then(resolve, reject)
+          if (left) {
+            resolve(null)
+            continue
+          }
+          const answer = connection.send(command)
+          answer.then((reply) => whole.then(() => resolve(reply)), reject)
+          answers.push(answer)
         }
       })
+      await Promise.allSettled(answers)
     } catch (error) {
       for (const { reject } of reads) reject(error)
     }

@@ -17,6 +17,14 @@ import { appenderOf, collect, consumer, item } from './parts.js'
 import { type Bench, bench, log, until } from './stores.js'
 
 const PARTITIONS = 8
+/** A script that takes five milliseconds. */
+const BUSY = `
+local function now()
+  local time = redis.call('TIME')
+  return time[1] * 1000000 + time[2]
+end
+local began = now()
+while now() - began < 5000 do end`
 let made = 0
 /** Each with a clientId, to be sent again. */
 const keyed = (over: Partial<AppendItem> = {}): AppendItem => item({ clientId: `c-${++made}`, ...over })
@@ -179,9 +187,27 @@ t.test('partitions over three shards', async (t) => {
     return calls
   }
 
-  await t.test('while much comes, partitions are read in rounds and handled together', async (t) => {
+  /** Keeps a shard busy for some milliseconds at a time, so that it answers behind the others. */
+  async function busyShard(url: string): Promise<{ stop(): Promise<void> }> {
+    const node = await connectRedis(url, log)
+    let stopped = false
+    const running = (async () => {
+      while (!stopped) await node.eval(BUSY, 0)
+    })()
+    return {
+      async stop() {
+        stopped = true
+        await running
+        node.disconnect()
+      },
+    }
+  }
+
+  await t.test('while much comes, partitions of all shards are read in rounds and handled together', async (t) => {
     const b = await bench(t, PARTITIONS, cluster.url)
+    const shards = await Promise.all(everyPartition.map((p) => shardOf(b, p)))
     const seen: Delivery[] = []
+    /** How many shards had a part in each batch, of those with many entries. */
     const spread: number[] = []
     const one = await consumer(
       t,
@@ -189,21 +215,53 @@ t.test('partitions over three shards', async (t) => {
       {
         async handle(batch) {
           seen.push(...batch)
-          spread.push(new Set(batch.map(({ partition }) => partition)).size)
+          if (batch.length > 50) spread.push(new Set(batch.map(({ partition }) => shards[partition])).size)
           return {}
         },
       },
-      { roundMs: 1_000, onDisowned: ownsAgain },
+      { roundMs: 100, onDisowned: ownsAgain },
     )
     for (const p of everyPartition) one.own(p, 1)
     const before = await readCalls()
+    const busy = await busyShard(cluster.shards[1]!.url)
     const senders = conversations.map((conversation) => sender(appenderOf(b), conversation))
-    const dense = (): number => spread.filter((partitions) => partitions > 2).length
-    await until('several rounds', () => dense() > 3 && conversations.every((each) => seqsOf(seen, each).length > 20))
+    await until(
+      'several rounds',
+      () => spread.length > 5 && conversations.every((each) => seqsOf(seen, each).length > 20),
+    )
     const sent = await Promise.all(senders.map((each) => each.stop()))
+    await busy.stop()
     const calls = (await readCalls()) - before
     for (const [i, conversation] of conversations.entries()) await unharmed(t, b, seen, conversation, sent[i]!)
     t.ok(2 * calls < sent.flat().length, `${calls} reads of ${sent.flat().length} entries`)
+    const whole = spread.filter((of) => of === 3).length
+    t.ok(2 * whole > spread.length, `${whole} of ${spread.length} batches are of all shards`)
+    await until('all settled', () => settled(b))
+  })
+
+  await t.test('a shard that does not answer holds up the rounds of no other', async (t) => {
+    const b = await bench(t, PARTITIONS, cluster.url)
+    const places = await Promise.all(conversations.map((each) => shardOf(b, b.keys.partitionOf(each))))
+    const seen: Delivery[] = []
+    const one = await consumer(t, b, collect(seen), { roundMs: 10, onDisowned: ownsAgain })
+    for (const p of everyPartition) one.own(p, 1)
+    const senders = conversations.map((conversation) => sender(appenderOf(b), conversation))
+    const living = conversations.filter((_, i) => places[i] !== 0)
+    const least = (): number => Math.min(...living.map((each) => seqsOf(seen, each).length))
+    await until('under way', () => least() > 5)
+    const node = await connectRedis(cluster.shards[0]!.url, log)
+    await node.client('PAUSE', 800, 'ALL')
+    let back = false
+    const answered = node.ping().then(() => {
+      back = true
+    })
+    const before = least()
+    await until('the others are read', () => least() > before + 10)
+    t.notOk(back, 'while it is away')
+    await answered
+    node.disconnect()
+    const sent = await Promise.all(senders.map((each) => each.stop()))
+    for (const [i, conversation] of conversations.entries()) await unharmed(t, b, seen, conversation, sent[i]!)
     await until('all settled', () => settled(b))
   })
 
