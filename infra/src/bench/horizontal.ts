@@ -12,13 +12,14 @@ const TWO = {
 
 const RUNS = { runMs: 3_000, runs: 3 }
 /**
- * By calls in flight: who finds little at once pays more for each, so two processes of each app want twice as many for the same. Warmed
+ * By calls in flight: who finds little at once pays more for each, so two processes of each app want twice as many for the same, and on three shards more still. Warmed
  * up for long, since of two processes each has half of the messages, and V8 compiles what has run often enough.
  */
 const LOADS: readonly Pick<Point, 'suite' | 'crowd' | 'scale'>[] = [
   { suite: 'direct', crowd: 'direct-64', scale: { ...RUNS, warmUpMs: 20_000 } },
   { suite: 'direct', crowd: 'direct-256', scale: { ...RUNS, warmUpMs: 10_000, inFlight: 256 } },
   { suite: 'direct', crowd: 'direct-512', scale: { ...RUNS, warmUpMs: 5_000, inFlight: 512 } },
+  { suite: 'direct', crowd: 'direct-1024', scale: { ...RUNS, warmUpMs: 5_000, inFlight: 1_024 } },
   { suite: 'batch', crowd: 'batch', scale: { ...RUNS, warmUpMs: 5_000 } },
 ]
 
