@@ -80,7 +80,7 @@ test('points that need the same instance share one, and nobody of one is known t
   const horizontal = onOneInstance(horizontalPoints())
   t.same(
     horizontal.map((points) => points.map(({ crowd }) => crowd)),
-    Array.from({ length: 4 }, () => ['direct-64', 'direct-256', 'direct-512', 'direct-1024', 'batch']),
+    Array.from({ length: 4 }, () => ['direct-64', 'direct-256', 'direct-512', 'direct-960', 'batch']),
   )
 })
 

@@ -19,7 +19,7 @@ const LOADS: readonly Pick<Point, 'suite' | 'crowd' | 'scale'>[] = [
   { suite: 'direct', crowd: 'direct-64', scale: { ...RUNS, warmUpMs: 20_000 } },
   { suite: 'direct', crowd: 'direct-256', scale: { ...RUNS, warmUpMs: 10_000, inFlight: 256 } },
   { suite: 'direct', crowd: 'direct-512', scale: { ...RUNS, warmUpMs: 5_000, inFlight: 512 } },
-  { suite: 'direct', crowd: 'direct-1024', scale: { ...RUNS, warmUpMs: 5_000, inFlight: 1_024 } },
+  { suite: 'direct', crowd: 'direct-960', scale: { ...RUNS, warmUpMs: 5_000, inFlight: 960 } },
   { suite: 'batch', crowd: 'batch', scale: { ...RUNS, warmUpMs: 5_000 } },
 ]
 
