@@ -204,17 +204,11 @@ async function checkGiven(config: Settings): Promise<void> {
   if (bad.length > 0) throw new Failure(bad.map((finding) => finding.text).join('\n'))
 }
 
-/** Logic first: the others ask it before they call themselves ready. */
+/** All at once: what asks logic before it calls itself ready waits for it, and loading their modules is most of what each has to do. */
 async function startApps({ data, config, plans, supervisor }: Stage): Promise<void> {
   for (const { app } of plans) checkBuilt(app)
   say(`starting ${plans.map((plan) => plan.instance).join(', ')}`)
-  const wave = async (chosen: AppPlan[]): Promise<void> => {
-    const started = await Promise.allSettled(chosen.map((plan) => supervisor.start(appPart(data, plan, config))))
-    const failed = started.find((each) => each.status === 'rejected')
-    if (failed) throw failed.reason
-  }
-  await wave(plans.filter((plan) => plan.app === 'logic'))
-  await wave(plans.filter((plan) => plan.app !== 'logic'))
+  await Promise.all(plans.map((plan) => supervisor.start(appPart(data, plan, config))))
 }
 
 function checkBuilt(app: string): void {

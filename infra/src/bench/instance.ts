@@ -148,9 +148,7 @@ async function bringUp(
     ]
     return supervisor.start(withFlags(part, flags))
   }
-  // Logic first: the others ask it before they call themselves ready.
-  await all(plans.filter((plan) => plan.app === 'logic').map(start))
-  await all(plans.filter((plan) => plan.app !== 'logic').map(start))
+  await all(plans.map(start))
   const websockets = plans
     .filter(({ app }) => app === 'connect')
     .map(({ ports }) => `ws://127.0.0.1:${ports.ws}/api/v1/ws`)
