@@ -11,6 +11,9 @@ export interface Pace {
 /** For what each opening session asks of others: where thousands come back at once, an opening costs mostly its calls. */
 export const OPENING_PACE: Pace = { perItemMs: 20, mostMs: 200 }
 
+/** Given to each abort: without one Node makes an error with a stack every time, also for what was aborted before. */
+const HURRIED = 'nothing more is waited for'
+
 /**
  * Items that come more seldom than one in `perItemMs` go at once, or shortly after the one before. Where they come faster, each call gathers
  * more than the one before, until calls are `mostMs` apart or carry `enough`.
@@ -50,7 +53,7 @@ export class Pacer {
 
   /** Nothing more is waited for: what there is goes. */
   hurry(): void {
-    this.#waiting?.abort()
+    this.#waiting?.abort(HURRIED)
   }
 
   /** A call with so many items goes now. */
