@@ -76,7 +76,7 @@ test('points that need the same instance share one, and nobody of one is known t
     'the first of a curve has no colder start than the others',
   )
   t.equal(warmedUp(pointsOf('nodes', true).slice(0, 1)).length, 1)
-  t.equal(warmedUp(onOneInstance(horizontalPoints())[0]!).length, 4)
+  t.equal(warmedUp(onOneInstance(horizontalPoints())[0]!).length, 5)
   const horizontal = onOneInstance(horizontalPoints())
   t.same(
     horizontal.map((points) => points.map(({ crowd }) => crowd)),
@@ -152,7 +152,7 @@ test('the table over shards and processes has a row for each', async (t) => {
       [3, 2],
     ],
   )
-  t.equal(renderHorizontal(rows).length, 17)
+  t.equal(renderHorizontal(rows).length, 21)
 })
 
 test('a heap snapshot is added up by kind, and two are held against each other', async (t) => {

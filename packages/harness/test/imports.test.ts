@@ -25,7 +25,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     ...['api', 'connect', 'logic', 'task'],
   ],
   // It looks at the apps from outside: as processes, over the network, and in the stores.
-  'packages/prover': ['infra', 'protocol', 'stream', 'migrations'],
+  'packages/prover': ['infra', 'protocol', 'service', 'stream', 'migrations'],
 }
 
 interface PlaceRule {
