@@ -110,8 +110,8 @@ export const BUGS: readonly Bug[] = [
     rewrites: [
       {
         module: moduleUrl('packages/store/dist/src/folds.js'),
-        find: 'if (!change || change.seq >= entry.seq)',
-        replace: "if (!change || change.type === 'recall' || change.seq >= entry.seq)",
+        find: 'change && change.seq < entry.seq',
+        replace: "change && change.type !== 'recall' && change.seq < entry.seq",
       },
     ],
     rules: ['recalled'],
