@@ -133,7 +133,7 @@ export function startConsumer(options: ConsumerOptions): Consumer {
     for (const { owned: state, streamId } of rows) state.inHand.add(streamId)
     const taken = new Promise<void>((resolve) => waiting.push({ rows, taken: resolve }))
     track(taken)
-    // What other lanes have read in this turn goes along.
+    // What other lanes hand over in this turn of the event loop goes along.
     if (shared) fill()
     else setImmediate(fill)
     await taken

@@ -1,8 +1,8 @@
 /**
  * Reading in rounds, on a cluster: a command must not name the streams of two slots, so each partition has a lane with a blocking read
  * of its own. While much comes, each of them would find an entry or two. Then the lanes that want more wait for the next round, in
- * which all of them read at once: without blocking, in one write to each server. What a round has brought is passed on together, to be
- * handled together. One that found nothing waits for the next round.
+ * which all of them read at once: without blocking, in one write to each server. What the servers have answered is passed on together, to be
+ * handled together, as soon as all have, and no later than after 20 ms. One that found nothing waits for the next round.
  */
 import { groupBy } from '@tidings/service'
 import { addressOf, serverAt } from './cluster.js'
@@ -10,7 +10,7 @@ import type { EntryRate } from './entry-rate.js'
 import { ReadConnection } from './read-connection.js'
 import type { Redis } from './redis.js'
 
-/** How long what some servers have answered waits for the answer of another one. */
+/** So long after a round began, what has been answered waits for no other server. */
 const SLOW_SERVER_MS = 20
 
 /** One stream's part in the rounds. */
@@ -59,22 +59,24 @@ export function createReadRounds(deps: { redis: Redis; rate: EntryRate; everyMs:
   function begin(): void {
     clearTimeout(timer)
     timer = undefined
+    // Several that were told to begin now begin one round.
+    if (waiting.size === 0) return
     lastRound = performance.now()
     const byAddress = groupBy(waiting, ({ address }) => address())
     waiting.clear()
     let passOn = (): void => undefined
-    const whole = new Promise<void>((resolve) => {
+    const due = new Promise<void>((resolve) => {
       passOn = resolve
     })
     const late = setTimeout(passOn, SLOW_SERVER_MS)
-    void Promise.all([...byAddress].map(([address, reads]) => send(address, reads, whole))).then(() => {
+    void Promise.all([...byAddress].map(([address, reads]) => send(address, reads, due))).then(() => {
       clearTimeout(late)
       passOn()
     })
   }
 
-  /** Resolves when each read has its answer, which it passes on as soon as the round is whole; a failure at once. */
-  async function send(address: string | undefined, reads: readonly Waiting[], whole: Promise<void>): Promise<void> {
+  /** Resolves when all reads are answered or have failed. Answers are passed on when they are due, failures at once. */
+  async function send(address: string | undefined, reads: readonly Waiting[], due: Promise<void>): Promise<void> {
     const answers: Promise<unknown>[] = []
     try {
       const connection = await (connections.get(address) ?? open(address))
@@ -85,7 +87,7 @@ export function createReadRounds(deps: { redis: Redis; rate: EntryRate; everyMs:
             continue
           }
           const answer = connection.send(command)
-          answer.then((reply) => whole.then(() => resolve(reply)), reject)
+          answer.then((reply) => due.then(() => resolve(reply)), reject)
           answers.push(answer)
         }
       })

@@ -7,7 +7,7 @@ import { reclaim, type StreamRow } from './reclaim.js'
 import { BLOCK_MS, type Redis, together } from './redis.js'
 import { toCommand, write } from './resp.js'
 
-/** Most entries read in one turn, spread over the partitions that have some. */
+/** Most entries of one read, spread over the partitions that have some. */
 export const READ_ENTRIES = 512
 const LEAST_PER_PARTITION = 32
 const RECLAIM_EVERY_MS = 1_000
@@ -152,6 +152,8 @@ export function createReads(deps: {
     },
 
     async readNew(blocks, send) {
+      // Given away while what is older was looked at, or a connection was opened.
+      if (owned.size === 0) return []
       prepared = prepare(blocks)
       const { command, byKey } = prepared
       const reply = (await send(command)) as Reply

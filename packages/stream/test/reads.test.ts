@@ -1,7 +1,9 @@
 import t from 'tap'
 import { type Delivery, ensureGroups } from '../src/index.js'
+import { newlyOwned } from '../src/owned.js'
+import { createReads } from '../src/reads.js'
 import { appenderOf, collect, consumer, fieldsOf, item, pendingOf } from './parts.js'
-import { bench, until } from './stores.js'
+import { bench, log, until } from './stores.js'
 
 t.test('a partition that is taken or given away counts at once, though a read is blocked', async (t) => {
   const b = await bench(t, 4)
@@ -22,6 +24,26 @@ t.test('a partition that is taken or given away counts at once, though a read is
   await until('the next owner has it', () => again.length === 1)
   t.equal(again[0]!.entry.seq, 2)
   t.equal(seen.length, 1)
+})
+
+t.test('when all was given away between two steps of reading, nothing is asked', async (t) => {
+  const b = await bench(t, 1)
+  const owned = new Map([[0, newlyOwned(0, 1)]])
+  const { redis, keys, metrics } = b
+  const never = (): never => t.fail('nothing is gone or missed') as never
+  const reads = createReads({
+    ...{ group: 'persist', consumer: 'one', keys, redis, owned, onGone: never, onMissed: never, metrics, log },
+  })
+  const asked: string[] = []
+  const send = async (command: Uint8Array): Promise<null> => {
+    asked.push(String(command))
+    return null
+  }
+  t.same(await reads.readNew(true, send), [])
+  t.match(asked, [/XREADGROUP/])
+  owned.clear()
+  t.same(await reads.readNew(true, send), [])
+  t.equal(asked.length, 1, 'a command without a stream would be refused')
 })
 
 t.test('a group that gathers takes together what comes meanwhile; below its pace nothing waits', async (t) => {
