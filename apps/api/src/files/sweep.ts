@@ -16,7 +16,7 @@ export interface FileSweepDeps {
   orphanMs: number
 }
 
-/** Sweeps now and again and again. */
+/** Sweeps again and again, and not at once: where all start together logic is not there yet. */
 export function startFileSweep({ logic, blobs, log, orphanMs }: FileSweepDeps): Stoppable {
   const everyMs = Math.min(MOST_EVERY_MS, Math.max(LEAST_EVERY_MS, orphanMs / 2))
   const stopper = new AbortController()
@@ -48,7 +48,9 @@ export function startFileSweep({ logic, blobs, log, orphanMs }: FileSweepDeps): 
   }
 
   async function run(): Promise<void> {
-    while (!stopper.signal.aborted) {
+    for (;;) {
+      await pause(everyMs, stopper.signal)
+      if (stopper.signal.aborted) return
       try {
         await sweep()
       } catch (error) {
@@ -56,7 +58,6 @@ export function startFileSweep({ logic, blobs, log, orphanMs }: FileSweepDeps): 
         if (error instanceof AppError && error.cause === undefined) log.debug({ err: error }, 'deleting files failed')
         else log.warn({ err: error }, 'deleting files failed')
       }
-      await pause(everyMs, stopper.signal)
     }
   }
 
