@@ -48,6 +48,8 @@ export const LOCAL_ADMIN = 'local'
 
 /** How long an app may take to be ready; two cores start four of them at once. */
 const APP_READY_MS = 60_000
+/** More for those that wait for logic, so that it is logic that is named when it does not come. */
+const BEHIND_LOGIC_MS = 5_000
 
 /** The ports of a data folder: the same ones at every start, as long as they are free. */
 export class PortBook {
@@ -208,7 +210,7 @@ export function appPart(data: DataFolder, plan: AppPlan, config: Settings): Part
     instance: plan.instance,
     ports: plan.ports,
     log: join(data.logs, `${plan.instance}.log`),
-    readyMs: APP_READY_MS,
+    readyMs: plan.app === 'logic' ? APP_READY_MS : APP_READY_MS + BEHIND_LOGIC_MS,
     command: () => ({
       file: process.execPath,
       args: ['--enable-source-maps', ...(FLAGS[plan.app] ?? []), join(checkout, 'apps', plan.app, 'dist/src/main.js')],

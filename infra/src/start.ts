@@ -204,7 +204,7 @@ async function checkGiven(config: Settings): Promise<void> {
   if (bad.length > 0) throw new Failure(bad.map((finding) => finding.text).join('\n'))
 }
 
-/** All at once: what asks logic before it calls itself ready waits for it, and loading their modules is most of what each has to do. */
+/** All at once: those that need logic call themselves ready when it is there, and loading their modules is most of what each has to do. */
 async function startApps({ data, config, plans, supervisor }: Stage): Promise<void> {
   for (const { app } of plans) checkBuilt(app)
   say(`starting ${plans.map((plan) => plan.instance).join(', ')}`)

@@ -60,6 +60,8 @@ export class Supervisor {
   readonly #kept = new Map<string, Kept>()
   readonly #timers = new Set<NodeJS.Timeout>()
   readonly #unburied = new Set<string>()
+  /** Forked, or about to be, and not among those that are kept yet. */
+  readonly #launching = new Set<Promise<unknown>>()
   readonly #backoffMs: number
   #stopping: Promise<void> | undefined
 
@@ -119,15 +121,24 @@ export class Supervisor {
 
   async #stop(): Promise<void> {
     for (const timer of this.#timers) clearTimeout(timer)
+    await Promise.allSettled(this.#launching)
     await endInOrder(this.children, this.options.say, this.options.beforeStores)
-    // One that was between fork and note when the stop began is noted by now.
-    await endInOrder(this.children, this.options.say)
   }
 
   async #launch(part: Part, failures: number): Promise<Kept> {
     if (this.#stopping) throw new Failure('interrupted')
     await part.prepare?.()
     if (this.#stopping) throw new Failure('interrupted')
+    const noted = this.#launchNow(part, failures)
+    this.#launching.add(noted)
+    try {
+      return await noted
+    } finally {
+      this.#launching.delete(noted)
+    }
+  }
+
+  async #launchNow(part: Part, failures: number): Promise<Kept> {
     const running = await launch(part.command(), part.log, { visible: part.visible === true })
     const child: Child = { name: part.name, instance: part.instance, ...running.who, ports: part.ports }
     const kept: Kept = { part, running, child, startedAt: Date.now(), failures, ready: false }

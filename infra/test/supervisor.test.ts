@@ -149,3 +149,19 @@ test('an edge has the time of its drain, and a store its own after what comes be
   await supervisor.stop()
   t.same(said, [], 'nothing was killed')
 })
+
+test('what is being launched when another one fails is ended by the stop', async (t) => {
+  const { supervisor, part, dir } = world(t)
+  const broken = { ...part('connect-1', STAY, 'connect'), log: dir }
+  const starts = [supervisor.start(part('api-1', STAY)), supervisor.start(part('task-1', STAY, 'task'))]
+  await t.rejects(Promise.all([...starts, supervisor.start(broken)]), { code: 'EISDIR' })
+  await supervisor.stop()
+  for (const start of starts) await t.rejects(start, { message: 'interrupted' })
+  t.same(
+    supervisor.children.map((child) => [child.instance, isRunning(child)]),
+    [
+      ['api-1', false],
+      ['task-1', false],
+    ],
+  )
+})
