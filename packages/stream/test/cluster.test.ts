@@ -248,7 +248,7 @@ t.test('partitions over three shards', async (t) => {
     const senders = conversations.map((conversation) => sender(appenderOf(b), conversation))
     const living = conversations.filter((_, i) => places[i] !== 0)
     const least = (): number => Math.min(...living.map((each) => seqsOf(seen, each).length))
-    await until('under way', () => least() > 5)
+    await until('under way', () => conversations.every((each) => seqsOf(seen, each).length > 5))
     const node = await connectRedis(cluster.shards[0]!.url, log)
     await node.client('PAUSE', 800, 'ALL')
     let back = false
