@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { given } from '@tidings/service/test-env'
 import { Redis } from 'ioredis'
 import { type Test, test } from 'tap'
 import { parseOptions } from '../src/dead.js'
@@ -20,8 +21,7 @@ const WHY = ['reason', 'seq_conflict', 'deliveries', '1', 'entry', '1-1']
 
 /** A namespace in a real Redis, and the command that looks at it. */
 function instance(t: Test) {
-  const url = process.env.TIDINGS_REDIS_URL
-  if (!url) throw new Error('TIDINGS_REDIS_URL is not set: run the tests by npm test')
+  const url = given('TIDINGS_REDIS_URL')
   const namespace = `d${randomBytes(6).toString('hex')}`
   const redis = new Redis(url)
   t.teardown(async () => {

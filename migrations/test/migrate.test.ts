@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import { ConfigError } from '@tidings/service'
+import { given } from '@tidings/service/test-env'
 import { createConnection, type RowDataPacket } from 'mysql2/promise'
 import t, { type Test } from 'tap'
 import { migrate } from '../src/index.js'
 
-const server = process.env.TIDINGS_MYSQL_URL!
+const server = given('TIDINGS_MYSQL_URL')
 
 async function query(sql: string): Promise<RowDataPacket[]> {
   const url = new URL(server)

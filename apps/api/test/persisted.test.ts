@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { createLogger } from '@tidings/service'
+import { given } from '@tidings/service/test-env'
 import { connectRedis, createKeys } from '@tidings/stream'
 import t from 'tap'
 import { createPersisted } from '../src/persisted.js'
@@ -10,8 +11,7 @@ const FOREVER_MS = 600_000
 t.test(
   'a wait ends when the mark has passed the entry, when the generation changes, and at its deadline',
   async (t) => {
-    const url = process.env.TIDINGS_REDIS_URL
-    if (!url) throw new Error('TIDINGS_REDIS_URL is not set: run the tests by npm test')
+    const url = given('TIDINGS_REDIS_URL')
     const redis = await connectRedis(url, log)
     const keys = createKeys(`t${randomBytes(6).toString('hex')}`, 2)
     t.teardown(async () => {

@@ -1,13 +1,13 @@
 import { randomBytes } from 'node:crypto'
 import { createLogger } from '@tidings/service'
+import { given } from '@tidings/service/test-env'
 import { connectRedis, createKeys, createLogReader, leapConversation, openGeneration } from '@tidings/stream'
 import t from 'tap'
 import { createCatchUp } from '../src/catch-up.js'
 import { createSlots } from '../src/slots.js'
 
 t.test('a void in the log is not shown as a message, also to whoever stands right before it', async (t) => {
-  const url = process.env.TIDINGS_REDIS_URL
-  if (!url) throw new Error('TIDINGS_REDIS_URL is not set: run the tests by npm test')
+  const url = given('TIDINGS_REDIS_URL')
   const log = createLogger({ app: 'test', instance: 'test', level: 'silent' })
   const redis = await connectRedis(url, log)
   const namespace = `t${randomBytes(6).toString('hex')}`

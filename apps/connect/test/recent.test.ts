@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import { createLogger } from '@tidings/service'
+import { given } from '@tidings/service/test-env'
 import { connectRedis, createKeys, loadScript, scriptFile } from '@tidings/stream'
 import t from 'tap'
 
 t.test('what changed since the last look is found, also when Redis’ clock was set meanwhile', async (t) => {
-  const url = process.env.TIDINGS_REDIS_URL
-  if (!url) throw new Error('TIDINGS_REDIS_URL is not set: run the tests by npm test')
+  const url = given('TIDINGS_REDIS_URL')
   const log = createLogger({ app: 'test', instance: 'test', level: 'silent' })
   const redis = await connectRedis(url, log)
   const key = createKeys(`t${randomBytes(6).toString('hex')}`, 1).recent(0)

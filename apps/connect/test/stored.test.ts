@@ -1,7 +1,9 @@
 /** Receipts against a real mark and generation in Redis; logic answers what a test says. */
+
 import { randomBytes } from 'node:crypto'
 import { type logicRpc, logicRpc as rpc } from '@tidings/protocol'
 import { createLogger } from '@tidings/service'
+import { given } from '@tidings/service/test-env'
 import { connectRedis, createKeys } from '@tidings/stream'
 import t, { type Test } from 'tap'
 import { Session } from '../src/session.js'
@@ -13,7 +15,7 @@ const log = createLogger({ app: 'connect', instance: 'test', level: 'silent' })
 const CONVERSATION = 'dm:alice:bob'
 
 async function world(t: Test, limit?: number) {
-  const redis = await connectRedis(process.env.TIDINGS_REDIS_URL!, log)
+  const redis = await connectRedis(given('TIDINGS_REDIS_URL'), log)
   const keys = createKeys(`t${randomBytes(6).toString('hex')}`, 1)
   /** By seq; what is not named is stored. */
   const fates = new Map<number, logicRpc.Fate>()

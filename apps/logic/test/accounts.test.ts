@@ -1,4 +1,5 @@
 import { EVERYONE } from '@tidings/protocol'
+import { given } from '@tidings/service/test-env'
 import { connectRedis } from '@tidings/stream'
 import t from 'tap'
 import { login, makeUser, register } from '../src/accounts.js'
@@ -7,7 +8,7 @@ import { createPasswords } from '../src/passwords.js'
 import { startRevocations } from '../src/revocations.js'
 import { logout, refresh } from '../src/sessions.js'
 import { deleteUser, getUser, seeUsers, setUserDisabled, updateUser } from '../src/users.js'
-import { given, log, permit, until, world } from './world.js'
+import { log, permit, until, world } from './world.js'
 
 const { deps, redis, keys, store, mysql, people, forgetRedis } = await world(t)
 const seeUser = async (user: string) => unwrap((await seeUsers(deps, { users: [user] }))[0]!)

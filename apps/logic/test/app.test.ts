@@ -1,10 +1,11 @@
 import { connectRpc, logicRpc, rpcToken } from '@tidings/protocol'
 import { connectRegistry, type NodeInfo } from '@tidings/registry'
 import { createMetrics, noTracing } from '@tidings/service'
+import { given } from '@tidings/service/test-env'
 import { cursorsOf } from '@tidings/store'
 import t from 'tap'
 import { type LogicConfig, readConfig, startLogic } from '../src/index.js'
-import { given, log, until, world } from './world.js'
+import { log, until, world } from './world.js'
 
 const { mysqlUrl, namespace, store, say, people } = await world(t)
 const SECRET = 'a secret of tests, thirty-two bytes and more'

@@ -1,13 +1,15 @@
 /** Ending sessions while something is away: nothing is said to be done that is not. */
+
 import { AppError, startRpcServer } from '@tidings/protocol'
 import { connectRegistry, createConnectNodes } from '@tidings/registry'
+import { given } from '@tidings/service/test-env'
 import { revokedSince } from '@tidings/store'
 import { test } from 'tap'
 import { listDevices, removeDevice } from '../src/device-list.js'
 import { createLiveSessions, type LiveSession, type LiveSessions } from '../src/live-sessions.js'
 import { endSessions, listSessions } from '../src/session-ends.js'
 import { openSession } from '../src/sessions.js'
-import { given, log, openDevice, world } from './world.js'
+import { log, openDevice, world } from './world.js'
 
 const away = (): AppError => new AppError('unavailable')
 const row = (id: string) => ({

@@ -1,4 +1,5 @@
 /** Logic without its process: a database and a key space of one's own, and people who talk. Removed after the test. */
+
 import { randomBytes } from 'node:crypto'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -6,6 +7,7 @@ import { migrate } from '@tidings/migrations'
 import { dmId, type Entry, type logicRpc, type ReceiptEvent } from '@tidings/protocol'
 import { createIds, type RoomNotice } from '@tidings/registry'
 import { createLogger, createMetrics } from '@tidings/service'
+import { given } from '@tidings/service/test-env'
 import { connectStore, insertEntries, insertUser, raiseFence, type Store } from '@tidings/store'
 import {
   type Appended,
@@ -41,12 +43,6 @@ import type { LogicDeps } from '../src/server.js'
 import { startWriteBehind } from '../src/write-behind.js'
 
 export const log = createLogger({ app: 'logic', instance: 'test', level: 'silent' })
-
-export function given(name: 'TIDINGS_REDIS_URL' | 'TIDINGS_MYSQL_URL' | 'TIDINGS_ETCD_URL'): string {
-  const value = process.env[name]
-  if (value === undefined) throw new Error(`${name} is not set: it names the server to test against.`)
-  return value
-}
 
 export interface World {
   deps: LogicDeps

@@ -1,10 +1,11 @@
 /** Push against a node that only writes down what it is sent. */
+
 import { nodeRpc, rpcToken, serve, startRpcServer, unpackPushes } from '@tidings/protocol'
 import { createLogger, createMetrics, noTracing } from '@tidings/service'
+import { given } from '@tidings/service/test-env'
 import { connectRedis, createKeys, type Delivery } from '@tidings/stream'
 import t, { type Test } from 'tap'
 import { startPusher } from '../src/push.js'
-import { given } from './world.js'
 
 const log = createLogger({ app: 'task', instance: 'test', level: 'silent' })
 const SECRET = 'a secret of some length for the tests'

@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import { type Entry, type RoomEvent, roomEventClientId } from '@tidings/protocol'
 import { createLogger } from '@tidings/service'
+import { given } from '@tidings/service/test-env'
 import { connectRedis, createKeys, type Delivery } from '@tidings/stream'
 import t, { type Test } from 'tap'
 import { createRoomNodes } from '../src/room-nodes.js'
-import { given } from './world.js'
 
 const log = createLogger({ app: 'task', instance: 'test', level: 'silent' })
 const ROOM = 'room:abcdefgh12345678'

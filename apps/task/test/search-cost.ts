@@ -2,14 +2,15 @@
  * What the index of words costs, in CPU time of MySQL and of the worker: `node apps/task/dist/test/search-cost.js`, with the URL of a
  * server of this machine in TIDINGS_MYSQL_URL. Beside it, what storing the same messages costs MySQL.
  */
+
 import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { migrate } from '@tidings/migrations'
 import { firstIdAt } from '@tidings/protocol'
 import { createLogger } from '@tidings/service'
+import { given } from '@tidings/service/test-env'
 import { claimJob, connectStore, insertEntries } from '@tidings/store'
 import { createIndexer } from '../src/search-index.js'
-import { given } from './world.js'
 
 const MESSAGES = 20_000
 const CONVERSATIONS = 200

@@ -1,8 +1,10 @@
 /** Persist without its worker: a database and a key space of one's own, and entries that come in whatever order a test wants. */
+
 import { randomBytes } from 'node:crypto'
 import { migrate } from '@tidings/migrations'
 import type { Entry } from '@tidings/protocol'
 import { createLogger, createMetrics, noTracing } from '@tidings/service'
+import { given } from '@tidings/service/test-env'
 import { connectStore, type Store } from '@tidings/store'
 import { connectRedis, createKeys, type Delivery, type Keys, type Redis } from '@tidings/stream'
 import type { Test } from 'tap'
@@ -26,12 +28,6 @@ export interface World {
   append(conversation: string, seq: number, over?: Partial<Entry>): Promise<Delivery>
   /** The rows: a seq, or `from-to reason` for a void. */
   rows(conversation: string): Promise<(number | string)[]>
-}
-
-export function given(name: 'TIDINGS_REDIS_URL' | 'TIDINGS_MYSQL_URL'): string {
-  const value = process.env[name]
-  if (value === undefined) throw new Error(`${name} is not set: it names the server to test against.`)
-  return value
 }
 
 export async function world(t: Test): Promise<World> {

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { createLogger } from '@tidings/service'
+import { given } from '@tidings/service/test-env'
 import { connectRedis, createKeys } from '@tidings/stream'
 import t from 'tap'
 import { createTickets } from '../src/index.js'
-import { given } from './given.js'
 
 t.test('a ticket works once, and not longer than the token or the session behind it', async (t) => {
   const log = createLogger({ app: 'test', instance: 'test', level: 'silent' })

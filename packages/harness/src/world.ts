@@ -1,4 +1,5 @@
 /** A whole Tidings in one process, on real stores, with names and data of its own. */
+
 import { randomBytes } from 'node:crypto'
 import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -8,6 +9,7 @@ import { type ConnectApp, readConfig as readConnect, startConnect } from '@tidin
 import { readConfig as readLogic, startLogic } from '@tidings/logic'
 import { migrate } from '@tidings/migrations'
 import { createLogger, createMetrics, Lifecycle, type Logger, noTracing, type Tracing } from '@tidings/service'
+import { given } from '@tidings/service/test-env'
 import { connectStore, type Store } from '@tidings/store'
 import { connectRedis, createKeys, type Keys, type Redis } from '@tidings/stream'
 import { readConfig as readTask, startTask, type TaskApp } from '@tidings/task'
@@ -98,12 +100,6 @@ export interface Sent {
   seq: number
   sentAt: number
   duplicate: boolean
-}
-
-function given(name: string): string {
-  const value = process.env[name]
-  if (!value) throw new Error(`${name} is not set: run the tests by npm test`)
-  return value
 }
 
 /** The stores of this test run. */

@@ -21,6 +21,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   'apps/task': ['protocol', 'service', 'stream', 'registry', 'store'],
   'packages/harness': [
     'infra',
+    'service/test-env',
     ...['protocol', 'service', 'stream', 'registry', 'store', 'accept', 'migrations'],
     ...['api', 'connect', 'logic', 'task'],
   ],
@@ -45,6 +46,7 @@ const IN_ONE_PLACE: readonly PlaceRule[] = [
     // The prover's is in text that it puts into an app's main.ts.
     only: [
       ...['api', 'logic', 'task', 'connect'].map((app) => `apps/${app}/src/main.ts`),
+      'packages/service/src/test-env.ts',
       'packages/harness/',
       'packages/prover/src/faults/clocks.ts',
     ],

@@ -1,6 +1,8 @@
 /** Real etcd for the tests of this package: a fresh namespace per test. */
+
 import { randomBytes } from 'node:crypto'
 import { createLogger } from '@tidings/service'
+import { given } from '@tidings/service/test-env'
 import type { Test } from 'tap'
 import {
   connectEtcd,
@@ -21,8 +23,7 @@ export interface Bench {
 }
 
 export async function bench(t: Test): Promise<Bench> {
-  const url = process.env.TIDINGS_ETCD_URL
-  if (!url) throw new Error('TIDINGS_ETCD_URL is not set: run the tests by npm test')
+  const url = given('TIDINGS_ETCD_URL')
   const namespace = `t${randomBytes(6).toString('hex')}`
   const etcd = connectEtcd([url])
   t.teardown(async () => {

@@ -1,9 +1,11 @@
 /** A database of one's own for a test file, dropped afterwards. */
+
 import { randomBytes } from 'node:crypto'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { migrate } from '@tidings/migrations'
 import type { Entry } from '@tidings/protocol'
 import { createLogger } from '@tidings/service'
+import { given } from '@tidings/service/test-env'
 import { createConnection } from 'mysql2/promise'
 import type { Test } from 'tap'
 import { connectStore, type Store } from '../src/index.js'
@@ -16,16 +18,15 @@ export interface Database {
 }
 
 export async function freshDatabase(t: Test): Promise<Database> {
-  const given = process.env.TIDINGS_MYSQL_URL
-  if (given === undefined) throw new Error('TIDINGS_MYSQL_URL is not set: it names the server to test against.')
+  const server = given('TIDINGS_MYSQL_URL')
   const name = `t_${randomBytes(6).toString('hex')}`
-  const url = new URL(given)
+  const url = new URL(server)
   url.pathname = `/${name}`
   await migrate(url.href)
   const store = connectStore(url.href, log)
   t.after(async () => {
     await store.stop()
-    const connection = await createConnection({ uri: given.replace(/\/[^/]*$/, '/') })
+    const connection = await createConnection({ uri: server.replace(/\/[^/]*$/, '/') })
     await connection.query(`DROP DATABASE IF EXISTS ${name}`)
     connection.destroy()
   })

@@ -1,11 +1,12 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { startRedis } from '@tidings/infra'
+import { given } from '@tidings/service/test-env'
 import t, { type Test } from 'tap'
 import { ReadConnection } from '../src/read-connection.js'
 import { createReader, type Reader } from '../src/reader.js'
 import type { Redis } from '../src/redis.js'
-import { log, redisUrl } from './stores.js'
+import { log } from './stores.js'
 
 function addressIn(url: string): { host: string; port: number } {
   const { hostname, port } = new URL(url)
@@ -13,7 +14,7 @@ function addressIn(url: string): { host: string; port: number } {
 }
 
 async function open(t: Test): Promise<ReadConnection> {
-  const connection = await ReadConnection.open(addressIn(redisUrl()))
+  const connection = await ReadConnection.open(addressIn(given('TIDINGS_REDIS_URL')))
   t.teardown(() => connection.disconnect())
   return connection
 }

@@ -1,7 +1,9 @@
 /** Real Redis for the tests of this package: a fresh namespace per test, gone afterwards. */
+
 import { randomBytes } from 'node:crypto'
 import { AppError } from '@tidings/protocol'
 import { createLogger, createMetrics } from '@tidings/service'
+import { given } from '@tidings/service/test-env'
 import type { Test } from 'tap'
 import {
   connectRedis,
@@ -67,16 +69,9 @@ export function generationsOf(
   }
 }
 
-/** The Redis of the test run. */
-export function redisUrl(): string {
-  const url = process.env.TIDINGS_REDIS_URL
-  if (!url) throw new Error('TIDINGS_REDIS_URL is not set: run the tests by npm test')
-  return url
-}
-
-/** @param given another Redis than that of the test run */
-export async function bench(t: Test, partitions = 4, given?: string): Promise<Bench> {
-  const url = given ?? redisUrl()
+/** @param elsewhere another Redis than that of the test run */
+export async function bench(t: Test, partitions = 4, elsewhere?: string): Promise<Bench> {
+  const url = elsewhere ?? given('TIDINGS_REDIS_URL')
   const keys = createKeys(`t${randomBytes(6).toString('hex')}`, partitions)
   const opened: Redis[] = []
   const connect = async (): Promise<Redis> => {
@@ -87,7 +82,7 @@ export async function bench(t: Test, partitions = 4, given?: string): Promise<Be
   const redis = await connect()
   t.teardown(async () => {
     // A Redis of the test's own goes with all it holds.
-    const names = given === undefined ? await redis.keys(`${keys.namespace}:*`) : []
+    const names = elsewhere === undefined ? await redis.keys(`${keys.namespace}:*`) : []
     if (names.length > 0) await redis.del(names)
     for (const one of opened) one.disconnect()
   })
