@@ -12,8 +12,8 @@ const TWO = {
 
 const RUNS = { runMs: 3_000, runs: 3 }
 /**
- * By calls in flight: who finds little at once pays more for each, so two processes of each app want twice as many for the same, and on three shards more still. Warmed
- * up for long, since of two processes each has half of the messages, and V8 compiles what has run often enough.
+ * By calls in flight: who finds little at once pays more for each, so two processes of each app want twice as many for the same, and on
+ * three shards more still. Warmed up for long, since of two processes each has half of the messages, and V8 compiles what has run often enough.
  */
 const LOADS: readonly Pick<Point, 'suite' | 'crowd' | 'scale'>[] = [
   { suite: 'direct', crowd: 'direct-64', scale: { ...RUNS, warmUpMs: 20_000 } },

@@ -1,7 +1,7 @@
 /** How many entries come to a group in this process, lately. */
 
 /** How long it takes until a change counts. */
-const SETTLING_MS = 100
+const SMOOTHING_MS = 100
 
 export interface EntryRate {
   /** A read has brought so many, perhaps none. */
@@ -20,7 +20,7 @@ export function createEntryRate(): EntryRate {
       const elapsed = performance.now() - since
       // Several lanes read in one round: what they bring belongs to the same time.
       if (elapsed < 1) return
-      perMs += (1 - Math.exp(-elapsed / SETTLING_MS)) * (found / elapsed - perMs)
+      perMs += (1 - Math.exp(-elapsed / SMOOTHING_MS)) * (found / elapsed - perMs)
       since += elapsed
       found = 0
     },
